@@ -1,0 +1,76 @@
+"""Registry of structures and label sources; everything else takes them from the config."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["muscle", "bone"]
+Side = Literal["left", "right", "midline"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A named structure.
+
+    Attributes:
+        name: snake_case, without side.
+        kind: muscle or bone.
+        paired: whether there is a left and a right one.
+        body: the rigid body that a bone belongs to ("pelvis"; of a paired body, "femur" stands for
+            femur_left and femur_right); None for muscles.
+        bone_loss: whether the bone's registered DRRs enter the bone loss (the paper's K).
+    """
+
+    name: str
+    kind: Kind
+    paired: bool = True
+    body: str | None = None
+    bone_loss: bool = False
+
+
+STRUCTURES = (
+    Structure("gluteus_maximus", "muscle"),
+    Structure("gluteus_medius", "muscle"),
+    Structure("gluteus_minimus", "muscle"),
+    Structure("iliacus", "muscle"),
+    Structure("obturator_externus", "muscle"),
+    Structure("pectineus", "muscle"),
+    Structure("pelvis", "bone", body="pelvis", bone_loss=True),
+    Structure("sacrum", "bone", paired=False, body="pelvis"),
+    Structure("femur", "bone", body="femur", bone_loss=True),
+)
+"""The nine objects of the paper's tables, in its order (MSKdeX, Gu et al. 2023)."""
+
+ILIOPSOAS = Structure("iliopsoas", "muscle")
+"""TotalSegmentator's union of iliacus and psoas; an object for cohorts that have no iliacus."""
+
+LABEL_SOURCES: dict[str, dict[str, tuple[int, ...]]] = {
+    "totalsegmentator": {
+        "gluteus_maximus": (80, 81),
+        "gluteus_medius": (82, 83),
+        "gluteus_minimus": (84, 85),
+        "iliopsoas": (88, 89),
+        "pelvis": (77, 78),
+        "sacrum": (25,),
+        "femur": (75, 76),
+    },
+    "musclemap": {
+        "gluteus_maximus": (6121, 6122),
+        "gluteus_medius": (6111, 6112),
+        "gluteus_minimus": (6101, 6102),
+        "iliacus": (6141, 6142),
+        "obturator_externus": (6211, 6212),
+        "pectineus": (6191, 6192),
+        "pelvis": (6151, 6152),
+        "sacrum": (6160,),
+        "femur": (6171, 6172),
+    },
+}
+"""Label ids of each source, (left, right) of a paired structure.
+
+Sources: TotalSegmentator v2, task `total`; MuscleMap. A source that is not listed, and is not in the
+config either, is read by name from the label file's own names (a `.json` beside it, a segmentation's
+own segment names, or one mask file per structure): NAIST CT81 is such a source.
+"""
+
+NAMED = "named"
+"""Label source of files that carry their structures' names."""

@@ -1,0 +1,1 @@
+"""Agreement and image metrics, statistics, tables and figures."""

@@ -1,0 +1,1 @@
+"""CT and label volumes, radiographs, and HU to quantity."""

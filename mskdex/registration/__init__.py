@@ -1,0 +1,1 @@
+"""2D-3D registration of every bone."""

@@ -1,0 +1,1 @@
+"""Virtual patients: anatomy, population, tissue, posture and radiograph physics."""
