@@ -1,0 +1,237 @@
+"""The command line: one command per stage; parses, calls, reports errors."""
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mskdex.errors import MskdexError
+
+log = logging.getLogger("mskdex")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+cohort_app = typer.Typer(no_args_is_help=True, help="The cohort sheet.")
+app.add_typer(cohort_app, name="cohort")
+
+SettingsJson = Annotated[str, typer.Option("--settings", help="the stage's settings as JSON")]
+Out = Annotated[Path, typer.Option(help="what is written")]
+PatientDir = Annotated[Path, typer.Option("--patient", help="folder of an imported patient")]
+PatientsRoot = Annotated[Path, typer.Option("--patients", help="folder of all imported patients")]
+Folds = Annotated[Path, typer.Option(help="folds.parquet")]
+
+
+@app.callback()
+def _logging(log_file: Annotated[Path | None, typer.Option("--log", help="file for the full log")] = None) -> None:
+    log.setLevel(logging.INFO)
+    console = logging.StreamHandler()
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(console)
+    if log_file:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log_file, mode="w")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+
+
+@app.command("synthesize-sheet")
+def synthesize_sheet(settings: SettingsJson, out: Out) -> None:
+    """Write the sheet of the virtual cohort."""
+    from mskdex.config.virtual import VirtualSettings
+    from mskdex.stages.synthesize import write_sheet
+
+    write_sheet(VirtualSettings.model_validate_json(settings), out)
+
+
+@app.command()
+def synthesize(patient: str, settings: SettingsJson, out: Out) -> None:
+    """Synthesise a virtual patient: CT, labels, radiograph."""
+    from mskdex.config.virtual import VirtualSettings
+    from mskdex.stages.synthesize import synthesize as stage
+
+    stage(patient, VirtualSettings.model_validate_json(settings), out)
+
+
+@cohort_app.command("build")
+def cohort_build(sheet: Path, settings: SettingsJson, out: Out) -> None:
+    """Check the cohort sheet and write the patients, the exclusions and the objects."""
+    from mskdex.config.stages import CohortStage
+    from mskdex.stages.cohort import cohort as stage
+
+    stage(sheet, CohortStage.model_validate_json(settings), out)
+
+
+@app.command()
+def folds(sheet: Path, settings: SettingsJson, out: Out) -> None:
+    """Assign patients to folds."""
+    from mskdex.config.stages import FoldsStage
+    from mskdex.stages.folds import folds as stage
+
+    s = FoldsStage.model_validate_json(settings)
+    stage(sheet, s.cohort, s.folds, out)
+
+
+@app.command("import")
+def import_(
+    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
+) -> None:
+    """Import a patient's CT, labels and radiograph."""
+    from mskdex.config.stages import ImportStage
+    from mskdex.stages.importing import import_patient
+
+    import_patient(json.loads(row), ImportStage.model_validate_json(settings), out)
+
+
+@app.command()
+def quantities(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
+    """Sum volume, weighted volume and lean mass of every object over the CT's voxels."""
+    from mskdex.config.stages import QuantitiesStage
+    from mskdex.stages.quantities import quantities as stage
+
+    channels = QuantitiesStage.model_validate_json(settings).channels
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out)
+
+
+@app.command()
+def render(
+    patient: PatientDir,
+    settings: SettingsJson,
+    out: Out,
+    poses: Annotated[Path | None, typer.Option(help="pose.json: render the registered bones at their poses")] = None,
+) -> None:
+    """Render the object-wise DRRs at the nominal pose, or the bones at their registered poses."""
+    from mskdex.config.stages import RenderStage
+    from mskdex.stages.project import render_aligned, render_nominal
+
+    s = RenderStage.model_validate_json(settings)
+    ct, labels, camera = patient / "ct.nii.gz", patient / "labels.nii.gz", patient / "camera.json"
+    if poses is None:
+        render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, out)
+    else:
+        render_aligned(ct, labels, camera, poses, s.channels, s.image, s.rendering, out)
+
+
+@app.command()
+def register(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
+    """Register each rigid body of the CT to the radiograph."""
+    from mskdex.config.stages import RegisterStage
+    from mskdex.stages.register import register as stage
+
+    s = RegisterStage.model_validate_json(settings)
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, s.channels, s.registration, s.rendering, out)
+
+
+@app.command()
+def qc(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
+    """Draw the segmentation, and the registered bones over the radiograph."""
+    from mskdex.config.stages import QuantitiesStage
+    from mskdex.stages.register import qc as stage
+
+    channels = QuantitiesStage.model_validate_json(settings).channels
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, patient / "pose.json", channels, out)
+
+
+@app.command()
+def stack(
+    patient: PatientDir,
+    settings: SettingsJson,
+    out: Out,
+) -> None:
+    """Put a patient's training sample together."""
+    from mskdex.config.stages import StackStage
+    from mskdex.stages.stack import stack as stage
+
+    s = StackStage.model_validate_json(settings)
+    stage(
+        patient / "drr.zst", patient / "aligned.zst", patient, patient / "quantities.parquet", s.channels, s.image, out
+    )
+
+
+@app.command()
+def train(patients: PatientsRoot, folds: Folds, settings: SettingsJson, out: Out) -> None:
+    """Train one fold of an experiment, from its last checkpoint where there is one."""
+    from mskdex.config.stages import TrainStage
+    from mskdex.stages.train import train as stage
+
+    s = TrainStage.model_validate_json(settings)
+    stage(patients, folds, s.fold, s.experiment, out)
+
+
+@app.command("predict-fold")
+def predict_fold(
+    model: Path, patients: PatientsRoot, folds: Folds, fold: Annotated[int, typer.Option()], out: Out
+) -> None:
+    """Decompose the radiographs of a fold's test patients."""
+    from mskdex.stages.predict import predict_fold as stage
+
+    stage(model, patients, folds, fold, out)
+
+
+@app.command()
+def collect(patients: PatientsRoot, table: Annotated[Path, typer.Option(help="patients.parquet")], out: Out) -> None:
+    """Collect the truth and the registrations of all patients into tables."""
+    from mskdex.stages.collect import collect as stage
+
+    stage(patients, table, out)
+
+
+@app.command()
+def evaluate(results: Path, settings: SettingsJson, out: Out) -> None:
+    """Compare predictions with the CT: agreement, image quality, tests."""
+    from mskdex.config.stages import EvaluateStage
+    from mskdex.stages.evaluate import evaluate as stage
+
+    s = EvaluateStage.model_validate_json(settings)
+    experiments, cohort_dir, patients = results / "experiments", results / "cohort", results / "patients"
+    stage(experiments, s.experiments, s.folds, cohort_dir, patients, s.evaluation, out)
+
+
+@app.command()
+def report(results: Path, settings: SettingsJson, out: Out) -> None:
+    """Write the HTML report."""
+    from mskdex.config import load_config
+    from mskdex.stages.report import report as stage
+
+    stage(results, load_config(json.loads(settings)), out)
+
+
+@app.command()
+def config(what: Annotated[str, typer.Argument(help="yaml, schema or table")] = "yaml") -> None:
+    """Print the default config, its JSON schema, or its documentation."""
+    from mskdex.config.documentation import DOCUMENTS
+
+    if what not in DOCUMENTS:
+        msg = f"mskdex config {what}: choose one of {', '.join(DOCUMENTS)}"
+        raise MskdexError(msg)
+    typer.echo(DOCUMENTS[what](), nl=False)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except MskdexError as error:
+        _to_files(traceback.format_exc())
+        sys.exit(_say(f"error: {error}"))
+    except Exception as error:
+        _to_files(traceback.format_exc())
+        known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
+        if known is None:
+            raise
+        sys.exit(_say(f"error: {type(error).__name__}: {error}; this is a defect, please report it with {known}"))
+
+
+def _say(message: str) -> int:
+    log.error(message)
+    if not log.handlers:
+        sys.stderr.write(message + "\n")
+    return 1
+
+
+def _to_files(text: str) -> None:
+    for handler in log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.stream.write(text)

@@ -1,0 +1,47 @@
+"""What the Snakefile asks the package while it is read: light, and without side effects."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from mskdex.config import Config
+from mskdex.config.objects import Channel
+
+VIRTUAL_ROOT = Path("results/virtual")
+
+
+def sheet_path(config: Config) -> Path:
+    """The cohort sheet: the user's, or the one that rule `synthesize_sheet` writes."""
+    return Path(config.cohort.sheet) if config.cohort.sheet else VIRTUAL_ROOT / "cohort.tsv"
+
+
+def read_cohort(config: Config) -> pd.DataFrame:
+    """The rows of the cohort sheet that are not excluded, with paths that rules can take as input.
+
+    Raises:
+        MskdexError: lists every problem of the sheet.
+    """
+    if config.cohort.sheet:
+        from mskdex.cohort import read_sheet
+
+        sheet = read_sheet(sheet_path(config), config.cohort)
+    else:
+        from mskdex.virtual.population import cohort_sheet
+
+        sheet = cohort_sheet(config.virtual)
+        for column in ("ct", "labels", "radiograph"):
+            sheet[column] = [str(VIRTUAL_ROOT / p) for p in sheet[column]]
+    return sheet[~sheet["exclude"].astype(bool)].reset_index(drop=True)
+
+
+def cohort_channels(config: Config, sheet: pd.DataFrame) -> tuple[Channel, ...]:
+    """The channels that every label source of the cohort has; a source read by name is taken to have all."""
+    known = [set(config.label_sources[s]) for s in set(sheet["label_source"]) if s in config.label_sources]
+    return tuple(c for c in config.channels if all(c.object in source for source in known))
+
+
+def sheet_digest(sheet: pd.DataFrame, columns: list[str]) -> str:
+    """Hash of some columns of the sheet, whatever the order of its rows."""
+    lines = sheet[columns].astype(str).agg("\t".join, axis=1).sort_values()
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

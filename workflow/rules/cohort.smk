@@ -1,0 +1,94 @@
+rule synthesize_sheet:
+    """Draw the virtual cohort and write its sheet."""
+    output:
+        "results/virtual/cohort.tsv",
+    log:
+        "results/logs/synthesize_sheet.log",
+    benchmark:
+        "results/benchmarks/synthesize_sheet.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        settings=CONFIG.virtual.model_dump_json(),
+        code=stage_hash("synthesize"),
+    shell:
+        "mskdex --log {log} synthesize-sheet --settings {params.settings:q} --out {output}"
+
+
+rule synthesize:
+    """Synthesise a virtual patient: CT, labels and radiograph as ordinary input files."""
+    output:
+        ct="results/virtual/{patient}/ct.nii.gz",
+        labels="results/virtual/{patient}/labels.nii.gz",
+        names="results/virtual/{patient}/labels.json",
+        radiograph="results/virtual/{patient}/radiograph.dcm",
+        truth="results/virtual/{patient}/truth.json",
+    log:
+        "results/logs/synthesize/{patient}.log",
+    benchmark:
+        "results/benchmarks/synthesize/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        settings=CONFIG.virtual.model_dump_json(exclude={"patients"}),
+        out=subpath(output.ct, parent=True),
+        code=stage_hash("synthesize"),
+    shell:
+        "mskdex --log {log} synthesize {wildcards.patient} --settings {params.settings:q} --out {params.out}"
+
+
+rule cohort:
+    """Write the patients with their demographics, and the excluded ones with the reasons."""
+    input:
+        sheet=sheet_path(CONFIG),
+    output:
+        patients="results/cohort/patients.parquet",
+        excluded="results/cohort/excluded.csv",
+    log:
+        "results/logs/cohort.log",
+    benchmark:
+        "results/benchmarks/cohort.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        settings=stages.cohort_stage(CONFIG).model_dump_json(),
+        out=subpath(output.patients, parent=True),
+        code=stage_hash("cohort"),
+    shell:
+        "mskdex --log {log} cohort build {input.sheet} --settings {params.settings:q} --out {params.out}"
+
+
+rule folds:
+    """Assign patients to folds; depends on ids, sex and exclusions of the sheet, on nothing else in it."""
+    input:
+        sheet=ancient(sheet_path(CONFIG)),
+    output:
+        "results/cohort/folds.parquet",
+    log:
+        "results/logs/folds.log",
+    benchmark:
+        "results/benchmarks/folds.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        settings=stages.folds_stage(CONFIG).model_dump_json(),
+        patients=sheet_digest(SHEET, ["patient_id", "sex"]),
+        code=stage_hash("folds"),
+    shell:
+        "mskdex --log {log} folds {input.sheet} --settings {params.settings:q} --out {output}"

@@ -1,0 +1,91 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from mskdex.config import load_config, stages
+from mskdex.errors import MskdexError
+from mskdex.folds import assign_folds
+from mskdex.provenance import stage_hash
+from mskdex.workflow import cohort_channels, read_cohort, sheet_digest, sheet_path
+
+# `mskdex` stands beside the python that runs Snakemake, also where its environment is not activated.
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
+
+try:
+    CONFIG = load_config(config)
+    SHEET = read_cohort(CONFIG)
+    FOLDS = assign_folds(SHEET, CONFIG.folds).set_index("patient_id")["fold"]
+except MskdexError as error:
+    raise WorkflowError(str(error)) from None
+
+config.update(CONFIG.model_dump(mode="json"))
+PATIENTS = list(SHEET["patient_id"])
+ROWS = SHEET.set_index("patient_id", drop=False)
+CHANNELS = cohort_channels(CONFIG, SHEET)
+
+
+wildcard_constraints:
+    patient="[^/]+",
+    experiment="|".join(CONFIG.experiments),
+    fold=r"\d+",
+
+
+def patient_results(name):
+    """The file `name` of every patient."""
+    return expand("results/patients/{patient}/{name}", patient=PATIENTS, name=name)
+
+
+def fold_results(name):
+    """The file `name` of every fold that is trained."""
+    pattern = "results/experiments/{experiment}/fold{fold}/{name}"
+    return expand(
+        pattern, experiment=CONFIG.experiments, fold=CONFIG.trained_folds, name=name
+    )
+
+
+def training_stacks(wildcards):
+    """The stacks of the patients that a fold trains on."""
+    patients = FOLDS.index[FOLDS != int(wildcards.fold)]
+    return expand("results/patients/{patient}/stack.zst", patient=patients)
+
+
+def test_stacks(wildcards):
+    """The stacks of the patients that a fold is tested on."""
+    patients = FOLDS.index[FOLDS == int(wildcards.fold)]
+    return expand("results/patients/{patient}/stack.zst", patient=patients)
+
+
+def import_row(wildcards):
+    """A patient's row of the sheet as JSON, without demographics: they are no business of the import."""
+    row = (
+        ROWS.loc[wildcards.patient].drop(stages.DEMOGRAPHICS, errors="ignore").dropna()
+    )
+    return json.dumps(row.to_dict(), default=str, sort_keys=True)
+
+
+def import_settings(wildcards):
+    """Settings of a patient's import."""
+    return stages.import_stage(
+        CONFIG, ROWS.loc[wildcards.patient, "label_source"]
+    ).model_dump_json()
+
+
+def train_settings(wildcards):
+    """Settings of one fold of one experiment."""
+    return stages.train_stage(
+        CONFIG, wildcards.experiment, int(wildcards.fold)
+    ).model_dump_json()
+
+
+def source_file(column):
+    """Input function: the patient's file of a column of the sheet."""
+
+    def of_patient(wildcards):
+        return ROWS.loc[wildcards.patient, column]
+
+    return of_patient

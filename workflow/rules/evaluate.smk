@@ -1,0 +1,55 @@
+rule collect:
+    """Collect the truth and the registrations of all patients into tables."""
+    input:
+        quantities=patient_results("quantities.parquet"),
+        poses=patient_results("pose.json"),
+        patients="results/cohort/patients.parquet",
+    output:
+        quantities="results/cohort/quantities.parquet",
+        registration="results/cohort/registration.parquet",
+    log:
+        "results/logs/collect.log",
+    benchmark:
+        "results/benchmarks/collect.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        out=subpath(output.quantities, parent=True),
+        code=stage_hash("collect"),
+    shell:
+        "mskdex --log {log} collect --patients results/patients --table {input.patients} --out {params.out}"
+
+
+rule evaluate:
+    """Compare the predictions with the CT, and the experiments with each other and with simple baselines."""
+    input:
+        predictions=fold_results("predictions.parquet"),
+        decompositions=fold_results("decompositions"),
+        stacks=patient_results("stack.zst"),
+        patients="results/cohort/patients.parquet",
+        folds="results/cohort/folds.parquet",
+        quantities="results/cohort/quantities.parquet",
+    output:
+        agreement="results/evaluation/agreement.parquet",
+        images="results/evaluation/images.parquet",
+        tests="results/evaluation/tests.parquet",
+    log:
+        "results/logs/evaluate.log",
+    benchmark:
+        "results/benchmarks/evaluate.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        settings=stages.evaluate_stage(CONFIG).model_dump_json(),
+        out=subpath(output.agreement, parent=True),
+        code=stage_hash("evaluate"),
+    shell:
+        "mskdex --log {log} evaluate results --settings {params.settings:q} --out {params.out}"

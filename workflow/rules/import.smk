@@ -1,0 +1,55 @@
+rule import_patient:
+    """Read, check and convert a patient's CT, labels and radiograph."""
+    input:
+        ct=source_file("ct"),
+        labels=source_file("labels"),
+        radiograph=source_file("radiograph"),
+    output:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        radiograph="results/patients/{patient}/radiograph.nii.gz",
+        field="results/patients/{patient}/field.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+        manifest="results/patients/{patient}/import.json",
+    log:
+        "results/logs/import/{patient}.log",
+    benchmark:
+        "results/benchmarks/import/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+        runtime=10,
+    params:
+        row=import_row,
+        settings=import_settings,
+        out=subpath(output.ct, parent=True),
+        code=stage_hash("importing"),
+    shell:
+        "mskdex --log {log} import --row {params.row:q} --settings {params.settings:q} --out {params.out}"
+
+
+rule quantities:
+    """Sum volume, weighted volume and lean mass of every object over the CT's voxels."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+    output:
+        "results/patients/{patient}/quantities.parquet",
+    log:
+        "results/logs/quantities/{patient}.log",
+    benchmark:
+        "results/benchmarks/quantities/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        settings=stages.quantities_stage(CONFIG).model_dump_json(),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("quantities"),
+    shell:
+        "mskdex --log {log} quantities --patient {params.patient} --settings {params.settings:q} --out {output}"

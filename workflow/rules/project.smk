@@ -1,0 +1,81 @@
+rule render:
+    """Render the object-wise DRRs at the nominal pose."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+    output:
+        "results/patients/{patient}/drr.zst",
+    log:
+        "results/logs/render/{patient}.log",
+    benchmark:
+        "results/benchmarks/render/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        settings=stages.render_stage(CONFIG).model_dump_json(),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("project"),
+    shell:
+        "mskdex --log {log} render --patient {params.patient} --settings {params.settings:q} --out {output}"
+
+
+rule render_aligned:
+    """Render the registered bones at their registered poses."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+        poses="results/patients/{patient}/pose.json",
+    output:
+        "results/patients/{patient}/aligned.zst",
+    log:
+        "results/logs/render_aligned/{patient}.log",
+    benchmark:
+        "results/benchmarks/render_aligned/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        settings=stages.render_stage(CONFIG).model_dump_json(),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("project"),
+    shell:
+        "mskdex --log {log} render --patient {params.patient} --poses {input.poses} "
+        "--settings {params.settings:q} --out {output}"
+
+
+rule stack:
+    """Put a patient's training sample together: radiograph, DRRs, aligned bones, truth."""
+    input:
+        drr="results/patients/{patient}/drr.zst",
+        aligned="results/patients/{patient}/aligned.zst",
+        radiograph="results/patients/{patient}/radiograph.nii.gz",
+        field="results/patients/{patient}/field.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+        quantities="results/patients/{patient}/quantities.parquet",
+    output:
+        "results/patients/{patient}/stack.zst",
+    log:
+        "results/logs/stack/{patient}.log",
+    benchmark:
+        "results/benchmarks/stack/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        settings=stages.stack_stage(CONFIG, CHANNELS).model_dump_json(),
+        patient=subpath(input.drr, parent=True),
+        code=stage_hash("stack"),
+    shell:
+        "mskdex --log {log} stack --patient {params.patient} --settings {params.settings:q} --out {output}"

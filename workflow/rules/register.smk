@@ -1,0 +1,55 @@
+rule register:
+    """Register each rigid body of the CT to the radiograph."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        radiograph="results/patients/{patient}/radiograph.nii.gz",
+        field="results/patients/{patient}/field.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+    output:
+        "results/patients/{patient}/pose.json",
+    log:
+        "results/logs/register/{patient}.log",
+    benchmark:
+        "results/benchmarks/register/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        settings=stages.register_stage(CONFIG).model_dump_json(),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("register"),
+    shell:
+        "mskdex --log {log} register --patient {params.patient} --settings {params.settings:q} --out {output}"
+
+
+rule qc:
+    """Draw the segmentation, and the registered bones over the radiograph."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        radiograph="results/patients/{patient}/radiograph.nii.gz",
+        field="results/patients/{patient}/field.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+        poses="results/patients/{patient}/pose.json",
+    output:
+        "results/patients/{patient}/qc.png",
+    log:
+        "results/logs/qc/{patient}.log",
+    benchmark:
+        "results/benchmarks/qc/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        settings=stages.quantities_stage(CONFIG).model_dump_json(),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("register"),
+    shell:
+        "mskdex --log {log} qc --patient {params.patient} --settings {params.settings:q} --out {output}"

@@ -1,0 +1,56 @@
+rule train:
+    """Train one fold of an experiment, from its last checkpoint where there is one."""
+    input:
+        stacks=training_stacks,
+        folds="results/cohort/folds.parquet",
+    output:
+        model="results/experiments/{experiment}/fold{fold}/model.safetensors",
+        history="results/experiments/{experiment}/fold{fold}/history.parquet",
+        manifest="results/experiments/{experiment}/fold{fold}/train.json",
+    log:
+        "results/logs/train/{experiment}-fold{fold}.log",
+    benchmark:
+        "results/benchmarks/train/{experiment}-fold{fold}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+        runtime=2880,
+    params:
+        settings=train_settings,
+        out=subpath(output.model, parent=True),
+        code=stage_hash("train"),
+    shell:
+        "mskdex --log {log} train --patients results/patients --folds {input.folds} "
+        "--settings {params.settings:q} --out {params.out}"
+
+
+rule predict:
+    """Decompose the radiographs of a fold's test patients."""
+    input:
+        stacks=test_stacks,
+        model="results/experiments/{experiment}/fold{fold}/model.safetensors",
+        manifest="results/experiments/{experiment}/fold{fold}/train.json",
+        folds="results/cohort/folds.parquet",
+    output:
+        predictions="results/experiments/{experiment}/fold{fold}/predictions.parquet",
+        decompositions=directory(
+            "results/experiments/{experiment}/fold{fold}/decompositions"
+        ),
+    log:
+        "results/logs/predict/{experiment}-fold{fold}.log",
+    benchmark:
+        "results/benchmarks/predict/{experiment}-fold{fold}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        out=subpath(output.predictions, parent=True),
+        code=stage_hash("predict"),
+    shell:
+        "mskdex --log {log} predict-fold {input.model} --patients results/patients --folds {input.folds} "
+        "--fold {wildcards.fold} --out {params.out}"
