@@ -6,12 +6,36 @@ from pydantic import Field
 
 from mskdex.config.base import Settings
 
+LabelKey = int | str
+"""An id in a label map, or a structure's name in a source that carries names."""
+
+LabelKeys = LabelKey | tuple[LabelKey, ...]
+"""One side's key, or several that are united."""
+
+LabelSource = dict[str, tuple[LabelKeys, ...]]
+"""Keys of each object: (left, right) of a paired one; of another all that belong to it."""
+
 
 class CtSettings(Settings):
     """How CTs and label maps are imported."""
 
     spacing_mm: float | None = Field(
         None, gt=0, description="isotropic spacing to resample CTs to; null keeps the native grid"
+    )
+    resample_uneven_slices: bool = Field(
+        False, description="resample a DICOM series with uneven slice distances to even ones, instead of refusing it"
+    )
+    resample_labels: bool = Field(
+        False, description="resample labels that lie on another grid than the CT (nearest voxel), instead of refusing them"
+    )
+    min_bone_median_hu: float = Field(
+        100.0, description="a bone label whose median HU is below this is refused: flipped, shifted or wrongly named"
+    )
+    max_muscle_median_hu: float = Field(
+        200.0, description="a muscle label whose median HU is above this, or below its negative, is refused"
+    )
+    max_megavoxels: float = Field(
+        800.0, gt=0, description="a header that claims more million voxels than this is refused before memory is taken"
     )
 
 
@@ -22,14 +46,40 @@ class RadiographSettings(Settings):
         "auto",
         description="grey values proportional to exposure (linear) or to its log; auto goes by tags and refuses when they are silent",
     )
+    grey_increases_with: Literal["auto", "exposure", "attenuation"] = Field(
+        "auto",
+        description="what a higher grey value means; auto goes by PixelIntensityRelationshipSign, then by MONOCHROME1 or 2",
+    )
+    voi: Literal["auto", "apply", "ignore"] = Field(
+        "auto",
+        description="VOI LUT before the log; auto applies a LUT of an image FOR PRESENTATION and never a display window",
+    )
+    air_grey: float | None = Field(
+        None, description="grey value of the unattenuated beam; null takes the most exposed percent of the field for air"
+    )
+    log_decades: float = Field(
+        4.0, gt=0, description="decades of exposure that the full grey range of a log image spans"
+    )
     sdd_mm: float | None = Field(None, gt=0, description="distance from source to detector")
     source_to_isocentre_mm: float | None = Field(
         None, gt=0, description="distance from source to the middle of the patient"
     )
+    isocentre_to_detector_mm: float = Field(
+        150.0, ge=0, description="distance from the middle of the patient to the detector, where the one above is nowhere"
+    )
     pixel_mm: float | None = Field(None, gt=0, description="detector pixel size")
     view: Literal["AP", "PA"] = Field("AP", description="direction of the beam")
+    orientation: str = Field(
+        "LF",
+        pattern=r"^([LR][FH]|[FH][LR])$",
+        description="where rows, then columns, of the stored image point to in the patient: L or R, F(oot) or H(ead)",
+    )
+    mask_markers: bool = Field(True, description="mask lead letters and burnt-in annotations at the edge of the field")
     working_pixel_mm: float | None = Field(
         0.8, gt=0, description="radiographs are averaged down to this pixel size; null keeps the native one"
+    )
+    max_megapixels: float = Field(
+        100.0, gt=0, description="a header that claims more million pixels than this is refused before memory is taken"
     )
 
 
