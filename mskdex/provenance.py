@@ -14,8 +14,15 @@ def stage_hash(stage: str) -> str:
     """Hash of `mskdex/stages/{stage}.py` and of every module of the package that it imports, directly or not.
 
     Comments, docstrings and layout do not count: the syntax trees are hashed.
+
+    Raises:
+        ValueError: there is no such stage.
     """
-    modules = _closure(f"mskdex.stages.{stage}")
+    root = f"mskdex.stages.{stage}"
+    if not _path(root):
+        msg = f"there is no stage {stage}: {root} does not exist"
+        raise ValueError(msg)
+    modules = _closure(root)
     digest = hashlib.sha256()
     for module in sorted(modules):
         digest.update(module.encode() + _tree_hash(module))

@@ -1,6 +1,8 @@
 """The config: frozen models, unknown keys forbidden, units in the names."""
 
-from pydantic import Field, ValidationError, model_validator
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mskdex.anatomy import LABEL_SOURCES
 from mskdex.config.base import Settings
@@ -39,6 +41,11 @@ class Config(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
 
+    @field_validator("label_sources", mode="before")
+    @classmethod
+    def _add_to_the_known_sources(cls, value: Any) -> Any:
+        return {**LABEL_SOURCES, **value} if isinstance(value, dict) else value
+
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         names = [item.name for item in self.objects]
@@ -48,7 +55,12 @@ class Config(Settings):
         bodies = {body.name for body in self.registration.bodies}
         for item in self.objects:
             if item.body and item.body not in bodies:
-                msg = f"object {item.name}: body {item.body} is not among registration.bodies ({', '.join(sorted(bodies))})"
+                known = ", ".join(sorted(bodies))
+                msg = f"object {item.name}: body {item.body} is not among registration.bodies ({known})"
+                raise ValueError(msg)
+        for fold in self.trained_folds:
+            if not 0 <= fold < self.folds.count:
+                msg = f"folds.train: there is no fold {fold}; folds are numbered 0 to {self.folds.count - 1}"
                 raise ValueError(msg)
         for name, experiment in self.experiments.items():
             for fold in experiment.folds:

@@ -1,0 +1,84 @@
+"""The config: defaults, overrides, and errors that say what to do."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mskdex.config import Config, load_config
+from mskdex.config.documentation import DOCUMENTS, default_yaml
+from mskdex.config.stages import import_stage, register_stage, train_stage
+from mskdex.errors import MskdexError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("what", "path"), [("yaml", "config.yaml"), ("schema", "docs/config.schema.json"), ("table", "docs/config.md")]
+)
+def test_generated_files_have_not_drifted(what, path):
+    assert (ROOT / path).read_text() == DOCUMENTS[what](), f"run: mskdex config {what} > {path}"
+
+
+def test_default_yaml_is_the_default_config():
+    assert load_config(yaml.safe_load(default_yaml())) == Config()
+
+
+def test_every_key_has_a_description():
+    assert "meaning |" in DOCUMENTS["table"]()
+    undocumented = [line for line in default_yaml().splitlines() if line.endswith("null") or "None" in line]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"imgae": {}}, "unknown key imgae"),
+        ({"image": {"rows": 96, "colums": 96}}, "unknown key image.colums"),
+        ({"image": {"rows": 3}}, "image.rows"),
+        ({"folds": {"train": [4]}}, "folds are numbered 0 to 3"),
+        ({"experiments": {"mskdex": {"folds": {2: {"losses": {"lambda_iss": 1}}}}}}, "lambda_iss"),
+        ({"experiments": {"mskdex": {"folds": {9: {}}}}}, "folds are numbered 0 to 3"),
+        ({"objects": [{"name": "femur", "kind": "bone", "body": "leg"}]}, "body leg is not among"),
+        ({"objects": [{"name": "a", "kind": "muscle"}, {"name": "a", "kind": "muscle"}]}, "named twice"),
+        ({"objects": [{"name": "a", "kind": "muscle", "body": "pelvis"}]}, "only a bone can have a body"),
+    ],
+)
+def test_errors_name_the_key(content, sentence):
+    with pytest.raises(MskdexError, match=sentence):
+        load_config(content)
+
+
+def test_channels_are_numbered_in_order_left_before_right():
+    channels = Config().channels
+    assert [c.label for c in channels] == list(range(1, len(channels) + 1))
+    names = [c.name for c in channels]
+    assert names[:2] == ["gluteus_maximus_left", "gluteus_maximus_right"]
+    assert "sacrum" in names
+    bodies = {c.name: c.body for c in channels}
+    assert bodies["femur_left"] == "femur_left"
+    assert bodies["sacrum"] == bodies["pelvis_right"] == "pelvis"
+
+
+def test_own_label_source_stands_beside_the_known_ones():
+    config = load_config({"label_sources": {"mine": {"femur": [7, 8]}}})
+    assert config.label_sources["mine"]["femur"] == (7, 8)
+    assert "totalsegmentator" in config.label_sources
+    assert set(import_stage(config, "mine").label_sources) == {"mine"}
+
+
+def test_an_override_reaches_its_fold_alone():
+    content = {"experiments": {"mskdex": {"folds": {"2": {"losses": {"lambda_is": 7}}}}}}
+    changed, default = load_config(content), load_config({"experiments": {"mskdex": {}}})
+    assert train_stage(changed, "mskdex", 2).experiment.losses.lambda_is == 7
+    assert train_stage(changed, "mskdex", 1) == train_stage(default, "mskdex", 1)
+
+
+def test_a_stage_sees_only_its_sections():
+    other = load_config({"virtual": {"seed": 5}, "report": {"title": "x"}, "folds": {"seed": 3}})
+    assert register_stage(other) == register_stage(Config())
+
+
+def test_unknown_experiment_is_an_error():
+    with pytest.raises(MskdexError, match="no experiment nope"):
+        train_stage(Config(), "nope", 0)

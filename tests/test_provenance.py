@@ -1,0 +1,52 @@
+"""The code hash of a stage follows its modules, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mskdex
+
+PACKAGE = Path(mskdex.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path):
+    return shutil.copytree(PACKAGE, tmp_path / "mskdex", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def hashes(package, *stages):
+    code = f"from mskdex.provenance import stage_hash; print(*[stage_hash(s) for s in {stages!r}])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=package.parent, capture_output=True, text=True, check=True)
+    return dict(zip(stages, run.stdout.split(), strict=True))
+
+
+def edit(path, text):
+    path.write_text(path.read_text() + text)
+
+
+def test_an_edit_changes_the_hash_of_the_stages_that_use_the_module(package):
+    before = hashes(package, "quantities", "folds")
+    edit(package / "imaging" / "quantities.py", "\nNEW = 1\n")
+    after = hashes(package, "quantities", "folds")
+    assert after["quantities"] != before["quantities"]
+    assert after["folds"] == before["folds"]
+
+
+def test_comments_and_docstrings_do_not_count(package):
+    before = hashes(package, "folds")
+    path = package / "folds.py"
+    edit(path, "\n# a remark\n")
+    path.write_text(path.read_text().replace("Patient-level folds", "Folds"))
+    assert hashes(package, "folds") == before
+
+
+def test_registration_is_no_part_of_training(package):
+    before = hashes(package, "register", "train", "importing")
+    for module in (package / "registration").glob("*.py"):
+        edit(module, "\nNEW = 1\n")
+    after = hashes(package, "register", "train", "importing")
+    assert after["register"] != before["register"]
+    assert (after["train"], after["importing"]) == (before["train"], before["importing"])
