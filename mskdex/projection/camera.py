@@ -1,7 +1,7 @@
 """The X-ray camera: a point source at the origin that looks along +z at a flat detector."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,17 +19,20 @@ class Camera:
         pixel_mm: pixel size on the detector, square.
         shape: (rows, columns).
         principal_point_px: (row, column) where the principal axis meets the detector, pixel centres at integers.
+        beam: "cone", or "parallel": all rays along +z, no magnification.
     """
 
     sdd_mm: float
     pixel_mm: float
     shape: tuple[int, int]
     principal_point_px: tuple[float, float]
+    beam: Literal["cone", "parallel"] = "cone"
 
     def project(self, points_mm: np.ndarray) -> np.ndarray:
         """Projects camera-frame points (…, 3) in mm to pixels (…, 2) as (row, column)."""
         points_mm = np.asarray(points_mm, dtype=np.float64)
-        scale = self.sdd_mm / (points_mm[..., 2] * self.pixel_mm)
+        depth = points_mm[..., 2] if self.beam == "cone" else np.full(points_mm.shape[:-1], self.sdd_mm)
+        scale = self.sdd_mm / (depth * self.pixel_mm)
         row = points_mm[..., 1] * scale + self.principal_point_px[0]
         column = points_mm[..., 0] * scale + self.principal_point_px[1]
         return np.stack([row, column], axis=-1)
@@ -38,7 +41,7 @@ class Camera:
         """The same source and detector centre with another pixel grid: `shape` pixels of `pixel_mm`."""
         centre = [(p - (n - 1) / 2) * self.pixel_mm for p, n in zip(self.principal_point_px, self.shape, strict=True)]
         point = tuple(c / pixel_mm + (n - 1) / 2 for c, n in zip(centre, shape, strict=True))
-        return Camera(self.sdd_mm, pixel_mm, shape, (point[0], point[1]))
+        return Camera(self.sdd_mm, pixel_mm, shape, (point[0], point[1]), self.beam)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able description; `from_dict` reads it."""
@@ -47,6 +50,7 @@ class Camera:
             "pixel_mm": self.pixel_mm,
             "shape": list(self.shape),
             "principal_point_px": list(self.principal_point_px),
+            "beam": self.beam,
         }
 
     @classmethod
@@ -54,7 +58,7 @@ class Camera:
         """Reads `as_dict`; further keys are passed over."""
         rows, columns = content["shape"]
         row, column = content["principal_point_px"]
-        return cls(content["sdd_mm"], content["pixel_mm"], (rows, columns), (row, column))
+        return cls(content["sdd_mm"], content["pixel_mm"], (rows, columns), (row, column), content.get("beam", "cone"))
 
 
 AP_ROTATION = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]])

@@ -1,0 +1,131 @@
+"""CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
+
+import numba
+
+from mskdex.projection.grid import BLOCK, span
+from mskdex.projection.jit import inner, kernel
+from mskdex.projection.march import ray
+
+
+@inner()
+def _clip(ox, oy, oz, dx, dy, dz, step, high):
+    """Sample range inside the zero-padded volume; the outermost shell of cells is zero and left out."""
+    first, last = span(ox, dx * step, 1.0, high[0], 0, 1 << 30)
+    first, last = span(oy, dy * step, 1.0, high[1], first, last)
+    return span(oz, dz * step, 1.0, high[2], first, last)
+
+
+@kernel()
+def march_density(density, blocks, order, coefficients, slope, weight, oblique, step, images):
+    """Fills `images` (poses, rows, columns) with the march through `density`.
+
+    Args:
+        density: (z, y, x) float32 or float64, padded by two voxels of zeros; sets the precision.
+        blocks: chessboard distance of each block of voxels to one that is not empty.
+        order: rows in the order of work. coefficients: (poses, 6, 3). slope, weight, oblique, step: of `Rays`.
+    """
+    real = density.dtype.type
+    rows, columns = images.shape[1], images.shape[2]
+    high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
+    for index in numba.prange(order.size):
+        pose, row = order[index] // rows, order[index] % rows
+        for column in range(columns):
+            ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
+            first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
+            zf = first * step
+            x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
+            gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
+            scale = obliquity if oblique else 1.0
+            w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
+            reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
+            total = real(0)
+            k, count = 0, last - first
+            while k <= count:
+                f = real(k)
+                x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
+                i, j, n = int(x), int(y), int(z)
+                distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
+                if distance > 0:
+                    k += max(1, int((real(distance) - 1) * reach))
+                    continue
+                k += 1
+                depth = real(zf) + (f * real(step))
+                fx, fy, fz = x - real(i), y - real(j), z - real(n)
+                a0 = density[n, j, i] + fx * (density[n, j, i + 1] - density[n, j, i])
+                a1 = density[n, j + 1, i] + fx * (density[n, j + 1, i + 1] - density[n, j + 1, i])
+                b0 = density[n + 1, j, i] + fx * (density[n + 1, j, i + 1] - density[n + 1, j, i])
+                b1 = density[n + 1, j + 1, i] + fx * (density[n + 1, j + 1, i + 1] - density[n + 1, j + 1, i])
+                a0 += fy * (a1 - a0)
+                b0 += fy * (b1 - b0)
+                total += (w_constant + w_quadratic * depth * depth) * (a0 + fz * (b0 - a0))
+            images[pose, row, column] = total
+
+
+@kernel()
+def march_tangents(density, blocks, order, coefficients, slope, weight, oblique, step, images, moments):
+    """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
+
+    `moments` (poses, rows, columns, 6): the sums over samples of weight · gradient and of
+    weight · depth · gradient, the gradient in voxel coordinates (x, y, z).
+    """
+    real = density.dtype.type
+    rows, columns = images.shape[1], images.shape[2]
+    high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
+    for index in numba.prange(order.size):
+        pose, row = order[index] // rows, order[index] % rows
+        for column in range(columns):
+            ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
+            first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
+            zf = first * step
+            x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
+            gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
+            scale = obliquity if oblique else 1.0
+            w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
+            reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
+            total = real(0)
+            m0, m1, m2, m3, m4, m5 = real(0), real(0), real(0), real(0), real(0), real(0)
+            k, count = 0, last - first
+            while k <= count:
+                f = real(k)
+                x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
+                i, j, n = int(x), int(y), int(z)
+                distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
+                if distance > 0:
+                    k += max(1, int((real(distance) - 1) * reach))
+                    continue
+                k += 1
+                depth = real(zf) + (f * real(step))
+                w = w_constant + w_quadratic * depth * depth
+                fx, fy, fz = x - real(i), y - real(j), z - real(n)
+                v000, v001 = density[n, j, i], density[n, j, i + 1]
+                v010, v011 = density[n, j + 1, i], density[n, j + 1, i + 1]
+                v100, v101 = density[n + 1, j, i], density[n + 1, j, i + 1]
+                v110, v111 = density[n + 1, j + 1, i], density[n + 1, j + 1, i + 1]
+                d00, d01, d10, d11 = v001 - v000, v011 - v010, v101 - v100, v111 - v110
+                a0, a1 = v000 + fx * d00, v010 + fx * d01
+                b0, b1 = v100 + fx * d10, v110 + fx * d11
+                ya, yb = a1 - a0, b1 - b0
+                a, b = a0 + fy * ya, b0 + fy * yb
+                total += w * (a + fz * (b - a))
+                da, db = d00 + fy * (d01 - d00), d10 + fy * (d11 - d10)
+                px, py, pz = w * (da + fz * (db - da)), w * (ya + fz * (yb - ya)), w * (b - a)
+                m0, m1, m2 = m0 + px, m1 + py, m2 + pz
+                m3, m4, m5 = m3 + depth * px, m4 + depth * py, m5 + depth * pz
+            images[pose, row, column] = total
+            out = moments[pose, row, column]
+            out[0], out[1], out[2], out[3], out[4], out[5] = m0, m1, m2, m3, m4, m5
+
+
+@inner()
+def empty_blocks(density, blocks):
+    """Sets blocks (z, y, x) uint8 to 0 where a cell of theirs has a corner that is not zero, elsewhere to 255."""
+    blocks[:] = 255
+    nz, ny, nx = density.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if density[z, y, x] != 0:
+                    for c in range(max(z - 1, 0) // BLOCK, z // BLOCK + 1):
+                        for b in range(max(y - 1, 0) // BLOCK, y // BLOCK + 1):
+                            for a in range(max(x - 1, 0) // BLOCK, x // BLOCK + 1):
+                                blocks[c, b, a] = 0
