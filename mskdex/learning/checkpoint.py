@@ -1,0 +1,65 @@
+"""Checkpoints: one file that holds everything a training needs to go on, tensors and JSON only."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mskdex.artifacts import atomic_path
+from mskdex.errors import MskdexError
+
+_KEY = "mskdex"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Writes named tensors and JSON-able facts as safetensors, whole or not at all."""
+    contiguous = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata={_KEY: json.dumps(facts)})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads what `write_tensors` wrote.
+
+    Raises:
+        MskdexError: the file is absent, broken, or not of this project.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as handle:
+            facts = json.loads((handle.metadata() or {})[_KEY])
+            return {name: handle.get_tensor(name) for name in handle.keys()}, facts  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        msg = f"{path} cannot be read as a model or checkpoint of MSKdeX ({error}); give one that `mskdex train` wrote"
+        raise MskdexError(msg) from error
+
+
+def optimiser_tensors(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors: prefix/parameter number/state name."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}/{number}/{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def load_optimiser(prefix: str, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts `optimiser_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(f"{prefix}/"):
+            _, number, name = key.split("/")
+            state.setdefault(int(number), {})[name] = value
+    content = optimiser.state_dict()
+    optimiser.load_state_dict({"state": state, "param_groups": content["param_groups"]})
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed process left half written."""
+    for leftover in folder.glob(".*.safetensors"):
+        leftover.unlink(missing_ok=True)

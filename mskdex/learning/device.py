@@ -1,0 +1,27 @@
+"""Which device to compute on."""
+
+import torch
+
+from mskdex.errors import MskdexError
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of a setting `auto`, `cpu`, `cuda` or `cuda:i`.
+
+    Args:
+        name: the setting; auto takes a GPU where there is one.
+        local_rank: number of this process on its machine when several share a training.
+
+    Raises:
+        MskdexError: a GPU is asked for and there is none.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        msg = f"device {name}: torch sees no GPU; set the device to auto or cpu, or install a CUDA build of torch"
+        raise MskdexError(msg)
+    device = torch.device(name if ":" in name else f"cuda:{local_rank}")
+    if (device.index or 0) >= torch.cuda.device_count():
+        msg = f"device {name}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}"
+        raise MskdexError(msg)
+    return device

@@ -1,0 +1,51 @@
+"""Several processes that share one training, started by torchrun."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a training.
+
+    Attributes:
+        rank: this process's number; 0 writes the files.
+        size: number of processes; 1 is an ordinary training.
+        local_rank: this process's number on its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replaces each gradient by its mean over the processes, in one exchange; alone it does nothing."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        offset = 0
+        for g in gradients:
+            g.copy_(flat[offset : offset + g.numel()].view_as(g))
+            offset += g.numel()
+
+    def wait(self) -> None:
+        """Waits until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def join_group() -> Group:
+    """The group that torchrun's environment describes, or a process by itself."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Group()
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Group(distributed.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))

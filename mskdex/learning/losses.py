@@ -1,0 +1,138 @@
+"""Losses as pure functions of tensors. All are minimised.
+
+Equations: MSKdeX (Gu et al., MICCAI 2023); where its print is ambiguous, docs/learning.md says which reading this is.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+Images = Float[Tensor, "b c h w"]
+Sums = Float[Tensor, "b q n"]
+
+
+def sobel(images: Images) -> tuple[Tensor, Tensor]:
+    """Sobel responses along x (columns) and y (rows), valid region only: each (B, C, H-2, W-2).
+
+    Written as separable differences: a grouped convolution does the same several times slower on a CPU.
+    """
+    across = images[..., 2:] - images[..., :-2]
+    gx = across[..., :-2, :] + 2.0 * across[..., 1:-1, :] + across[..., 2:, :]
+    down = images[..., 2:, :] - images[..., :-2, :]
+    gy = down[..., :-2] + 2.0 * down[..., 1:-1] + down[..., 2:]
+    return gx, gy
+
+
+def gradient_correlation(
+    a: Images, b: Images, *, absolute: bool = False, mask: Float[Tensor, "b 1 h w"] | None = None
+) -> Float[Tensor, "b c"]:
+    """GC(a, b): normalised cross-correlation of Sobel responses, x and y averaged; -1 to 1 per image and channel.
+
+    A channel without any gradient in either image has no correlation and gets 0.
+
+    Args:
+        a, b: images to compare.
+        absolute: correlate absolute responses (the authors' lab) instead of signed ones (the textbook).
+        mask: pixels to count, 1 or 0; a response counts where its whole 3×3 window does.
+
+    Source: Penney et al. 1998; MSKdeX eq. 1.
+    """
+    keep = None
+    if mask is not None:
+        keep = -functional.max_pool2d(-mask, 3, stride=1)
+    correlations = [_ncc(ga, gb, absolute, keep) for ga, gb in zip(sobel(a), sobel(b), strict=True)]
+    return (correlations[0] + correlations[1]) / 2.0
+
+
+def _ncc(a: Tensor, b: Tensor, absolute: bool, keep: Tensor | None) -> Tensor:
+    if absolute:
+        a, b = a.abs(), b.abs()
+    a, b = a.float().flatten(2), b.float().flatten(2)
+    if keep is None:
+        a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    else:
+        w = keep.flatten(2)
+        count = w.sum(-1, keepdim=True).clamp_min(1.0)
+        a = (a - (a * w).sum(-1, keepdim=True) / count) * w
+        b = (b - (b * w).sum(-1, keepdim=True) / count) * w
+    cross = (a * b).sum(-1)
+    # The floor keeps flat images (no gradient, hence no correlation) at 0 with a finite derivative.
+    return cross * torch.rsqrt((a * a).sum(-1) * (b * b).sum(-1) + EPSILON)
+
+
+EPSILON = 1e-8
+
+
+def gc_alpha(radiograph: Images, weighted: Images, **options: object) -> Float[Tensor, ""]:
+    """L_GC^alpha = 1 - GC(X, Σ_i WVDRR_i): the virtual X-ray against the X-ray (MSKdeX eq. 2).
+
+    Args:
+        radiograph: X, (B, 1, H, W), any linear scale of log attenuation.
+        weighted: WVDRRs of all objects in one common unit (cm³ per pixel), (B, N, H, W).
+        options: those of `gradient_correlation`.
+    """
+    return 1.0 - gradient_correlation(radiograph, weighted.sum(1, keepdim=True), **options).mean()  # type: ignore[arg-type]
+
+
+def gc_beta(weighted: Images, volume: Images, mass: Images, **options: object) -> Float[Tensor, ""]:
+    """L_GC^beta: VDRR and MDRR of each object shall have the structure of its WVDRR (MSKdeX eq. 3).
+
+    No gradient reaches the WVDRR: it is learned from the X-ray, and the other two follow it.
+    """
+    fixed = weighted.detach()
+    with_volume = 1.0 - gradient_correlation(fixed, volume, **options)  # type: ignore[arg-type]
+    with_mass = 1.0 - gradient_correlation(fixed, mass, **options)  # type: ignore[arg-type]
+    return with_volume.mean() + with_mass.mean()
+
+
+def intensity_sum(predicted: Sums, truth: Sums, known: Bool[Tensor, "b n"], pixels: int) -> Float[Tensor, ""]:
+    """L_IS, the object-wise intensity sum: 1/(N·H·W) Σ_i |S(pred_i) - S(true_i)|, summed over DRR types (MSKdeX eq. 5).
+
+    Args:
+        predicted: sums of the predicted DRRs after de-normalisation, cm³ and g; (B, 3, N).
+        truth: the CT's sums times the fraction that is in the image; where not known, any finite value.
+        known: objects that the CT holds whole; the others do not count, in N neither.
+        pixels: H·W.
+    """
+    error = (predicted - truth).abs().sum(1) * known
+    return (error.sum(1) / known.sum(1).clamp_min(1)).mean() / pixels
+
+
+def bone(
+    predicted: Images, aligned: Images, available: Bool[Tensor, "b c"], lambda_l1: float, **options: object
+) -> Float[Tensor, ""]:
+    """L_B: mean over the registered bones of λ_l1·mean|pred - aligned| + 1 - GC(pred, aligned) (MSKdeX eq. 6).
+
+    Args:
+        predicted: normalised DRRs of one type of the bones in K, (B, |K|, H, W).
+        aligned: those rendered at the registered pose, normalised alike.
+        available: bones whose registration was accepted; none at all gives 0.
+        lambda_l1: weight of L1.
+        options: those of `gradient_correlation`.
+    """
+    l1 = (predicted - aligned).abs().mean(dim=(-2, -1))
+    correlation = gradient_correlation(predicted, aligned, **options)  # type: ignore[arg-type]
+    each = (lambda_l1 * l1 + 1.0 - correlation) * available
+    return each.sum() / available.sum().clamp_min(1)
+
+
+def adversarial(scores: list[Tensor], real: bool, kind: str = "lsgan") -> Float[Tensor, ""]:
+    """GAN loss that pulls the scores towards real or fake; the mean over patches and scales.
+
+    Args:
+        scores: logits of every scale.
+        real: which side to pull to.
+        kind: "lsgan", (score - target)² (Mao et al. 2017), or "bce", the logarithmic form as the paper prints it.
+    """
+    target = 1.0 if real else 0.0
+    if kind == "lsgan":
+        losses = [((s.float() - target) ** 2).mean() for s in scores]
+    else:
+        losses = [functional.softplus(-s.float() if real else s.float()).mean() for s in scores]
+    return torch.stack(losses).mean()
+
+
+def cycle(original: Images, returned: Images) -> Float[Tensor, ""]:
+    """L_cyc: mean absolute difference after the way there and back (Zhu et al. 2017)."""
+    return (original - returned).abs().mean()

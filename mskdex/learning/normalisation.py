@@ -1,0 +1,92 @@
+"""Fixed intensity scales, from the training fold alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mskdex.errors import MskdexError
+from mskdex.learning.stack import Stack
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Constants that bring images to about 0…1: one for the radiograph, one per quantity and object.
+
+    Scales only, no offsets: zero stays zero, so a sum de-normalises by the same factor as a pixel, exactly.
+
+    Attributes:
+        radiograph: log attenuation that becomes 1.
+        drr: (3, N); cm³, cm³ and g per pixel that become 1.
+        mean_level: (3, N); mean normalised pixel whose sum is the training patients' mean quantity.
+        radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
+    """
+
+    radiograph: float
+    drr: np.ndarray
+    mean_level: np.ndarray
+    radiograph_range: tuple[float, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` reads it."""
+        return {
+            "radiograph": self.radiograph,
+            "drr": self.drr.tolist(),
+            "mean_level": self.mean_level.tolist(),
+            "radiograph_range": list(self.radiograph_range),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Normalisation":
+        """Reads `as_dict`."""
+        low, high = content["radiograph_range"]
+        return cls(content["radiograph"], np.array(content["drr"]), np.array(content["mean_level"]), (low, high))
+
+
+PEAK_QUANTILE = 0.95
+"""Among patients' brightest pixels: one patient with metal shall not darken everyone."""
+
+
+def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
+    """Computes the constants from the training patients, one at a time.
+
+    Raises:
+        MskdexError: an object has no DRR in any patient, or the radiographs are empty.
+    """
+    peaks, sums, known, bright, means = [], [], [], [], []
+    objects: tuple[str, ...] = ()
+    pixels = 1
+    for stack in stacks:
+        objects, pixels = stack.objects, stack.field.size
+        drr = stack.drr.dense()
+        peaks.append(drr.max(axis=(-2, -1)))
+        sums.append(stack.truth * stack.visible)
+        known.append(stack.known)
+        exposed = stack.radiograph[stack.field]
+        bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
+        means.append(float(exposed.mean()) if exposed.size else 0.0)
+    scale = _peak(np.stack(peaks), objects)
+    mean = _masked_mean(np.stack(sums), np.stack(known)) / pixels / scale
+    radiograph = float(np.quantile(bright, PEAK_QUANTILE))
+    if not radiograph > 0.0:
+        msg = "the radiographs of the training patients have no exposed pixel above 0; check their import"
+        raise MskdexError(msg)
+    return Normalisation(radiograph, scale, mean, (min(means), max(means)))
+
+
+def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:
+    """(patients, 3, N) to (3, N); patients without the object do not count."""
+    scale = np.empty(peaks.shape[1:])
+    for q, n in np.ndindex(*scale.shape):
+        seen = peaks[:, q, n][peaks[:, q, n] > 0.0]
+        if seen.size == 0:
+            msg = f"no training patient has a DRR of {objects[n]}; take the object out of the config's objects"
+            raise MskdexError(msg)
+        scale[q, n] = np.quantile(seen, PEAK_QUANTILE)
+    return scale
+
+
+def _masked_mean(sums: np.ndarray, known: np.ndarray) -> np.ndarray:
+    weight = known[:, None, :].astype(np.float64)
+    return (sums * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)

@@ -1,0 +1,102 @@
+"""The training sample of one patient: radiograph, DRRs, aligned bones and the CT's sums, in one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mskdex.arrays import Crops, read_crops, write_arrays
+from mskdex.config.objects import Channel
+from mskdex.imaging.quantities import QUANTITIES
+from mskdex.projection.camera import Camera
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One patient's training sample; N objects, M aligned bones, quantities in the order of `QUANTITIES`.
+
+    Attributes:
+        patient: patient id.
+        channels: the N objects.
+        camera: camera of the image grid (H, W).
+        radiograph: (H, W) float32, log attenuation.
+        field: (H, W) bool, exposed and unmarked pixels.
+        drr: (3, N, H, W), rendered at the nominal pose; cm³, cm³ and g per pixel.
+        aligned: (3, M, H, W), bones at their registered pose; same units.
+        aligned_objects: names of those bones.
+        truth: (3, N), sums over the CT's voxels; cm³, cm³, g; 0 where not known.
+        known: (N,) bool, the CT holds the object and holds it whole.
+        visible: (N,), fraction of the object within the image, 0 to 1.
+        source_to_isocentre_mm: distance from the source to the middle of the patient.
+    """
+
+    patient: str
+    channels: tuple[Channel, ...]
+    camera: Camera
+    radiograph: np.ndarray
+    field: np.ndarray
+    drr: Crops
+    aligned: Crops
+    aligned_objects: tuple[str, ...]
+    truth: np.ndarray
+    known: np.ndarray
+    visible: np.ndarray
+    source_to_isocentre_mm: float
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the N objects."""
+        return tuple(channel.name for channel in self.channels)
+
+
+def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None) -> None:
+    """Writes a stack; DRRs are kept in half precision, sums and the radiograph in full."""
+    arrays = {
+        "radiograph": stack.radiograph.astype(np.float32),
+        "field": np.packbits(stack.field.astype(bool)),
+        "drr": stack.drr.dense(),
+        "aligned": stack.aligned.dense(),
+        "truth": stack.truth.astype(np.float64),
+        "known": stack.known.astype(np.uint8),
+        "visible": stack.visible.astype(np.float64),
+    }
+    meta = {
+        "patient": stack.patient,
+        "channels": [channel.model_dump() for channel in stack.channels],
+        "camera": stack.camera.as_dict(),
+        "aligned_objects": list(stack.aligned_objects),
+        "source_to_isocentre_mm": stack.source_to_isocentre_mm,
+        "quantities": list(QUANTITIES),
+        "manifest": manifest or {},
+    }
+    write_arrays(path, arrays, meta, crop=("drr", "aligned"))
+
+
+def read_stack(path: Path) -> Stack:
+    """Reads what `write_stack` wrote.
+
+    Raises:
+        MskdexError: the file is absent, truncated or not a stack.
+    """
+    arrays, meta = read_crops(path)
+    camera = Camera.from_dict(meta["camera"])
+    drr, aligned = arrays["drr"], arrays["aligned"]
+    assert isinstance(drr, Crops)
+    assert isinstance(aligned, Crops)
+    rows, columns = camera.shape
+    field = np.unpackbits(np.asarray(arrays["field"]), count=rows * columns).reshape(rows, columns)
+    return Stack(
+        patient=meta["patient"],
+        channels=tuple(Channel.model_validate(c) for c in meta["channels"]),
+        camera=camera,
+        radiograph=np.asarray(arrays["radiograph"]),
+        field=field.astype(bool),
+        drr=drr,
+        aligned=aligned,
+        aligned_objects=tuple(meta["aligned_objects"]),
+        truth=np.asarray(arrays["truth"]),
+        known=np.asarray(arrays["known"]).astype(bool),
+        visible=np.asarray(arrays["visible"]),
+        source_to_isocentre_mm=meta["source_to_isocentre_mm"],
+    )

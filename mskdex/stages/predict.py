@@ -1,0 +1,96 @@
+"""Stage: decompose the radiographs of a fold's test patients."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mskdex.arrays import write_arrays
+from mskdex.artifacts import manifest, read_parquet, write_parquet
+from mskdex.errors import MskdexError
+from mskdex.imaging.quantities import COLUMNS, QUANTITIES
+from mskdex.learning.device import choose_device
+from mskdex.learning.loop import set_up_torch
+from mskdex.learning.model import Model, read_model
+from mskdex.learning.stack import Stack, read_stack
+
+
+def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
+    """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.zst for the fold's patients.
+
+    Args:
+        model: model.safetensors, trained without this fold.
+        patients_root: folder of imported patients.
+        folds: folds.parquet.
+        fold: the fold to predict.
+        out: folder of the experiment's fold.
+
+    Raises:
+        MskdexError: a patient of the fold was trained on, or a stack does not fit the model.
+    """
+    started = time.time()
+    table = read_parquet(folds)
+    patients = sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
+    device = choose_device("auto")
+    set_up_torch(device)
+    loaded = read_model(model, device)
+    _check_apart(loaded, model, patients, fold)
+    rows: list[dict[str, Any]] = []
+    for patient in patients:
+        stack = read_stack(Path(patients_root) / patient / "stack.zst")
+        _check_fits(loaded, stack, model)
+        drr = loaded.decompose(torch.tensor(stack.radiograph, device=device)[None])[0].cpu().numpy()
+        meta = {"objects": stack.objects, "camera": stack.camera.as_dict(), "manifest": manifest("predict", started)}
+        write_arrays(Path(out) / "decompositions" / f"{patient}.zst", {"drr": drr}, meta, crop=("drr",))
+        rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
+    write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
+
+
+def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[str, Any]]:
+    """One row per object and quantity; where the CT does not hold the object whole the truth is NaN.
+
+    Args:
+        model: who predicts.
+        stack: of whom.
+        sums: (3, N), of the de-normalised DRRs.
+    """
+    return [
+        {
+            "experiment": model.card.name,
+            "fold": model.card.fold,
+            "patient_id": stack.patient,
+            "object": channel.object,
+            "side": channel.side,
+            "channel": channel.name,
+            "quantity": COLUMNS[quantity],
+            "predicted": float(sums[q, n]),
+            "truth": float(stack.truth[q, n]) if stack.known[n] else float("nan"),
+            "truncated": not bool(stack.known[n]),
+            "visible": float(stack.visible[n]),
+        }
+        for n, channel in enumerate(stack.channels)
+        for q, quantity in enumerate(QUANTITIES)
+    ]
+
+
+def _check_apart(model: Model, path: Path, patients: list[str], fold: int) -> None:
+    seen = sorted(set(patients) & set(model.card.patients))
+    if seen or model.card.fold != fold:
+        msg = (
+            f"{path} was trained without fold {model.card.fold} and must not be tested on fold {fold}"
+            + (f": it has seen {', '.join(seen)}" if seen else "")
+            + "; train this fold's own model"
+        )
+        raise MskdexError(msg)
+
+
+def _check_fits(model: Model, stack: Stack, path: Path) -> None:
+    if [c.name for c in stack.channels] != [c.name for c in model.card.channels]:
+        msg = f"patient {stack.patient}: the stack's objects are not those of {path}; train the model again"
+        raise MskdexError(msg)
+    if stack.camera.shape != model.card.grid.shape:
+        msg = f"patient {stack.patient}: the stack is {stack.camera.shape}, {path} expects {model.card.grid.shape}"
+        raise MskdexError(msg)
