@@ -9,12 +9,31 @@ class EvaluationSettings(Settings):
     """Agreement statistics."""
 
     bootstrap_samples: int = Field(2000, ge=100, description="patient-bootstrap resamples of each confidence interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of the intervals")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
     proposed: str = Field("mskdex", description="experiment compared with the baseline in the tests")
     baseline: str = Field("conventional", description="experiment that it is compared with")
+    min_visible_fraction: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="an object with a smaller fraction inside the detector is left out of the agreement",
+    )
+    tuning_folds: tuple[int, ...] = Field(
+        (), description="folds that loss weights were chosen on; they enter no table of results, only the ablation"
+    )
+    rivals: dict[str, str] = Field(
+        {},
+        description="further methods: name and table (CSV, TSV, Parquet: patient, object, quantity, predicted, truth)",
+    )
 
 
 class ReportSettings(Settings):
     """The HTML report."""
 
     title: str = Field("MSKdeX: muscle and bone from a plain X-ray", description="title of the report")
+    notice: str | None = Field(None, description="a sentence to print on top of the report, e.g. where it may be shown")
+    image_pixels: int = Field(
+        128, ge=32, le=1024, description="DRRs are shown with at most this many pixels along the longer side"
+    )
+    patient_pages: bool = Field(True, description="whether each patient gets a page")

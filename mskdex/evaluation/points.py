@@ -1,0 +1,157 @@
+"""One table of every method's predictions beside the truth, and which of them count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mskdex.artifacts import read_json, read_parquet
+from mskdex.errors import MskdexError
+from mskdex.evaluation.baselines import BASELINES, predict_baselines
+from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
+from mskdex.imaging.quantities import COLUMNS
+
+QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
+"""Quantities in the tables' order; all of `COLUMNS`."""
+
+COLUMNS_OF_POINTS = (
+    "method", "fold", "patient_id", "object", "side", "channel", "kind", "quantity",
+    "predicted", "truth", "visible", "left_out",
+)  # fmt: skip
+
+if set(QUANTITY_COLUMNS) != set(COLUMNS.values()):
+    msg = "the evaluation's quantities differ from those of the CT"
+    raise RuntimeError(msg)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cohort's tables.
+
+    Attributes:
+        patients: demographics, indexed by patient_id.
+        folds: fold of each patient, indexed by patient_id.
+        quantities: truth, row per patient and channel.
+        objects: one dict per channel, as in objects.json.
+    """
+
+    patients: pd.DataFrame
+    folds: pd.Series
+    quantities: pd.DataFrame
+    objects: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Cohort":
+        """Reads patients, folds, quantities and objects from results/cohort."""
+        patients = read_parquet(folder / "patients.parquet")
+        folds = read_parquet(folder / "folds.parquet")
+        quantities = read_parquet(folder / "quantities.parquet")
+        for table in (patients, folds, quantities):
+            table["patient_id"] = table["patient_id"].astype(str)
+        objects = read_json(folder / "objects.json")
+        return cls(patients.set_index("patient_id"), folds.set_index("patient_id")["fold"], quantities, objects)
+
+    @property
+    def truth(self) -> pd.DataFrame:
+        """Row per patient, column per (channel, quantity); NaN where the object is absent or truncated."""
+        table = self.quantities.copy()
+        complete = table["present"].astype(bool) & ~table["truncated"].astype(bool)
+        table.loc[~complete, list(QUANTITY_COLUMNS)] = np.nan
+        names = [c["name"] for c in self.objects]
+        table = table[table["object"].isin(names)]
+        wide = table.pivot(index="patient_id", columns="object", values=list(QUANTITY_COLUMNS))  # noqa: PD010
+        wide = wide.swaplevel(axis=1)
+        return wide.reindex(index=self.folds.index)[[(n, q) for q in QUANTITY_COLUMNS for n in names if (n, q) in wide]]
+
+
+def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Sequence[int], cohort: Cohort) -> Any:
+    """Predictions of every experiment and fold that has them, each checked against its training manifest.
+
+    Returns:
+        (table, missing): the predictions with column `method`, and the (experiment, fold) without any.
+    """
+    parts, missing = [], []
+    for experiment in experiments:
+        if experiment in BASELINES:
+            msg = f"experiments.{experiment}: this name is kept for a baseline; choose another"
+            raise MskdexError(msg)
+        for fold in folds:
+            folder = experiments_root / experiment / f"fold{fold}"
+            if not (folder / "predictions.parquet").is_file():
+                missing.append((experiment, fold))
+                continue
+            table = read_parquet(folder / "predictions.parquet")
+            table["patient_id"] = table["patient_id"].astype(str)
+            check_fold(experiment, fold, training_patients(folder / "train.json"), table, cohort.folds)
+            parts.append(table.assign(method=experiment))
+    if not parts:
+        msg = f"no predictions of {', '.join(experiments)} under {experiments_root}; train a fold first"
+        raise MskdexError(msg)
+    return pd.concat(parts, ignore_index=True), missing
+
+
+def baseline_points(cohort: Cohort, folds: Sequence[int]) -> pd.DataFrame:
+    """Predictions of the baselines for the test patients of the folds, each fitted on the other folds."""
+    parts = []
+    for fold in folds:
+        test = list(cohort.folds.index[cohort.folds == fold])
+        train = list(cohort.folds.index[cohort.folds != fold])
+        check_disjoint(train, test, f"baselines of fold {fold}: patients both trained on and tested")
+        if train and test:
+            parts.append(predict_baselines(cohort.truth, cohort.patients, train, test).assign(fold=fold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: float) -> pd.DataFrame:
+    """Adds truth, object, side and kind from the cohort, and why a row does not count.
+
+    Args:
+        points: method, fold, patient_id, channel, quantity, predicted.
+        cohort: the cohort's tables.
+        min_visible_fraction: objects with less inside the detector do not count.
+
+    Returns:
+        `COLUMNS_OF_POINTS`; `left_out` is None where the row counts. Visibility is the patient's, whatever
+        the method, so that all methods are compared on the same patients.
+    """
+    channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]].rename(columns={"name": "channel"})
+    quantities = cohort.quantities.rename(columns={"object": "channel"})
+    truth = quantities.melt(
+        id_vars=["patient_id", "channel", "present", "truncated"],
+        value_vars=list(QUANTITY_COLUMNS),
+        var_name="quantity",
+        value_name="truth",
+    )
+    given = points.drop(columns=[c for c in ("truth", "object", "side", "truncated", "experiment") if c in points])
+    if "visible" not in given:
+        given["visible"] = np.nan
+    seen = given.groupby(["patient_id", "channel"])["visible"].transform("min")
+    table = given.assign(visible=seen).merge(channels, on="channel", how="inner")
+    table = table.merge(truth, on=["patient_id", "channel", "quantity"], how="left")
+    table["left_out"] = _left_out(table, min_visible_fraction)
+    return _ordered(table, list(channels["channel"]))[list(COLUMNS_OF_POINTS)]
+
+
+def _ordered(table: pd.DataFrame, channels: list[str]) -> pd.DataFrame:
+    """Methods as they were given, quantities and channels in the tables' order."""
+    orders = {"method": list(dict.fromkeys(table["method"])), "quantity": list(QUANTITY_COLUMNS), "channel": channels}
+    keys = {c: {v: i for i, v in enumerate(values)} for c, values in orders.items()}
+    by = ["method", "quantity", "channel", "patient_id"]
+    return table.sort_values(by, key=lambda c: c.map(keys[c.name]) if c.name in keys else c, ignore_index=True)
+
+
+def _left_out(table: pd.DataFrame, min_visible_fraction: float) -> np.ndarray:
+    present = table["present"].eq(True)
+    conditions: dict[str, Any] = {
+        "absent from the CT's labels": ~present,
+        "truncated by the CT's field of view": table["truncated"].eq(True),
+        "truth unknown": ~np.isfinite(table["truth"].astype(np.float64)),
+        "outside the detector": table["visible"] < min_visible_fraction,
+    }
+    reasons = np.full(len(table), None, dtype=object)
+    for reason, holds in reversed(conditions.items()):
+        reasons[np.asarray(holds, dtype=bool)] = reason
+    return reasons

@@ -1,0 +1,176 @@
+"""A results folder made up for the tests of evaluation and report, through the artifacts' own writers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mskdex.arrays import Crops, write_arrays
+from mskdex.artifacts import write_json, write_parquet
+from mskdex.config import Config
+from mskdex.config.objects import Channel
+from mskdex.imaging.quantities import COLUMNS, QUANTITIES
+from mskdex.learning.stack import Stack, write_stack
+from mskdex.projection.camera import Camera
+
+SIZE = 32
+ERRORS = {"mskdex": 0.05, "conventional": 0.30}
+
+
+@dataclass(frozen=True)
+class Fabrication:
+    """What to make up."""
+
+    patients: int = 16
+    folds: int = 4
+    trained: tuple[int, ...] = (0,)
+    experiments: dict[str, float] = field(default_factory=lambda: dict(ERRORS))
+    truncated: tuple[str, ...] = ("femur",)
+    demographics: bool = True
+    seed: int = 0
+    size: int = SIZE
+
+
+def fabricate(root: Path, what: Fabrication = Fabrication()) -> Path:
+    """Writes cohort, patients and experiments under `root` and returns it."""
+    generator = np.random.default_rng(what.seed)
+    channels = Config().channels
+    names = [f"P{i:03d}" for i in range(what.patients)]
+    folds = pd.DataFrame({"patient_id": names, "fold": np.arange(what.patients) % what.folds})
+    people = _people(names, generator, what.demographics)
+    write_parquet(root / "cohort" / "patients.parquet", people)
+    write_parquet(root / "cohort" / "folds.parquet", folds)
+    write_json(root / "cohort" / "objects.json", [c.model_dump() for c in channels])
+    (root / "cohort" / "excluded.csv").write_text("patient_id,reason\nP900,hip prosthesis on the left\n")
+    truth = {}
+    for row in people.itertuples(index=False):
+        weight = 60.0 if np.isnan(row.weight_kg) else row.weight_kg
+        truth[row.patient_id] = _truth(channels, float(weight), generator)
+        _patient(root / "patients" / row.patient_id, row.patient_id, channels, truth[row.patient_id], what, generator)
+    for name, error in what.experiments.items():
+        for fold in what.trained:
+            _fold(
+                root / "experiments" / name / f"fold{fold}", name, fold, folds, channels, truth, error, what, generator
+            )
+    return root
+
+
+def _people(names: list[str], generator: np.random.Generator, demographics: bool) -> pd.DataFrame:
+    count = len(names)
+    table = pd.DataFrame({
+        "patient_id": names,
+        "sex": ["F" if g < 0.8 else "M" for g in generator.random(count)],
+        "age": generator.normal(62, 10, count).round(),
+        "height_cm": generator.normal(157, 8, count).round(1),
+        "weight_kg": generator.normal(57, 11, count).round(1),
+        "label_source": "totalsegmentator",
+    })  # fmt: skip
+    if not demographics:
+        table["sex"] = None
+        table[["age", "height_cm", "weight_kg"]] = np.nan
+    return table
+
+
+def _truth(channels: tuple[Channel, ...], weight_kg: float, generator: np.random.Generator) -> np.ndarray:
+    """(3, N) weighted volume, volume, lean mass."""
+    volume = np.array([200 + 8 * weight_kg * (1 + 0.3 * generator.standard_normal()) for _ in channels])
+    volume *= np.linspace(1.0, 0.2, len(channels))
+    return np.stack([1.04 * volume, volume, 0.9 * volume * generator.uniform(0.9, 1.0, len(channels))])
+
+
+def _blobs(channels: tuple[Channel, ...], sums: np.ndarray, size: int, shift: float = 0.0) -> np.ndarray:
+    """(3, N, H, W) smooth blobs, sparse, whose sums are `sums` (3, N)."""
+    rows, columns = np.mgrid[:size, :size] / size
+    images = []
+    for i, channel in enumerate(channels):
+        x = {"left": 0.68, "right": 0.32, "midline": 0.5}[channel.side] + shift
+        y = 0.25 + 0.5 * i / len(channels)
+        image = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.01)
+        image[image < 0.05] = 0.0
+        images.append(image / image.sum())
+    return np.asarray(np.stack(images)[None] * sums[..., None, None])
+
+
+def _patient(
+    folder: Path,
+    name: str,
+    channels: tuple[Channel, ...],
+    truth: np.ndarray,
+    what: Fabrication,
+    generator: np.random.Generator,
+) -> None:
+    truncated = np.array([c.object in what.truncated for c in channels])
+    table = pd.DataFrame({
+        "object": [c.name for c in channels],
+        **{COLUMNS[q]: truth[i] for i, q in enumerate(QUANTITIES)},
+        "mean_hu": generator.normal(45, 5, len(channels)),
+        "voxels": (truth[1] * 37).astype(int),
+        "present": True,
+        "truncated": truncated,
+    })  # fmt: skip
+    write_parquet(folder / "quantities.parquet", table)
+    accepted = {b: bool(generator.random() > 0.1) for b in ("pelvis", "femur_left", "femur_right")}
+    write_json(
+        folder / "pose.json", {"bodies": {b: _pose(b, a, channels) for b, a in accepted.items()}, "manifest": {}}
+    )
+    camera = Camera(1000.0, 430.0 / what.size, (what.size, what.size), ((what.size - 1) / 2,) * 2)
+    bones = [i for i, c in enumerate(channels) if c.body and accepted[c.body]]
+    drr = _blobs(channels, truth, what.size).astype(np.float32)
+    aligned = _blobs(channels, truth, what.size, 0.03).astype(np.float32)[:, bones]
+    stack = Stack(
+        patient=name, channels=channels, camera=camera, radiograph=drr[0].sum(axis=0).astype(np.float32) / 50.0,
+        field=np.ones((what.size, what.size), bool), drr=Crops.of(drr), aligned=Crops.of(aligned),
+        aligned_objects=tuple(channels[i].name for i in bones), truth=truth, known=~truncated,
+        visible=np.ones(len(channels)), source_to_isocentre_mm=800.0,
+    )  # fmt: skip
+    write_stack(folder / "stack.zst", stack)
+
+
+def _pose(body: str, accepted: bool, channels: tuple[Channel, ...]) -> dict:
+    eye = np.eye(4).tolist()
+    return {
+        "objects": [c.name for c in channels if c.body == body], "camera_from_ct": eye if accepted else None,
+        "start": eye, "similarity": 0.81, "confidence": 0.97 if accepted else 0.2, "accepted": accepted,
+        "reason": None if accepted else "confidence 0.20 is below 0.50", "sd_mm": [0.2, 0.3, 1.1],
+        "sd_deg": [0.2, 0.1, 0.1], "seconds": 1.3,
+    }  # fmt: skip
+
+
+def _fold(
+    folder: Path,
+    experiment: str,
+    fold: int,
+    folds: pd.DataFrame,
+    channels: tuple[Channel, ...],
+    truth: dict[str, np.ndarray],
+    error: float,
+    what: Fabrication,
+    generator: np.random.Generator,
+) -> None:
+    test = folds.loc[folds["fold"] == fold, "patient_id"].tolist()
+    train = folds.loc[folds["fold"] != fold, "patient_id"].tolist()
+    rows = []
+    for name in test:
+        predicted = truth[name] * (1 + error * generator.standard_normal(truth[name].shape))
+        images = _blobs(channels, predicted, what.size, 0.03)
+        write_arrays(folder / "decompositions" / f"{name}.zst", {"drr": images.astype(np.float16)}, {"patient": name})
+        for q, quantity in enumerate(QUANTITIES):
+            rows += [
+                {
+                    "experiment": experiment, "fold": fold, "patient_id": name, "object": c.object, "side": c.side,
+                    "channel": c.name, "quantity": COLUMNS[quantity], "predicted": predicted[q, i],
+                    "truth": truth[name][q, i], "truncated": c.object in what.truncated, "visible": 1.0,
+                }
+                for i, c in enumerate(channels)
+            ]  # fmt: skip
+    write_parquet(folder / "predictions.parquet", pd.DataFrame(rows))
+    write_json(folder / "train.json", {"manifest": {"stage": "train", "training_patients": train, "seconds": 60.0}})
+    epochs = np.arange(1, 21)
+    history = {
+        "epoch": epochs,
+        "step": epochs * 10,
+        "loss_generator": 5 * np.exp(-epochs / 8) + error,
+        "is": 1 / epochs,
+    }
+    write_parquet(folder / "history.parquet", pd.DataFrame(history))
