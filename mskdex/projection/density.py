@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from mskdex.errors import MskdexError
@@ -12,6 +11,7 @@ from mskdex.projection.camera import Camera
 from mskdex.projection.density_kernels import empty_blocks, march_density, march_tangents
 from mskdex.projection.geometry import Rays, checked_affine, checked_pose, make_rays
 from mskdex.projection.grid import BLOCK, distance_of_blocks
+from mskdex.projection.jit import spread
 
 _PADDING = 2
 
@@ -172,10 +172,8 @@ def _render(
     outputs = (images, moments) if kernel is march_tangents else (images,)
     coefficients = np.stack([r.coefficients for r in rays])
     first = rays[0]
-    order = balanced(len(rays) * camera.shape[0])
-    kernel(
-        density.padded, density.blocks, order, coefficients, first.slope, first.weight, first.oblique, step_mm, *outputs
-    )
+    constants = (density.padded, density.blocks, coefficients, first.slope, first.weight, step_mm, *outputs)
+    spread(lambda start, stop: kernel(*constants, start, stop), len(rays) * camera.shape[0])
     shape = (*poses.shape[:-2], *camera.shape)
     return images.reshape(shape), moments.reshape(*shape, -1)
 
@@ -190,12 +188,6 @@ def _rays(density: Density, camera: Camera, pose: np.ndarray, step_mm: float, ma
         )
         raise MskdexError(msg)
     return make_rays(camera, density.world_from_voxel, pose, step_mm, mass)
-
-
-def balanced(rows: int) -> np.ndarray:
-    """Rows dealt out like cards, so that each thread's share holds as much of the object as the others'."""
-    threads = numba.get_num_threads()
-    return np.concatenate([np.arange(t, rows, threads) for t in range(threads)])
 
 
 def _extent(values: np.ndarray, axis: int) -> slice:

@@ -1,13 +1,11 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
-import numba
-
 from mskdex.projection.grid import BLOCK, span
-from mskdex.projection.jit import inner, kernel
+from mskdex.projection.jit import kernel
 from mskdex.projection.march import ray
 
 
-@inner()
+@kernel()
 def _clip(ox, oy, oz, dx, dy, dz, step, high):
     """Sample range inside the zero-padded volume; the outermost shell of cells is zero and left out."""
     first, last = span(ox, dx * step, 1.0, high[0], 0, 1 << 30)
@@ -16,26 +14,26 @@ def _clip(ox, oy, oz, dx, dy, dz, step, high):
 
 
 @kernel()
-def march_density(density, blocks, order, coefficients, slope, weight, oblique, step, images):
-    """Fills `images` (poses, rows, columns) with the march through `density`.
+def march_density(density, blocks, coefficients, slope, weight, step, images, start, stop):
+    """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
 
     Args:
         density: (z, y, x) float32 or float64, padded by two voxels of zeros; sets the precision.
         blocks: chessboard distance of each block of voxels to one that is not empty.
-        order: rows in the order of work. coefficients: (poses, 6, 3). slope, weight, oblique, step: of `Rays`.
+        coefficients: (poses, 6, 3). slope, weight, step: of `Rays`.
     """
     real = density.dtype.type
     rows, columns = images.shape[1], images.shape[2]
     high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
-    for index in numba.prange(order.size):
-        pose, row = order[index] // rows, order[index] % rows
+    for index in range(start, stop):
+        pose, row = index // rows, index % rows
         for column in range(columns):
             ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
             first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
             zf = first * step
             x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
             gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
-            scale = obliquity if oblique else 1.0
+            scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
             reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
             total = real(0)
@@ -62,7 +60,7 @@ def march_density(density, blocks, order, coefficients, slope, weight, oblique, 
 
 
 @kernel()
-def march_tangents(density, blocks, order, coefficients, slope, weight, oblique, step, images, moments):
+def march_tangents(density, blocks, coefficients, slope, weight, step, images, moments, start, stop):
     """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
 
     `moments` (poses, rows, columns, 6): the sums over samples of weight · gradient and of
@@ -71,15 +69,15 @@ def march_tangents(density, blocks, order, coefficients, slope, weight, oblique,
     real = density.dtype.type
     rows, columns = images.shape[1], images.shape[2]
     high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
-    for index in numba.prange(order.size):
-        pose, row = order[index] // rows, order[index] % rows
+    for index in range(start, stop):
+        pose, row = index // rows, index % rows
         for column in range(columns):
             ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
             first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
             zf = first * step
             x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
             gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
-            scale = obliquity if oblique else 1.0
+            scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
             reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
             total = real(0)
@@ -116,7 +114,7 @@ def march_tangents(density, blocks, order, coefficients, slope, weight, oblique,
             out[0], out[1], out[2], out[3], out[4], out[5] = m0, m1, m2, m3, m4, m5
 
 
-@inner()
+@kernel()
 def empty_blocks(density, blocks):
     """Sets blocks (z, y, x) uint8 to 0 where a cell of theirs has a corner that is not zero, elsewhere to 255."""
     blocks[:] = 255

@@ -19,15 +19,14 @@ class Rays:
         coefficients: (6, 3) float64: the columns' three origin terms, then the three direction terms, each
             in voxel coordinates (x, y, z).
         slope: (2, 3) float64: camera-frame x and y of the direction per unit depth, as (1, row, column) terms.
-        weight: (constant, quadratic): a sample at depth z stands for constant + quadratic · z² of its density.
-        oblique: whether the weight is also multiplied by the ray's obliquity, sqrt(1 + slope²).
+        weight: (constant, quadratic, oblique): a sample at depth z stands for constant + quadratic · z² of its
+            density, times the ray's obliquity sqrt(1 + slope²) if oblique is 1.
         step_mm: distance between samples in depth.
     """
 
     coefficients: np.ndarray
     slope: np.ndarray
     weight: np.ndarray
-    oblique: bool
     step_mm: float
 
 
@@ -93,9 +92,9 @@ def make_rays(
     coefficients[3:] = (inverse[:3, :2] @ slope).T
     coefficients[3] += inverse[:3, 2]
     if not mass:
-        weight = np.array([step_mm, 0.0])
+        weight = np.array([step_mm, 0.0, 1.0])
     elif camera.beam == "cone":
-        weight = np.array([0.0, step_mm * (pixel / camera.sdd_mm) ** 2 / 1000.0])
+        weight = np.array([0.0, step_mm * (pixel / camera.sdd_mm) ** 2 / 1000.0, 0.0])
     else:
-        weight = np.array([step_mm * pixel**2 / 1000.0, 0.0])
-    return Rays(coefficients, slope, weight, not mass, step_mm)
+        weight = np.array([step_mm * pixel**2 / 1000.0, 0.0, 0.0])
+    return Rays(coefficients, slope, weight, step_mm)

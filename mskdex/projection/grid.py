@@ -1,9 +1,8 @@
 """What a ray may skip: cells of one label, empty blocks, and the box that holds every label."""
 
-import numba
 import numpy as np
 
-from mskdex.projection.jit import inner, kernel
+from mskdex.projection.jit import kernel
 
 BLOCK = 8
 """Edge of a block in cells: of 4, 8 and 16 the fastest for objects of 3 to 20 cm at 1 to 3 mm voxels."""
@@ -13,14 +12,59 @@ MIXED = 255
 
 
 @kernel()
-def classify_cells(labels, cells, low, high):
-    """Fills `cells` (z, y, x; two larger than the volume and one more): the label that a cell's corners share.
+def survey(ct, labels, start, stop, boxes, counts, limits):
+    """Box and voxel count of each label id in the slices start … stop, and the range of HU.
+
+    Args:
+        ct, labels: (z, y, x). boxes: (256, 6) int64, filled: low z, y, x, high z, y, x (exclusive).
+        counts: (256,) int64, filled. limits: (2,) int64, filled: lowest and highest HU.
+    """
+    nx = labels.shape[2]
+    lowest, highest = np.int16(32767), np.int16(-32768)
+    for z in range(start, stop):
+        for y in range(labels.shape[1]):
+            hu, row = ct[z, y], labels[z, y]
+            smallest, largest = np.uint8(255), np.uint8(0)
+            for x in range(nx):
+                lowest, highest = min(lowest, hu[x]), max(highest, hu[x])
+            for x in range(nx):
+                smallest, largest = min(smallest, row[x]), max(largest, row[x])
+            x = 0
+            while x < nx:
+                label, begin = row[x], x
+                if smallest == largest:
+                    x = nx
+                while x < nx and row[x] == label:
+                    x += 1
+                box = boxes[label]
+                if counts[label] == 0:
+                    box[0], box[1], box[2] = z, y, begin
+                    box[3], box[4], box[5] = z + 1, y + 1, x
+                else:
+                    box[1], box[2] = min(box[1], y), min(box[2], begin)
+                    box[3], box[4], box[5] = z + 1, max(box[4], y + 1), max(box[5], x)
+                counts[label] += x - begin
+    limits[0], limits[1] = lowest, highest
+
+
+@kernel()
+def _shared(a, b, c, d, out):
+    """A row of cells from its four rows of voxels; counts from 0 over few arrays, so that it vectorises."""
+    for x in range(out.size):
+        v, w = a[x], a[x + 1]
+        differ = (v ^ b[x]) | (v ^ c[x]) | (v ^ d[x]) | (v ^ w) | (w ^ b[x + 1]) | (w ^ c[x + 1]) | (w ^ d[x + 1])
+        out[x] = np.uint8(MIXED) if np.uint8(differ) != 0 else v
+
+
+@kernel()
+def classify_cells(labels, cells, low, high, start, stop):
+    """Fills `cells` (z, y, x; three longer than the volume): the label that a cell's corners share.
 
     Cell (c_z, c_y, c_x) has its lowest corner at voxel (c_z - 2, c_y - 2, c_x - 2); cells that reach out of the
-    volume are `MIXED`. Only the cells of the box low ≤ cell < high (z, y, x) are filled.
+    volume are `MIXED`. Only cells of the box low ≤ cell < high (z, y, x) and of slices start … stop are filled.
     """
     nz, ny, nx = labels.shape
-    for cz in numba.prange(low[0], high[0]):
+    for cz in range(max(start, low[0]), min(stop, high[0])):
         z = cz - 2
         for cy in range(low[1], high[1]):
             y = cy - 2
@@ -30,32 +74,39 @@ def classify_cells(labels, cells, low, high):
                 continue
             row[:2] = MIXED
             row[nx + 1 :] = MIXED
-            start, stop = max(low[2] - 2, 0), min(high[2] - 2, nx - 1)
-            a, b, c, d = labels[z, y], labels[z, y + 1], labels[z + 1, y], labels[z + 1, y + 1]
-            middle = row[2:]
-            for x in range(start, stop):
-                v = a[x]
-                same = (v == b[x]) & (v == c[x]) & (v == d[x]) & (v == a[x + 1]) & (v == b[x + 1])
-                same = same & (v == c[x + 1]) & (v == d[x + 1])
-                middle[x] = v if same else np.uint8(MIXED)
+            begin, end = max(low[2] - 2, 0), min(high[2] - 2, nx - 1)
+            if end > begin:
+                _shared(
+                    labels[z, y, begin : end + 1],
+                    labels[z, y + 1, begin : end + 1],
+                    labels[z + 1, y, begin : end + 1],
+                    labels[z + 1, y + 1, begin : end + 1],
+                    row[begin + 2 : end + 2],
+                )
 
 
 @kernel()
-def occupied_blocks(cells, lookup, blocks, low, high):
-    """Sets blocks (z, y, x) uint8 to 0 where a cell may hold an object, elsewhere to 255."""
-    bz, by, bx = blocks.shape
-    for k in numba.prange(bz):
-        for j in range(by):
-            for i in range(bx):
-                blocks[k, j, i] = 255
+def occupied_blocks(cells, lookup, blocks, low, high, start, stop):
+    """Sets blocks (z, y, x) uint8 of layers start … stop to 0 where a cell may hold an object, elsewhere to 255."""
+    for k in range(start, stop):
+        blocks[k] = 255
         for z in range(max(k * BLOCK, low[0]), min((k + 1) * BLOCK, high[0])):
             for y in range(low[1], high[1]):
-                for x in range(low[2], high[2]):
-                    if lookup[cells[z, y, x]] >= -1:
-                        blocks[k, y // BLOCK, x // BLOCK] = 0
+                row, out = cells[z, y], blocks[k, y // BLOCK]
+                for b in range(low[2] // BLOCK, (high[2] - 1) // BLOCK + 1):
+                    if out[b] == 255:
+                        begin, end = max(b * BLOCK, low[2]), min((b + 1) * BLOCK, high[2])
+                        last = row[begin]
+                        found = lookup[last] >= -1
+                        for x in range(begin, end):
+                            if row[x] != last:
+                                last = row[x]
+                                found = found or lookup[last] >= -1
+                        if found:
+                            out[b] = 0
 
 
-@inner()
+@kernel()
 def distance_of_blocks(blocks):
     """Turns occupied (0) and empty (255) blocks into chessboard distances to the nearest occupied one, in place."""
     nz, ny, nx = blocks.shape
@@ -77,33 +128,7 @@ def distance_of_blocks(blocks):
                     blocks[z, y, x] = min(best, 254)
 
 
-@inner()
-def label_boxes(labels, boxes, counts):
-    """Box and voxel count of each label id: boxes (256, 6) int64 as low z, y, x, high z, y, x (exclusive)."""
-    nz, ny, nx = labels.shape
-    for z in range(nz):
-        for y in range(ny):
-            row = labels[z, y]
-            x = 0
-            while x < nx:
-                label = row[x]
-                start = x
-                while x < nx and row[x] == label:
-                    x += 1
-                box = boxes[label]
-                if counts[label] == 0:
-                    box[0], box[1], box[2] = z, y, start
-                    box[3], box[4], box[5] = z + 1, y + 1, x
-                else:
-                    box[1] = min(box[1], y)
-                    box[2] = min(box[2], start)
-                    box[3] = max(box[3], z + 1)
-                    box[4] = max(box[4], y + 1)
-                    box[5] = max(box[5], x)
-                counts[label] += x - start
-
-
-@inner()
+@kernel()
 def span(origin, direction, low, high, first, last):
     """Narrows the sample range first ≤ k ≤ last to where low ≤ origin + k·direction ≤ high."""
     if abs(direction) < 1e-12:
@@ -114,3 +139,29 @@ def span(origin, direction, low, high, first, last):
     if a > b:
         a, b = b, a
     return max(first, int(np.ceil(max(a, -1e9)))), min(last, int(np.floor(min(b, 1e9))))
+
+
+@kernel()
+def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
+    """Voxels of `label` in the slices start … stop whose centre projects outside the detector.
+
+    Args:
+        labels: (z, y, x). box: (6,) of the label. cone: whether the beam is a cone.
+        matrix: (3, 4) float64, voxel (x, y, z, 1) to camera mm.
+        low, high: (2,) limits of x and y: per mm of depth of a cone beam, in mm of a parallel one.
+    """
+    count = 0
+    for z in range(max(start, box[0]), min(stop, box[3])):
+        for y in range(box[1], box[4]):
+            line = labels[z, y, box[2] : box[5]]
+            bx = matrix[0, 0] * box[2] + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
+            by = matrix[1, 0] * box[2] + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
+            bz = matrix[2, 0] * box[2] + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
+            for x in range(line.size):
+                if line[x] == label:
+                    depth = bz + x * matrix[2, 0] if cone else 1.0
+                    u, v = bx + x * matrix[0, 0], by + x * matrix[1, 0]
+                    inside = u >= low[0] * depth and u <= high[0] * depth
+                    if not (inside and v >= low[1] * depth and v <= high[1] * depth):
+                        count += 1
+    return count

@@ -1,8 +1,10 @@
-"""Compilation of the CPU kernels, kept on disk so that only the first process pays for it."""
+"""Compilation of the CPU kernels, kept on disk so that only the first process pays for it, and their threads."""
 
 import functools
 import os
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,33 @@ def _cache_folder() -> str:
 
 config.CACHE_DIR = _cache_folder()
 
-kernel = functools.partial(numba.njit, cache=True, fastmath=True, nogil=True, error_model="numpy", parallel=True)
-"""Decorator of a kernel that runs over all threads."""
+kernel = functools.partial(numba.njit, cache=True, fastmath=True, nogil=True, error_model="numpy")
+"""Decorator of a kernel. Kernels are serial and release the GIL; `spread` runs them on threads. Numba's own
+`parallel=True` compiles and loads several times slower and its pools do not survive a fork."""
 
-inner = functools.partial(numba.njit, cache=True, fastmath=True, nogil=True, error_model="numpy")
-"""Decorator of a function that kernels call."""
+
+def threads() -> int:
+    """Threads to use: `NUMBA_NUM_THREADS`, else `OMP_NUM_THREADS` (Snakemake sets it per rule), else every core."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"mskdex-{process}")
+
+
+def spread(task: Callable[[int, int], Any], count: int, chunk: int = 8) -> list[Any]:
+    """Calls `task(start, stop)` over 0 … count in chunks, on all threads; returns the results in order.
+
+    The chunks are handed out as threads come free, because the middle rows of an image cost more.
+    """
+    workers = threads()
+    if workers == 1 or count <= chunk:
+        return [task(0, count)]
+    starts = range(0, count, chunk)
+    pool = _pool(workers, os.getpid())
+    return list(pool.map(lambda start: task(start, min(start + chunk, count)), starts))

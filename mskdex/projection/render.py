@@ -1,16 +1,17 @@
 """One function that renders a labelled CT into object-wise images that conserve every object's total."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.projection.camera import Camera
 from mskdex.projection.geometry import checked_affine, checked_pose, make_rays
-from mskdex.projection.grid import BLOCK, classify_cells, distance_of_blocks, label_boxes, occupied_blocks
+from mskdex.projection.grid import BLOCK, classify_cells, count_outside, distance_of_blocks, occupied_blocks, survey
+from mskdex.projection.jit import spread
 from mskdex.projection.march import LANES, march
 
 
@@ -112,13 +113,12 @@ class Scene:
         if ct.dtype != np.int16 or labels.dtype != np.uint8:
             msg = f"CT must be int16 and labels uint8, got {ct.dtype} and {labels.dtype}; import the patient again"
             raise MskdexError(msg)
-        if ct.min() < HU_MIN or ct.max() > HU_MAX:
-            msg = f"CT holds {ct.min()} … {ct.max()} HU, outside {HU_MIN} … {HU_MAX}; clip it to that range at import"
+        ct, labels = np.ascontiguousarray(ct), np.ascontiguousarray(labels)
+        boxes, counts, (lowest, highest) = _survey(ct, labels)
+        if lowest < HU_MIN or highest > HU_MAX:
+            msg = f"CT holds {lowest} … {highest} HU, outside {HU_MIN} … {HU_MAX}; clip it to that range at import"
             raise MskdexError(msg)
-        boxes, counts = np.zeros((256, 6), np.int64), np.zeros(256, np.int64)
-        labels = np.ascontiguousarray(labels)
-        label_boxes(labels, boxes, counts)
-        return cls(np.ascontiguousarray(ct), labels, affine, boxes, counts)
+        return cls(ct, labels, affine, boxes, counts)
 
     def box(self, ids: Sequence[int]) -> np.ndarray | None:
         """Box (2, 3) of the labels' voxels, low and high (exclusive) z, y, x; None where they have none."""
@@ -153,44 +153,67 @@ class Scene:
         lookup[list(ids)] = np.arange(len(ids))
         cells = np.empty([n + 3 for n in self.ct.shape], np.uint8)
         low, high = box[0], np.minimum(box[1] + 3, cells.shape)
-        classify_cells(self.labels, cells, low, high)
+        spread(lambda a, b: classify_cells(self.labels, cells, low, high, a, b), cells.shape[0])
         blocks = np.empty([-(-n // BLOCK) for n in cells.shape], np.uint8)
-        occupied_blocks(cells, lookup, blocks, low, high)
+        spread(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
         distance_of_blocks(blocks)
         rays = make_rays(camera, self.world_from_voxel, pose, step_mm, mass)
         limits = np.stack([box[0] + 1.0, box[1] + 2.0])[:, ::-1].copy()
-        threads = numba.get_num_threads()
-        order = np.concatenate([np.arange(t, camera.shape[0], threads) for t in range(threads)])
         for start in range(0, len(tables), LANES):
             part = tables[start : start + LANES]
             table = np.zeros((tables.shape[1], LANES), np.float32)
             table[:, : len(part)] = part.T
-            sums = np.zeros((len(ids), *camera.shape, LANES), np.float32)
-            march(
-                self.ct, self.labels, cells, blocks, lookup, table, order, limits,
-                rays.coefficients, rays.slope, rays.weight, rays.oblique, step_mm, sums,
-            )  # fmt: skip
-            images[start : start + len(part)] = np.moveaxis(sums[..., : len(part)], -1, 0)
+            chosen = images[start : start + len(part)]
+
+            def rows(a: int, b: int, table: np.ndarray = table, chosen: np.ndarray = chosen) -> None:
+                sums = np.zeros((len(ids), LANES), np.float32)
+                march(
+                    self.ct, self.labels, cells, blocks, lookup, table, limits,
+                    rays.coefficients, rays.slope, rays.weight, step_mm, 1, chosen, sums, a, b,
+                )  # fmt: skip
+
+            spread(rows, camera.shape[0])
         return images
 
     def outside(self, ids: Sequence[int], camera: Camera, pose: np.ndarray) -> np.ndarray:
         """Fraction (N,) of each label's voxels whose centre projects outside the detector; NaN without voxels."""
         fractions = np.full(len(ids), np.nan)
-        matrix = pose @ self.world_from_voxel
+        matrix = (pose @ self.world_from_voxel)[:3]
+        low, high = _detector_limits(camera)
         for index, label in enumerate(ids):
-            box = self.box([label])
-            if box is None:
+            if not self.counts[label]:
                 continue
             fractions[index] = 0.0
-            if not _inside(camera, self._corners(box, pose)).all():
-                part = tuple(slice(a, b) for a, b in box.T)
-                voxels = np.argwhere(self.labels[part] == label) + box[0]
-                points = voxels[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
-                fractions[index] = 1.0 - _inside(camera, points).mean()
+            box = self.boxes[label]
+            if not _inside(camera, self._corners(box.reshape(2, 3), pose)).all():
+                constants = (self.labels, label, box, matrix, camera.beam == "cone", low, high)
+                parts = spread(functools.partial(count_outside, *constants), len(self.labels))
+                fractions[index] = sum(parts) / self.counts[label]
         return fractions
 
 
+def _detector_limits(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest x and y on the detector: per mm of depth for a cone beam, in mm for a parallel one."""
+    row, column = camera.principal_point_px
+    rows, columns = camera.shape
+    scale = camera.pixel_mm / (camera.sdd_mm if camera.beam == "cone" else 1.0)
+    low = np.array([-0.5 - column, -0.5 - row]) * scale
+    return low, np.array([columns - 0.5 - column, rows - 0.5 - row]) * scale
+
+
 def _inside(camera: Camera, points_mm: np.ndarray) -> np.ndarray:
-    pixels = camera.project(points_mm)
-    shape = np.array(camera.shape)
-    return np.all((pixels >= -0.5) & (pixels <= shape - 0.5), axis=-1)
+    low, high = _detector_limits(camera)
+    depth = points_mm[:, 2:] if camera.beam == "cone" else 1.0
+    return np.all((points_mm[:, :2] >= low * depth) & (points_mm[:, :2] <= high * depth), axis=-1)
+
+
+def _survey(ct: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    def slab(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        boxes, counts, limits = np.zeros((256, 6), np.int64), np.zeros(256, np.int64), np.zeros(2, np.int64)
+        survey(ct, labels, start, stop, boxes, counts, limits)
+        boxes[counts == 0] = [2**31, 2**31, 2**31, 0, 0, 0]
+        return boxes, counts, limits
+
+    boxes, counts, limits = (np.stack(part) for part in zip(*spread(slab, ct.shape[0], 32), strict=True))
+    merged = np.concatenate([boxes[..., :3].min(axis=0), boxes[..., 3:].max(axis=0)], axis=1)
+    return merged, counts.sum(axis=0), (int(limits[:, 0].min()), int(limits[:, 1].max()))
