@@ -46,7 +46,7 @@ class Density:
         if values.ndim != 3:
             msg = f"a density volume has three dimensions, got shape {values.shape}"
             raise MskdexError(msg)
-        crop = tuple(_extent(values, axis) for axis in range(3))
+        crop = _filled_box(values)
         part = values[crop]
         dtype = np.float64 if values.dtype == np.float64 else np.float32
         padded = np.zeros([n + 2 * _PADDING for n in part.shape], dtype)
@@ -190,6 +190,10 @@ def _rays(density: Density, camera: Camera, pose: np.ndarray, step_mm: float, ma
     return make_rays(camera, density.world_from_voxel, pose, step_mm, mass)
 
 
-def _extent(values: np.ndarray, axis: int) -> slice:
-    filled = np.flatnonzero((values != 0).any(axis=tuple(a for a in range(3) if a != axis)))
-    return slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 1)
+def _filled_box(values: np.ndarray) -> tuple[slice, ...]:
+    box: list[slice] = []
+    for axis in range(3):
+        part = values[tuple(box)] != 0
+        filled = np.flatnonzero(part.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 1))
+    return tuple(box)

@@ -1,6 +1,6 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
-from mskdex.projection.grid import BLOCK, span
+from mskdex.projection.grid import BLOCK, leap, span
 from mskdex.projection.jit import kernel
 from mskdex.projection.march import ray
 
@@ -35,7 +35,6 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
             gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
             scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
-            reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
             total = real(0)
             k, count = 0, last - first
             while k <= count:
@@ -44,7 +43,7 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
                 i, j, n = int(x), int(y), int(z)
                 distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
                 if distance > 0:
-                    k += max(1, int((real(distance) - 1) * reach))
+                    k += leap(x, y, z, gx, gy, gz, real(BLOCK), real(distance))
                     continue
                 k += 1
                 depth = real(zf) + (f * real(step))
@@ -79,7 +78,6 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
             gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
             scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
-            reach = real(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), real(1e-6)))
             total = real(0)
             m0, m1, m2, m3, m4, m5 = real(0), real(0), real(0), real(0), real(0), real(0)
             k, count = 0, last - first
@@ -89,7 +87,7 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
                 i, j, n = int(x), int(y), int(z)
                 distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
                 if distance > 0:
-                    k += max(1, int((real(distance) - 1) * reach))
+                    k += leap(x, y, z, gx, gy, gz, real(BLOCK), real(distance))
                     continue
                 k += 1
                 depth = real(zf) + (f * real(step))

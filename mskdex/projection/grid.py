@@ -165,3 +165,21 @@ def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
                     if not (inside and v >= low[1] * depth and v <= high[1] * depth):
                         count += 1
     return count
+
+
+@kernel()
+def leap(x, y, z, gx, gy, gz, size, distance):
+    """Samples that a ray at (x, y, z) may advance, in steps of (gx, gy, gz), from an empty block.
+
+    To the end of the block of `size` cells, and then through `distance` - 1 further ones, which are empty too.
+    """
+    reach = _exit(x, gx, size, distance)
+    reach = min(reach, _exit(y, gy, size, distance))
+    return int(min(reach, _exit(z, gz, size, distance))) + 1
+
+
+@kernel()
+def _exit(x, g, size, distance):
+    place = x - size * np.floor(x / size)
+    rest = (size - place if g > 0 else place) + (distance - 1) * size
+    return rest / max(abs(g), np.float32(1e-6))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mskdex.imaging.quantities import HU_MIN
-from mskdex.projection.grid import BLOCK, span
+from mskdex.projection.grid import BLOCK, leap, span
 from mskdex.projection.jit import kernel
 
 LANES = 4
@@ -84,7 +84,6 @@ def march(
                 depth0, gd = np.float32(zf), np.float32(step)
                 scale = (obliquity if weight[2] > 0 else 1.0) / (sub * sub)
                 w_constant, w_quadratic = np.float32(weight[0] * scale), np.float32(weight[1] * scale)
-                reach = np.float32(BLOCK) / max(max(abs(gx), abs(gy)), max(abs(gz), np.float32(1e-6)))
                 current = np.int16(-1)
                 s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
                 k = 0
@@ -96,7 +95,7 @@ def march(
                     owner = lookup[cells[n, j, i]]
                     if owner == -2:
                         distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
-                        k += 1 if distance < 2 else max(1, int((distance - 1) * reach))
+                        k += leap(x, y, z, gx, gy, gz, np.float32(BLOCK), np.float32(distance)) if distance > 0 else 1
                         continue
                     k += 1
                     depth = depth0 + f * gd
