@@ -74,3 +74,27 @@ own segment names, or one mask file per structure): NAIST CT81 is such a source.
 
 NAMED = "named"
 """Label source of files that carry their structures' names."""
+
+ALIASES: dict[str, str] = {
+    "hip": "pelvis",
+    "hip_bone": "pelvis",
+    "hipbone": "pelvis",
+    "coxal_bone": "pelvis",
+    "os_coxae": "pelvis",
+    "innominate": "pelvis",
+    "innominate_bone": "pelvis",
+    "pelvic_bone": "pelvis",
+    "sacral_bone": "sacrum",
+    "os_sacrum": "sacrum",
+    "thigh_bone": "femur",
+    "femoral_bone": "femur",
+    "glut_max": "gluteus_maximus",
+    "gluteus_max": "gluteus_maximus",
+    "glut_med": "gluteus_medius",
+    "gluteus_med": "gluteus_medius",
+    "glut_min": "gluteus_minimus",
+    "gluteus_min": "gluteus_minimus",
+    "obturator_ext": "obturator_externus",
+    "ilio_psoas": "iliopsoas",
+}
+"""Other names of structures in label files that carry names, e.g. TotalSegmentator's `hip_left`."""

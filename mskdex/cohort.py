@@ -140,9 +140,7 @@ def _table(parsed: list[dict[str, object]]) -> pd.DataFrame:
     return sheet.astype(dict.fromkeys(numbers, float) | dict.fromkeys(texts, "str") | {"exclude": bool})
 
 
-def _parse(
-    raw: pd.DataFrame, settings: CohortSettings, root: Path
-) -> tuple[list[dict[str, object]], list[Problem]]:
+def _parse(raw: pd.DataFrame, settings: CohortSettings, root: Path) -> tuple[list[dict[str, object]], list[Problem]]:
     rows, problems = [], []
     for index, texts in zip(raw.index, raw.to_dict("records"), strict=True):
         cells: dict[str, object] = {"data_root": str(root)}

@@ -13,10 +13,13 @@ class CohortSettings(Settings):
         None, description="folder that the sheet's paths are relative to and must stay in; null is the sheet's folder"
     )
     segment: bool = Field(
-        False, description="run TotalSegmentator on the CTs whose labels the sheet leaves blank, instead of refusing them"
+        False,
+        description="run TotalSegmentator on the CTs whose labels the sheet leaves blank, instead of refusing them",
     )
     segment_device: str = Field(
-        "gpu", pattern=r"^(cpu|mps|gpu(:\d+)?)$", description="device that TotalSegmentator runs on: gpu, gpu:i, cpu or mps"
+        "gpu",
+        pattern=r"^(cpu|mps|gpu(:\d+)?)$",
+        description="device that TotalSegmentator runs on: gpu, gpu:i, cpu or mps",
     )
     flag_robust_z: float = Field(
         3.5, gt=0, description="a segmentation is flagged when a robust z-score against the cohort is beyond this"

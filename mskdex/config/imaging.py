@@ -26,7 +26,8 @@ class CtSettings(Settings):
         False, description="resample a DICOM series with uneven slice distances to even ones, instead of refusing it"
     )
     resample_labels: bool = Field(
-        False, description="resample labels that lie on another grid than the CT (nearest voxel), instead of refusing them"
+        False,
+        description="resample labels that lie on another grid than the CT (nearest voxel), instead of refusing them",
     )
     min_bone_median_hu: float = Field(
         100.0, description="a bone label whose median HU is below this is refused: flipped, shifted or wrongly named"
@@ -55,7 +56,8 @@ class RadiographSettings(Settings):
         description="VOI LUT before the log; auto applies a LUT of an image FOR PRESENTATION and never a display window",
     )
     air_grey: float | None = Field(
-        None, description="grey value of the unattenuated beam; null takes the most exposed percent of the field for air"
+        None,
+        description="grey value of the unattenuated beam; null takes the most exposed percent of the field for air",
     )
     log_decades: float = Field(
         4.0, gt=0, description="decades of exposure that the full grey range of a log image spans"
@@ -65,7 +67,9 @@ class RadiographSettings(Settings):
         None, gt=0, description="distance from source to the middle of the patient"
     )
     isocentre_to_detector_mm: float = Field(
-        150.0, ge=0, description="distance from the middle of the patient to the detector, where the one above is nowhere"
+        150.0,
+        ge=0,
+        description="distance from the middle of the patient to the detector, where the one above is nowhere",
     )
     pixel_mm: float | None = Field(None, gt=0, description="detector pixel size")
     view: Literal["AP", "PA"] = Field("AP", description="direction of the beam")

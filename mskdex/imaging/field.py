@@ -1,0 +1,154 @@
+"""The exposed field of a radiograph: without collimated and blanked borders and without markers."""
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+from mskdex.imaging.dicom import number, numbers
+
+_FLAT_SHARE = 0.98
+_BLADE_NEPERS = 0.7
+"""Collimator blades attenuate this much more than nearly all of the field's middle."""
+_MARKER_MOST_MM = 45.0
+_MARKER_NEPERS = 1.2
+"""Lead takes nearly everything; cortical bone adds less than this."""
+_MARKER_EDGE_SHARE = 0.2
+"""Markers lie in this share of the field's width beside its edges; what lies further in may be an implant."""
+
+
+def field_from_tags(dataset: Dataset | None, shape: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+    """The field by the collimator's and the display shutter's tags.
+
+    Returns:
+        bool (H, W), all True where the tags are silent; and the tags that were used.
+    """
+    field = np.ones(shape, bool)
+    used = []
+    for kind in ("Collimator", "Shutter"):
+        shapes = dataset.get(f"{kind}Shape") if dataset is not None else None
+        for name in [shapes] if isinstance(shapes, str) else list(shapes or []):
+            part = _tagged_shape(dataset, kind, str(name).upper(), shape)
+            if part is not None and part.mean() > 0.02:
+                field &= part
+                used.append(f"{kind}Shape {name}")
+    return field, used
+
+
+def _tagged_shape(dataset: Dataset | None, kind: str, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    if dataset is None:
+        return None
+    rows, columns = np.ogrid[1 : shape[0] + 1, 1 : shape[1] + 1]
+    if name == "RECTANGULAR":
+        edges = [
+            number(dataset, f"{kind}{edge}Edge")
+            for edge in ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+        ]
+        if None in edges:
+            return None
+        left, right, upper, lower = (e or 0.0 for e in edges)
+        return (columns > left) & (columns < right) & (rows > upper) & (rows < lower)
+    if name == "CIRCULAR":
+        centre, radius = numbers(dataset, f"CenterOfCircular{kind}", 2), number(dataset, f"RadiusOfCircular{kind}")
+        return (
+            None
+            if centre is None or radius is None
+            else (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+        )
+    vertices = dataset.get(f"VerticesOfThePolygonal{kind}")
+    if name == "POLYGONAL" and vertices and len(vertices) >= 6:
+        from skimage.draw import polygon2mask
+
+        return polygon2mask(shape, np.array([float(v) for v in vertices]).reshape(-1, 2) - 1)
+    return None
+
+
+def without_blank_borders(values: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Takes away rows and columns at the border that hold one value nearly throughout: blanked by the console."""
+    inside = field.copy()
+    for axis in (0, 1):
+        lines = values if axis == 0 else values.T
+        for order in (range(len(lines)), range(len(lines) - 1, -1, -1)):
+            for i in order:
+                if not _flat(lines[i]):
+                    break
+                if axis == 0:
+                    inside[i] = False
+                else:
+                    inside[:, i] = False
+    return inside if inside.any() else field
+
+
+def _flat(line: np.ndarray) -> bool:
+    middle = np.median(line)
+    return bool(np.mean(line == middle) >= _FLAT_SHARE)
+
+
+def without_blades(attenuation: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Takes away rows and columns at the border that collimator blades shade.
+
+    A border line is shaded where most of its pixels attenuate more than 98 % of the middle half of the image does,
+    by a margin.
+
+    Args:
+        attenuation: log attenuation, any offset, (H, W).
+        field: bool (H, W).
+    """
+    h, w = attenuation.shape
+    middle = attenuation[h // 4 : h - h // 4, w // 4 : w - w // 4]
+    limit = np.percentile(middle, 98) + _BLADE_NEPERS
+    dark = attenuation > limit
+    inside = field.copy()
+    for axis, lines in ((0, dark), (1, dark.T)):
+        shaded = lines.mean(axis=1) > 0.5
+        n = len(shaded)
+        first = int(np.argmin(shaded)) if not shaded.all() else 0
+        last = n - int(np.argmin(shaded[::-1])) if not shaded.all() else n
+        if axis == 0:
+            inside[:first], inside[last:] = False, False
+        else:
+            inside[:, :first], inside[:, last:] = False, False
+    return inside if inside.any() else field
+
+
+def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float) -> np.ndarray:
+    """Takes away lead letters and burnt-in text: small, denser than what is around them, and near the field's edge.
+
+    Args:
+        attenuation: log attenuation (H, W).
+        field: bool (H, W).
+        pixel_mm: pixel size.
+    """
+    rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+    if rows.size < 8 or columns.size < 8:
+        return field
+    size = max(3, round(_MARKER_MOST_MM / pixel_mm / 2) * 2 + 1)
+    image = sitk.GetImageFromArray(attenuation.astype(np.float32))
+    opened = sitk.GetArrayFromImage(sitk.GrayscaleMorphologicalOpening(image, [size // 2, size // 2], sitk.sitkBox))
+    found = (attenuation - opened > _MARKER_NEPERS) & field
+    if not found.any():
+        return field
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    joined = sitk.ConnectedComponent(sitk.GetImageFromArray(found.astype(np.uint8)), True)
+    shapes.Execute(joined)
+    marked = [i for i in shapes.GetLabels() if _like_marker(shapes, i, rows, columns, pixel_mm)]
+    inside = field.copy()
+    if marked:
+        inside[_grown(np.isin(sitk.GetArrayViewFromImage(joined), marked))] = False
+    return inside
+
+
+def _like_marker(
+    shapes: sitk.LabelShapeStatisticsImageFilter, label: int, rows: np.ndarray, columns: np.ndarray, pixel_mm: float
+) -> bool:
+    left, top, width, height = shapes.GetBoundingBox(label)
+    if max(width, height) * pixel_mm > _MARKER_MOST_MM or min(width, height) < 2:
+        return False
+    for centre, line in ((top + height / 2, rows), (left + width / 2, columns)):
+        margin = _MARKER_EDGE_SHARE * (line[-1] - line[0])
+        if centre < line[0] + margin or centre > line[-1] - margin:
+            return True
+    return False
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), [2, 2])) > 0

@@ -1,0 +1,170 @@
+"""What a file is, by its content; and refusals before any memory is taken."""
+
+import gzip
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from mskdex.errors import MskdexError
+
+_SUFFIXES = {
+    "nifti": (".nii", ".nii.gz"),
+    "nrrd": (".nrrd", ".nhdr"),
+    "metaimage": (".mha", ".mhd"),
+    "png": (".png",),
+    "tiff": (".tif", ".tiff"),
+}
+"""Suffixes that the readers insist on; DICOM files may be called anything."""
+
+_SIGNATURES = (
+    ("nrrd", 0, b"NRRD0"),
+    ("dicom", 128, b"DICM"),
+    ("png", 0, b"\x89PNG\r\n\x1a\n"),
+    ("tiff", 0, b"II*\0"),
+    ("tiff", 0, b"MM\0*"),
+    ("jpeg", 0, b"\xff\xd8\xff"),
+    ("archive", 0, b"PK\x03\x04"),
+    ("archive", 0, b"7z\xbc\xaf"),
+    ("archive", 0, b"Rar!"),
+    ("archive", 0, b"BZh"),
+    ("archive", 0, b"\xfd7zXZ"),
+    ("archive", 257, b"ustar"),
+    ("nifti", 344, b"n+1\0"),
+    ("nifti", 4, b"n+2\0"),
+)
+
+_GZIP_MOST = 1032
+"""Deflate expands at most about 1032 times; a header that claims more of its file lies."""
+
+
+def file_kind(path: Path) -> str:
+    """The format of a file by its first bytes.
+
+    Returns:
+        nifti, nrrd, metaimage, dicom, png, tiff, jpeg, archive or unknown.
+
+    Raises:
+        MskdexError: unreadable or empty.
+    """
+    path = Path(path)
+    start = _start(path)
+    if not start:
+        msg = f"{path} is empty (0 bytes); copy it again"
+        raise MskdexError(msg)
+    if start[:2] == b"\x1f\x8b":
+        return "nifti" if _signature(_gunzipped_start(path)) == "nifti" else "archive"
+    kind = _signature(start)
+    if kind == "unknown" and re.match(rb"\s*(ObjectType|NDims)\s*=", start):
+        return "metaimage"
+    if kind == "unknown" and _bare_dicom(start):
+        return "dicom"
+    return kind
+
+
+def require_kind(path: Path, allowed: Iterable[str], what: str) -> str:
+    """The format of a file, which must be one of `allowed` and agree with the file's suffix.
+
+    Raises:
+        MskdexError: another format, or a suffix that hides it.
+    """
+    allowed = tuple(allowed)
+    kind = file_kind(path)
+    if kind == "archive":
+        msg = f"{path} is an archive; unpack it and name the file or folder in it"
+        raise MskdexError(msg)
+    if kind not in allowed:
+        found = "of no known format, or damaged" if kind == "unknown" else f"a {kind.upper()} file"
+        msg = f"{path} is {found}; {what} may be {', '.join(a.upper() for a in allowed)}"
+        raise MskdexError(msg)
+    suffixes = _SUFFIXES.get(kind)
+    if suffixes and not path.name.lower().endswith(suffixes):
+        msg = f"{path} is a {kind.upper()} file by its content; rename it to end in {' or '.join(suffixes)}"
+        raise MskdexError(msg)
+    return kind
+
+
+def require_size(path: Path, shape: Iterable[int], bytes_per_voxel: int, max_megavoxels: float) -> None:
+    """Refuses a header that claims more than allowed, or more than its file can hold.
+
+    Raises:
+        MskdexError: names the claim and the limit.
+    """
+    count = 1
+    for n in shape:
+        count *= int(n)
+    size = os.stat(path).st_size
+    told = " x ".join(str(int(n)) for n in shape)
+    if count <= 0:
+        msg = f"{path}: its header claims {told} voxels; export it again"
+        raise MskdexError(msg)
+    if count > max_megavoxels * 1e6:
+        msg = (
+            f"{path}: its header claims {told} voxels, more than {max_megavoxels:g} million; "
+            f"crop it, or raise max_megavoxels or max_megapixels in config.yaml"
+        )
+        raise MskdexError(msg)
+    if count * bytes_per_voxel > size * _GZIP_MOST + 65536:
+        msg = f"{path}: its header claims {told} voxels, which {size} bytes cannot hold; the file is damaged"
+        raise MskdexError(msg)
+
+
+def detached_data(path: Path, kind: str) -> list[Path]:
+    """Data files that an NHDR or MHD header points to.
+
+    Raises:
+        MskdexError: one is absent or lies outside the header's own folder, links followed.
+    """
+    header = _start(path, 65536).split(b"\n\n")[0].decode("latin-1")
+    pattern = r"(?im)^data file:\s*(.+?)\s*$" if kind == "nrrd" else r"(?im)^ElementDataFile\s*=\s*(.+?)\s*$"
+    match = re.search(pattern, header)
+    name = match.group(1) if match else "LOCAL"
+    if name.upper() == "LOCAL":
+        return []
+    if name.upper().startswith("LIST") or "%" in name:
+        msg = f"{path} lists several data files; save it as one file (.nrrd, .mha or .nii.gz)"
+        raise MskdexError(msg)
+    data = path.parent / name
+    if not data.resolve().is_relative_to(path.parent.resolve()):
+        msg = f"{path} points to data outside its folder ({name}); put both files into one folder"
+        raise MskdexError(msg)
+    if not data.is_file():
+        msg = f"{path} points to {name}, which does not exist; copy both files"
+        raise MskdexError(msg)
+    return [data]
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 of the files' contents, in the order given; names do not count."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _start(path: Path, count: int = 1024) -> bytes:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(count)
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror}); correct the path or its permissions"
+        raise MskdexError(msg) from error
+
+
+def _gunzipped_start(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as handle:
+            return handle.read(1024)
+    except (OSError, EOFError):
+        return b""
+
+
+def _signature(start: bytes) -> str:
+    return next((kind for kind, at, mark in _SIGNATURES if start[at : at + len(mark)] == mark), "unknown")
+
+
+def _bare_dicom(start: bytes) -> bool:
+    """DICOM without preamble: begins with an element of group 0002 or 0008."""
+    return len(start) > 132 and start[:4] in {b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0"}

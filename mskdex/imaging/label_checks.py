@@ -1,0 +1,141 @@
+"""Whether labels fit the CT and the anatomy: by HU, by side, by number of pieces."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from mskdex.config.imaging import CtSettings
+from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
+from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
+from mskdex.imaging.volume import Volume
+
+_BONE_HU = 150
+_FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
+_FIT_GAIN = 1.5
+"""A flip explains a bad fit if it puts this many times more of the bone labels on bone."""
+
+
+def structure_facts(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> dict[str, dict[str, Any]]:
+    """Voxels, volume, HU, pieces and truncation of every channel that is present, by its name.
+
+    Args:
+        ct: HU int16 in RAS order.
+        labels: uint8 Channel.label, on the same grid.
+        channels: the config's.
+    """
+    histograms = hu_histograms(ct.array, labels.array, len(channels))
+    cut = truncated_labels(ct.array, labels.array)
+    pieces = _pieces(labels.array)
+    return {
+        c.name: {
+            "voxels": int(histograms[c.label].sum()),
+            "volume_cm3": float(histograms[c.label].sum() * ct.voxel_volume_cm3),
+            "mean_hu": round(mean_hu(histograms[c.label]), 2),
+            "median_hu": median_hu(histograms[c.label]),
+            "pieces": len(pieces[c.label]),
+            "largest_piece": round(pieces[c.label][0] / sum(pieces[c.label]), 4),
+            "truncated": c.label in cut,
+        }
+        for c in channels
+        if histograms[c.label].any()
+    }
+
+
+def check_structures(
+    facts: dict[str, dict[str, Any]], ct: Volume, labels: Volume, channels: Sequence[Channel], settings: CtSettings
+) -> list[str]:
+    """Refuses labels that cannot belong to this CT.
+
+    Args:
+        facts: of `structure_facts`.
+        ct: HU int16 in RAS order.
+        labels: uint8 Channel.label, on the same grid.
+        channels: the config's.
+        settings: the config's ct section.
+
+    Returns:
+        Warnings: structures in several pieces.
+
+    Raises:
+        MskdexError: bone labels that are not on bone, muscle labels on bone or air, left and right swapped.
+    """
+    _check_hu(facts, ct, labels, channels, settings)
+    _check_sides(labels, channels)
+    return [
+        f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
+        for name, f in facts.items()
+        if f["largest_piece"] < 0.9
+    ]
+
+
+def _check_hu(
+    facts: dict[str, dict[str, Any]], ct: Volume, labels: Volume, channels: Sequence[Channel], settings: CtSettings
+) -> None:
+    soft = settings.max_muscle_median_hu
+    for channel in channels:
+        if channel.name not in facts:
+            continue
+        median = facts[channel.name]["median_hu"]
+        if channel.kind == "bone" and median < settings.min_bone_median_hu:
+            limit = f"below {settings.min_bone_median_hu:g}, so it is not bone"
+        elif channel.kind == "muscle" and not -soft <= median <= soft:
+            limit = f"beyond {soft:g}, so it is not muscle"
+        else:
+            continue
+        advice = _flip_advice(ct, labels, channels) or (
+            "labels and CT do not belong together, are shifted, or the id means another structure; look at both in a "
+            "viewer, or correct label_sources (the limits are ct.min_bone_median_hu and ct.max_muscle_median_hu)"
+        )
+        msg = f"label {channel.name} has a median of {median:.0f} HU, {limit}: {advice}"
+        raise MskdexError(msg)
+
+
+def _flip_advice(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> str | None:
+    bones = np.isin(labels.array, [c.label for c in channels if c.kind == "bone"])
+    dense = ct.array > _BONE_HU
+    if not bones.any():
+        return None
+    as_is = np.count_nonzero(bones & dense)
+    for words, axis in _FLIPS.items():
+        if np.count_nonzero(np.flip(bones, axis) & dense) > _FIT_GAIN * max(as_is, 1):
+            return f"the labels fit the CT when flipped {words}; correct the label file's orientation"
+    return None
+
+
+def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:
+    """In RAS, x grows to the patient's right: the left one of a pair has the smaller x."""
+    columns = np.zeros((256, labels.array.shape[2]), np.int64)
+    for slice_ in labels.array:
+        used = np.flatnonzero(slice_.any(axis=0))
+        if used.size:
+            key = slice_[:, used].astype(np.int64) * labels.array.shape[2] + used
+            columns += np.bincount(key.ravel(), minlength=columns.size).reshape(columns.shape)
+    x = np.arange(labels.array.shape[2])
+    middle = {c.name: float(columns[c.label] @ x / columns[c.label].sum()) for c in channels if columns[c.label].any()}
+    swapped = []
+    for channel in channels:
+        left, right = f"{channel.object}_left", f"{channel.object}_right"
+        if channel.side == "left" and left in middle and right in middle and middle[left] > middle[right]:
+            swapped.append(channel.object)
+    if swapped:
+        msg = (
+            f"left and right of {', '.join(swapped)} are swapped: the left one lies on the patient's right; the ids are "
+            f"swapped (label_sources is [left, right]) or the file was mirrored"
+        )
+        raise MskdexError(msg)
+
+
+def _pieces(labels: np.ndarray) -> dict[int, list[int]]:
+    """Sizes of the connected pieces (26 neighbours) of every label, the largest first."""
+    boxes = sitk.LabelShapeStatisticsImageFilter()
+    boxes.Execute(sitk.GetImageFromArray(labels))
+    found: dict[int, list[int]] = {}
+    for label in boxes.GetLabels():
+        i, j, k, columns, rows, slices = boxes.GetBoundingBox(label)
+        part = labels[k : k + slices, j : j + rows, i : i + columns] == label
+        joined = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
+        found[label] = sorted(np.bincount(joined.ravel())[1:].tolist(), reverse=True)
+    return found

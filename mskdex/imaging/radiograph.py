@@ -1,0 +1,63 @@
+"""A radiograph as the pipeline keeps it: log attenuation, exposed field, camera."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from mskdex.artifacts import atomic_path, read_json
+from mskdex.errors import MskdexError
+from mskdex.projection.camera import Camera
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """A radiograph in the camera's frame: rows downwards, columns along the camera's +x.
+
+    Attributes:
+        image: log attenuation, air near 0, float32 (H, W).
+        field: True where exposed and unmarked, bool (H, W).
+        camera: the camera that took it.
+        camera_from_ct: nominal pose, 4×4, from RAS millimetres.
+        view: "AP" or "PA".
+    """
+
+    image: np.ndarray
+    field: np.ndarray
+    camera: Camera
+    camera_from_ct: np.ndarray
+    view: str
+
+
+def read_radiograph(patient_dir: Path) -> Radiograph:
+    """Reads an imported patient's radiograph.nii.gz, field.nii.gz and camera.json.
+
+    Raises:
+        MskdexError: a file is absent or damaged, or their shapes differ.
+    """
+    patient_dir = Path(patient_dir)
+    image = _read_image(patient_dir / "radiograph.nii.gz").astype(np.float32)
+    field = _read_image(patient_dir / "field.nii.gz") > 0
+    content = read_json(patient_dir / "camera.json")
+    camera = Camera.from_dict(content)
+    if not image.shape == field.shape == tuple(camera.shape):
+        msg = f"{patient_dir}: radiograph, field and camera have different shapes; delete import.json and import again"
+        raise MskdexError(msg)
+    return Radiograph(image, field, camera, np.array(content["camera_from_ct"], dtype=np.float64), content["view"])
+
+
+def write_image(path: Path, array: np.ndarray, pixel_mm: float) -> None:
+    """Writes a 2-D image (H, W) as NIfTI with its pixel size."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([pixel_mm, pixel_mm])
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).squeeze()
+    except RuntimeError as error:
+        msg = f"{path} cannot be read; delete it and run the same command again, it will be made anew"
+        raise MskdexError(msg) from error

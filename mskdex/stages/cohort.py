@@ -1,0 +1,69 @@
+"""Stage `cohort`: who is in the cohort, who is not and why, and which objects it has."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mskdex.artifacts import atomic_path, write_json, write_parquet
+from mskdex.cohort import read_sheet
+from mskdex.config.objects import Channel
+from mskdex.config.stages import CohortStage
+from mskdex.errors import MskdexError
+from mskdex.imaging.label_names import channels_of_source
+
+log = logging.getLogger("mskdex")
+_PATIENT_COLUMNS = ["patient_id", "sex", "age", "height_cm", "weight_kg", "label_source"]
+
+
+def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
+    """Writes patients.parquet, excluded.csv and objects.json.
+
+    Args:
+        sheet: the cohort sheet.
+        settings: objects, label sources and the config's cohort section.
+        out: folder for the three files.
+
+    Raises:
+        MskdexError: the sheet has problems, nobody is left, or no object is in every label source.
+    """
+    rows = read_sheet(sheet, settings.cohort)
+    kept = rows[~rows["exclude"]]
+    if kept.empty:
+        msg = f"cohort sheet {sheet} excludes all {len(rows)} patients; correct its column exclude"
+        raise MskdexError(msg)
+    has = channels_of_cohort(kept, settings)
+    out = Path(out)
+    write_parquet(out / "patients.parquet", kept[_PATIENT_COLUMNS].reset_index(drop=True))
+    excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
+    with atomic_path(out / "excluded.csv") as temporary:
+        excluded.to_csv(temporary, index=False)
+    write_json(out / "objects.json", [c.model_dump() for c in has])
+    log.info("cohort: %d patients, %d excluded, %d objects", len(kept), len(excluded), len(has))
+
+
+def channels_of_cohort(patients: pd.DataFrame, settings: CohortStage) -> Sequence[Channel]:
+    """The channels that every label source in use has; what is missing is logged, once.
+
+    A source that is read by name is taken to have all: a patient that lacks a structure has it marked absent.
+
+    Raises:
+        MskdexError: no object is left.
+    """
+    lacking: dict[str, list[str]] = {}
+    for source in sorted(set(patients["label_source"])):
+        if source in settings.label_sources:
+            known = channels_of_source(settings.channels, settings.label_sources[source])
+            for channel in settings.channels:
+                if channel not in known:
+                    lacking.setdefault(channel.object, [])
+                    lacking[channel.object] += [source] if source not in lacking[channel.object] else []
+    left = [c for c in settings.channels if c.object not in lacking]
+    told = "; ".join(f"{name} (not in {', '.join(sources)})" for name, sources in lacking.items())
+    if not left:
+        msg = f"no object of the config is in every label source of the cohort: {told}; add their ids to label_sources"
+        raise MskdexError(msg)
+    if lacking:
+        log.warning("the cohort lacks %s: left out for everyone", told)
+    return left

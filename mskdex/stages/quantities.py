@@ -1,0 +1,66 @@
+"""Stage `quantities`: what the CT says of every object, summed over its voxels."""
+
+from collections.abc import Sequence
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mskdex.artifacts import write_parquet
+from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
+from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density
+from mskdex.imaging.structures import hu_histograms, mean_hu, truncated_labels
+from mskdex.imaging.volume import Volume, read_volume
+
+
+def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -> None:
+    """Writes quantities.parquet, one row for each of `channels`.
+
+    Columns: object (Channel.name), volume_cm3, lean_mass_g, weighted_volume_cm3, mean_hu, voxels, present,
+    truncated. An absent object has present False, no voxels and NaN.
+
+    Args:
+        ct: ct.nii.gz of the import.
+        labels: labels.nii.gz of the import.
+        channels: the config's.
+        out: quantities.parquet.
+
+    Raises:
+        MskdexError: the two files do not belong together.
+    """
+    image, ids = read_volume(ct), read_volume(labels)
+    if image.array.shape != ids.array.shape:
+        msg = f"{ct} and {labels} have different sizes; delete import.json beside them and import again"
+        raise MskdexError(msg)
+    write_parquet(out, quantities_table(image, ids, channels))
+
+
+def quantities_table(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> pd.DataFrame:
+    """The table that `quantities` writes; sums run over CT voxels in float64.
+
+    Args:
+        ct: HU int16 in [HU_MIN, HU_MAX].
+        labels: uint8 Channel.label.
+        channels: the config's.
+    """
+    histograms = hu_histograms(ct.array, labels.array, len(channels))
+    levels = np.arange(HU_MIN, HU_MAX + 1)
+    sums = {q: histograms @ density(q, levels) * ct.voxel_volume_cm3 for q in QUANTITIES}
+    cut = truncated_labels(ct.array, labels.array)
+    rows = []
+    for channel in channels:
+        i = channel.label
+        present = bool(histograms[i].any())
+        rows.append(
+            {"object": channel.name}
+            | {COLUMNS[q]: float(sums[q][i]) if present else nan for q in ("volume", "lean_mass", "weighted_volume")}
+            | {
+                "mean_hu": mean_hu(histograms[i]),
+                "voxels": int(histograms[i].sum()),
+                "present": present,
+                "truncated": i in cut,
+            }
+        )
+    return pd.DataFrame(rows)
