@@ -46,7 +46,10 @@ class NetworkSettings(Settings):
         "softplus", description="last activation: softplus keeps DRRs non-negative, linear is the plain head"
     )
     global_context: bool = Field(
-        True, description="a path from the mean of all features to each channel's level, past the normalisation layers"
+        False, description="a gain per channel from the mean of all features, past the normalisation layers"
+    )
+    template: bool = Field(
+        False, description="the generator starts from the mean DRR of the training patients instead of a flat image"
     )
     ndf: int = Field(64, ge=4, description="width of the PatchGAN's first layer")
     discriminator_scales: int = Field(2, ge=1, le=3, description="scales of the PatchGAN")
@@ -125,7 +128,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 """The baseline of the paper: vanilla CycleGAN + GC alpha (Nakanishi 2023)."""
 
-_DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16)
+_DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16, global_context=True, template=True)
 _DESK_OPTIMISATION = OptimisationSettings(
     epochs=24,
     learning_rate=1e-3,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from mskdex.anatomy import Side
 from mskdex.config.learning import AugmentationSettings
 from mskdex.config.objects import Channel
 
@@ -92,5 +93,5 @@ def kept(before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"]) -> Float
 def side_swap(channels: tuple[Channel, ...]) -> list[int]:
     """For each object, the index of its mirror image: the same structure's other side, else itself."""
     places = {(c.object, c.side): i for i, c in enumerate(channels)}
-    other = {"left": "right", "right": "left", "midline": "midline"}
+    other: dict[Side, Side] = {"left": "right", "right": "left", "midline": "midline"}
     return [places.get((c.object, other[c.side]), i) for i, c in enumerate(channels)]

@@ -16,13 +16,23 @@ class Generator(nn.Module):
     """Image to image at the same resolution.
 
     The head is HRNetV2's: all branches enlarged to the finest grid, joined, mixed by a 1×1 convolution,
-    then doubled in size with a 3×3 convolution until the image's own grid is reached. Its last level,
-    before the activation, is the sum of a map and, with `global_context`, of one number per channel that is computed
-    from the spatial means of all branches: normalisation layers divide a feature map's level out, and
-    this is the short way for an object's total back in.
+    then doubled in size with a 3×3 convolution until the image's own grid is reached.
+
+    Two options of this project shorten the way to right totals, and change no loss. With `global_context`
+    each output channel is multiplied by a gain computed from the spatial means of the input and of all
+    branches: normalisation layers divide a feature map's level out, and here it comes back in. With a
+    template, the head's map is added to one that reproduces the mean DRR of the training patients.
     """
 
-    def __init__(self, inputs: int, outputs: int, settings: NetworkSettings, *, non_negative: bool):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        settings: NetworkSettings,
+        *,
+        non_negative: bool,
+        template_shape: tuple[int, int] | None = None,
+    ):
         super().__init__()
         norm = norm_factory(settings.norm)
         self.backbone = Hrnet(inputs, SHAPES[settings.backbone], norm, settings.stem_stride)
@@ -32,6 +42,8 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(width, outputs, 1)
         self.context = _context(inputs, joined, outputs) if settings.global_context else None
         self.non_negative = non_negative
+        self.template: Tensor | None
+        self.register_buffer("template", torch.zeros(outputs, *template_shape) if template_shape else None)
 
     def forward(self, image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h w"]:
         """Normalised image in, normalised image out."""
@@ -45,22 +57,34 @@ class Generator(nn.Module):
         for layer in self.enlarge:
             x = layer(functional.interpolate(x, scale_factor=2, mode="nearest"))
         level = self.last(x[..., : image.shape[-2], : image.shape[-1]])
+        if self.template is not None:
+            level = level + self.template
+        output = functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
         if self.context is not None:
             means = torch.cat([f.mean(dim=(-2, -1)) for f in (image, *features)], dim=1)
-            level = level + self.context(means)[:, :, None, None]
-        return functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
+            output = output * torch.exp(self.context(means))[:, :, None, None]
+        return output
 
     @torch.no_grad()
-    def start_at(self, means: Float[Tensor, " outputs"]) -> None:
-        """Sets the last bias so that the untrained network gives about these mean levels (normalised)."""
-        if self.non_negative:
-            means = torch.log(torch.expm1(SHARPNESS * means.clamp_min(1e-4))) / SHARPNESS
+    def start_at(self, start: Float[Tensor, "outputs h w"]) -> None:
+        """Makes the untrained network give about this normalised image: exactly with a template, else its mean."""
         assert self.last.bias is not None
-        self.last.bias.copy_(means)
+        if self.template is not None:
+            self.template.copy_(self._level(start))
+        else:
+            self.last.bias.copy_(self._level(start.mean(dim=(-2, -1))))
+
+    def _level(self, output: Tensor) -> Tensor:
+        if not self.non_negative:
+            return output
+        return torch.log(torch.expm1(SHARPNESS * output.clamp_min(DARKEST))) / SHARPNESS
 
 
 SHARPNESS = 10.0
 """Softplus(x·10)/10: its bend is about 0.1 wide, small beside the normalised range of 0 to 1."""
+
+DARKEST = 1e-3
+"""What an empty pixel starts at: nothing to see, and still with a gradient."""
 
 
 def _context(inputs: int, joined: int, outputs: int) -> nn.Sequential:
@@ -68,7 +92,7 @@ def _context(inputs: int, joined: int, outputs: int) -> nn.Sequential:
 
 
 def make_generator(
-    inputs: int, outputs: int, settings: NetworkSettings, *, non_negative: bool, seed: int, start: Tensor | None = None
+    inputs: int, outputs: int, settings: NetworkSettings, *, seed: int, start: Tensor | None = None
 ) -> Generator:
     """A generator with weights from a seed.
 
@@ -76,16 +100,23 @@ def make_generator(
         inputs: channels in.
         outputs: channels out.
         settings: the network's settings.
-        non_negative: whether the output is a DRR stack, which cannot be negative; `settings.output` decides how.
         seed: seed of the weights.
-        start: mean level of each output channel in the training data, normalised; the head starts there.
+        start: mean DRR stack of the training data, normalised, (outputs, H, W), for the generator of DRRs,
+            which cannot be negative where `settings.output` says so; None for the way back to radiographs.
     """
-    generator = Generator(inputs, outputs, settings, non_negative=non_negative and settings.output == "softplus")
+    drrs = start is not None
+    generator = Generator(
+        inputs,
+        outputs,
+        settings,
+        non_negative=drrs and settings.output == "softplus",
+        template_shape=tuple(start.shape[-2:]) if drrs and settings.template else None,
+    )
     initialise(generator, torch.Generator().manual_seed(seed))
-    with torch.no_grad():  # the image starts flat at the mean level, and every channel's detail grows from there
+    with torch.no_grad():  # starts flat (or at the template) with gain 1, and detail grows from there
         generator.last.weight.mul_(0.1)
         if generator.context is not None:
-            generator.context[-1].weight.mul_(0.1)  # type: ignore[operator, union-attr]
+            generator.context[-1].weight.zero_()  # type: ignore[operator, union-attr]
     if start is not None:
         generator.start_at(start)
     return generator

@@ -12,8 +12,8 @@ def norm_factory(kind: str) -> NormFactory:
     """Makes the normalisation layer for a number of channels.
 
     Args:
-        kind: "instance" (affine; a group norm of one channel a group, which is the same function and has
-            a faster channels-last kernel), "group" (8 channels a group), "none", or "batch", which is
+        kind: "instance" (affine; a group norm of one channel a group, which is the same function with a
+            faster kernel), "group" (8 channels a group), "none", or "batch", which is
             only for comparing with other implementations.
     """
     factories: dict[str, NormFactory] = {

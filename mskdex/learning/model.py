@@ -108,6 +108,7 @@ def read_model(path: Path, device: torch.device) -> Model:
         msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
-    generator = make_generator(1, 3 * len(card.channels), card.experiment.network, non_negative=True, seed=0)
+    count = 3 * len(card.channels)
+    generator = make_generator(1, count, card.experiment.network, seed=0, start=torch.zeros(count, *card.grid.shape))
     generator.load_state_dict(tensors)
     return Model(card, generator.to(device).eval())

@@ -19,13 +19,13 @@ class Normalisation:
     Attributes:
         radiograph: log attenuation that becomes 1.
         drr: (3, N); cm³, cm³ and g per pixel that become 1.
-        mean_level: (3, N); mean normalised pixel whose sum is the training patients' mean quantity.
+        mean_drr: (3, N, H, W) float32; mean normalised DRR, scaled so that its sums are the mean quantities.
         radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
     """
 
     radiograph: float
     drr: np.ndarray
-    mean_level: np.ndarray
+    mean_drr: np.ndarray
     radiograph_range: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
@@ -33,15 +33,15 @@ class Normalisation:
         return {
             "radiograph": self.radiograph,
             "drr": self.drr.tolist(),
-            "mean_level": self.mean_level.tolist(),
             "radiograph_range": list(self.radiograph_range),
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Normalisation":
-        """Reads `as_dict`."""
+        """Reads `as_dict`; the mean DRR, which only a new training needs, is left empty."""
         low, high = content["radiograph_range"]
-        return cls(content["radiograph"], np.array(content["drr"]), np.array(content["mean_level"]), (low, high))
+        drr = np.array(content["drr"])
+        return cls(content["radiograph"], drr, np.zeros((*drr.shape, 0, 0), np.float32), (low, high))
 
 
 PEAK_QUANTILE = 0.95
@@ -55,11 +55,11 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         MskdexError: an object has no DRR in any patient, or the radiographs are empty.
     """
     peaks, sums, known, bright, means = [], [], [], [], []
+    total: np.ndarray | float = 0.0
     objects: tuple[str, ...] = ()
-    pixels = 1
     for stack in stacks:
-        objects, pixels = stack.objects, stack.field.size
-        drr = stack.drr.dense()
+        objects, drr = stack.objects, stack.drr.dense()
+        total = total + drr
         peaks.append(drr.max(axis=(-2, -1)))
         sums.append(stack.truth * stack.visible)
         known.append(stack.known)
@@ -67,12 +67,12 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
     scale = _peak(np.stack(peaks), objects)
-    mean = _masked_mean(np.stack(sums), np.stack(known)) / pixels / scale
+    mean = _mean_drr(np.asarray(total), _masked_mean(np.stack(sums), np.stack(known))) / scale[..., None, None]
     radiograph = float(np.quantile(bright, PEAK_QUANTILE))
     if not radiograph > 0.0:
         msg = "the radiographs of the training patients have no exposed pixel above 0; check their import"
         raise MskdexError(msg)
-    return Normalisation(radiograph, scale, mean, (min(means), max(means)))
+    return Normalisation(radiograph, scale, mean.astype(np.float32), (min(means), max(means)))
 
 
 def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:
@@ -90,3 +90,9 @@ def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:
 def _masked_mean(sums: np.ndarray, known: np.ndarray) -> np.ndarray:
     weight = known[:, None, :].astype(np.float64)
     return (sums * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)
+
+
+def _mean_drr(total: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The shape of `total` (3, N, H, W) with the sums (3, N)."""
+    weight = total.sum(axis=(-2, -1), dtype=np.float64)
+    return total * np.divide(sums, weight, out=np.zeros_like(sums), where=weight > 0)[..., None, None]

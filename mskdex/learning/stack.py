@@ -52,7 +52,7 @@ class Stack:
 
 def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None) -> None:
     """Writes a stack; DRRs are kept in half precision, sums and the radiograph in full."""
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "radiograph": stack.radiograph.astype(np.float32),
         "field": np.packbits(stack.field.astype(bool)),
         "drr": stack.drr.dense(),

@@ -56,15 +56,17 @@ def make_networks(
         )
         raise MskdexError(msg)
     count = normalisation.drr.size
-    start = torch.as_tensor(normalisation.mean_level, dtype=torch.float32).flatten()
+    start = torch.as_tensor(normalisation.mean_drr).flatten(0, 1)
     made = Networks(
-        decompose=make_generator(1, count, network, non_negative=True, seed=4 * seed, start=start),
-        compose=make_generator(count, 1, network, non_negative=False, seed=4 * seed + 1),
+        decompose=make_generator(1, count, network, seed=4 * seed, start=start),
+        compose=make_generator(count, 1, network, seed=4 * seed + 1),
         judge_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
         judge_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
     )
+    # Channels-last feeds a GPU's tensor cores; on a CPU its group-norm kernels cost more than it saves.
+    layout = torch.contiguous_format if device.type == "cpu" else torch.channels_last
     for module in made.named().values():
-        module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     return made
 
 

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from mskdex.config.learning import NetworkSettings
+from mskdex.learning.generator import make_generator
+from mskdex.learning.hrnet import SHAPES, Hrnet
+from mskdex.learning.layers import norm_factory
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # timm's hrnet_w18/w32/w48 without classification head; benchmarks/learning/timm_hrnet.py also compares outputs.
+    [("hrnet_w18", 9_562_260), ("hrnet_w32", 29_305_536), ("hrnet_w48", 65_325_120)],
+)
+def test_the_published_variants_have_the_published_number_of_parameters(name, parameters):
+    with torch.device("meta"):
+        network = Hrnet(3, SHAPES[name], norm_factory("batch"))
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_each_branch_halves_the_grid_and_doubles_the_channels(name, stride):
+    with torch.device("meta"):
+        network = Hrnet(1, SHAPES[name], norm_factory("instance"), stride)
+        features = network(torch.empty(2, 1, 96, 64))
+    width = SHAPES[name].width
+    assert [tuple(f.shape) for f in features] == [
+        (2, width * 2**i, 96 // stride // 2**i, 64 // stride // 2**i) for i in range(4)
+    ]
+    assert network.widths == [width * 2**i for i in range(4)]
+
+
+def test_the_shapes_of_the_layers_of_w32_are_those_of_the_paper():
+    with torch.device("meta"):
+        network = Hrnet(1, SHAPES["hrnet_w32"], norm_factory("instance"))
+        seen = {}
+        for name, module in network.named_modules():
+            module.register_forward_hook(lambda *args, n=name: seen.__setitem__(n, args[-1]))
+        network(torch.empty(1, 1, 512, 512))
+    assert tuple(seen["stem.0"].shape) == (1, 64, 256, 256)
+    assert tuple(seen["stem"].shape) == (1, 64, 128, 128)
+    assert tuple(seen["first"].shape) == (1, 256, 128, 128)
+    for stage, modules, branches in ((0, 1, 2), (1, 4, 3), (2, 3, 4)):
+        for module in range(modules):
+            shapes = [tuple(f.shape) for f in seen[f"stages.{stage}.{module}"]]
+            assert shapes == [(1, 32 * 2**i, 128 // 2**i, 128 // 2**i) for i in range(branches)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("norm", ["instance", "group", "none"])
+@pytest.mark.parametrize("size", [(64, 64), (72, 100)])
+def test_a_generator_keeps_the_grid_and_its_drrs_are_not_negative(stride, norm, size):
+    settings = NetworkSettings(backbone="hrnet_tiny", stem_stride=stride, norm=norm)
+    generator = make_generator(1, 6, settings, seed=1, start=torch.full((6, *size), 0.1))
+    drr = generator(torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)))
+    assert drr.shape == (2, 6, *size)
+    assert (drr >= 0).all()
+    assert drr.std() > 0
+
+
+def test_a_linear_head_can_be_negative():
+    settings = NetworkSettings(backbone="hrnet_tiny", output="linear")
+    generator = make_generator(1, 6, settings, seed=1, start=torch.zeros(6, 64, 64))
+    assert (generator(torch.rand(2, 1, 64, 64)) < 0).any()
+
+
+def test_weights_follow_from_the_seed_alone():
+    settings = NetworkSettings(backbone="hrnet_tiny")
+    torch.manual_seed(1)
+    first = make_generator(1, 6, settings, seed=5).state_dict()
+    torch.manual_seed(2)
+    same = make_generator(1, 6, settings, seed=5).state_dict()
+    other = make_generator(1, 6, settings, seed=6).state_dict()
+    assert all(torch.equal(first[k], same[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize("output", ["softplus", "linear"])
+@pytest.mark.parametrize("template", [False, True])
+def test_an_untrained_generator_starts_near_the_mean(output, template):
+    settings = NetworkSettings(backbone="hrnet_tiny", output=output, template=template, global_context=True)
+    start = (
+        torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.1, 0.4, 1.0])[:, None, None]
+    )
+    generator = make_generator(1, 3, settings, seed=1, start=start)
+    with torch.no_grad():
+        generator.last.weight.zero_()
+        image = generator(torch.rand(1, 1, 64, 64))[0]
+    expected = start if template else start.mean(dim=(-2, -1))[:, None, None].expand_as(start)
+    assert torch.allclose(image, expected, atol=1.1e-3)
