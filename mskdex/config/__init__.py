@@ -8,7 +8,7 @@ from mskdex.anatomy import LABEL_SOURCES
 from mskdex.config.base import Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings, ReportSettings
-from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
+from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings, FoldSettings, default_experiments
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
 from mskdex.config.registration import RegistrationSettings
@@ -26,7 +26,7 @@ class Config(Settings):
     objects: tuple[ObjectSettings, ...] = Field(
         default_objects(), min_length=1, description="what the radiograph is decomposed into"
     )
-    label_sources: dict[str, dict[str, tuple[int, ...]]] = Field(
+    label_sources: dict[str, LabelSource] = Field(
         LABEL_SOURCES, description="label ids of each source: [left, right] of a paired object, [id] of another"
     )
     ct: CtSettings = CtSettings()

@@ -7,7 +7,7 @@ from mskdex.config import Config
 from mskdex.config.base import Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings
-from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
+from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings, FoldSettings
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
@@ -21,7 +21,7 @@ class CohortStage(Settings):
     """Settings of the cohort's summary."""
 
     channels: tuple[Channel, ...]
-    label_sources: dict[str, dict[str, tuple[int, ...]]]
+    label_sources: dict[str, LabelSource]
     cohort: CohortSettings
 
 
@@ -29,7 +29,7 @@ class ImportStage(Settings):
     """Settings of a patient's import."""
 
     channels: tuple[Channel, ...]
-    label_sources: dict[str, dict[str, tuple[int, ...]]]
+    label_sources: dict[str, LabelSource]
     ct: CtSettings
     radiograph: RadiographSettings
 
