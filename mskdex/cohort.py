@@ -167,7 +167,7 @@ def _cell(name: str, text: str, texts: dict, settings: CohortSettings, root: Pat
             return Cell(None, f"is blank; give {rule.meaning}{hint}")
         return Cell(rule.parse("").value)
     if name in PATHS:
-        return check_path(name, text, root, texts.get("patient_id", ""), must_exist=not excluded)
+        return check_path(text, root, texts.get("patient_id", ""), must_exist=not excluded)
     return rule.parse(text)
 
 

@@ -8,11 +8,10 @@ from mskdex.sheet_columns import Cell
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".bz2", ".xz", ".tar.xz", ".zst")
 
 
-def check_path(column: str, text: str, root: Path, patient_id: str, *, must_exist: bool = True) -> Cell:
+def check_path(text: str, root: Path, patient_id: str, *, must_exist: bool = True) -> Cell:
     """Checks a path of the sheet.
 
     Args:
-        column: for the message.
         text: the cell.
         root: resolved folder that the path starts in and must stay in, links followed.
         patient_id: the row's, to see ids whose leading zeros a spreadsheet has removed.

@@ -45,15 +45,15 @@ class RadiographSettings(Settings):
 
     intensity: Literal["auto", "linear", "log"] = Field(
         "auto",
-        description="grey values proportional to exposure (linear) or to its log; auto goes by tags and refuses when they are silent",
+        description="grey values proportional to exposure (linear) or to its log; auto goes by tags",
     )
     grey_increases_with: Literal["auto", "exposure", "attenuation"] = Field(
         "auto",
-        description="what a higher grey value means; auto goes by PixelIntensityRelationshipSign, then by MONOCHROME1 or 2",
+        description="what a higher grey value means; auto: by the tag of its sign, then MONOCHROME1 or 2",
     )
     voi: Literal["auto", "apply", "ignore"] = Field(
         "auto",
-        description="VOI LUT before the log; auto applies a LUT of an image FOR PRESENTATION and never a display window",
+        description="VOI LUT before the log; auto applies the LUT of an image FOR PRESENTATION, never a window",
     )
     air_grey: float | None = Field(
         None,

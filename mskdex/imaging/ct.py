@@ -71,7 +71,8 @@ def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         slab = array[start : start + _SLAB]
         if np.issubdtype(slab.dtype, np.floating):
             if not np.isfinite(slab).all():
-                msg = f"{path} has {int((~np.isfinite(array)).sum())} voxels that are no number (NaN or infinite); replace them by -1024"
+                count = int((~np.isfinite(array)).sum())
+                msg = f"{path} has {count} voxels that are no number (NaN or infinite); replace them by -1024"
                 raise MskdexError(msg)
             slab = np.rint(slab)
         low, high = min(low, float(slab.min())), max(high, float(slab.max()))
@@ -86,10 +87,16 @@ def _check_hu(hu: np.ndarray, path: Path) -> None:
     soft = float(np.mean((sample > -200) & (sample < 200)))
     told = f"median {np.median(sample):.0f}, from {sample.min()} to {sample.max()}"
     if sample.min() > -50:
-        msg = f"{path} has no air and no fat ({told}): its values are not HU; apply slope and intercept (often -1024) first"
+        msg = (
+            f"{path} has no air and no fat ({told}): its values are not HU; apply slope and intercept (often "
+            "-1024) first"
+        )
         raise MskdexError(msg)
     if soft < 0.002:
-        msg = f"{path} has hardly any voxel between -200 and 200 HU ({told}): its values are not HU, or it shows no patient"
+        msg = (
+            f"{path} has hardly any voxel between -200 and 200 HU ({told}): its values are not HU, or it shows no "
+            "patient"
+        )
         raise MskdexError(msg)
 
 

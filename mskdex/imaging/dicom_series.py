@@ -92,7 +92,10 @@ def order_slices(files: list[tuple[Path, Dataset]], where: Path) -> Slices:
         if (int(header.get("Rows", 0)), int(header.get("Columns", 0))) != (rows, columns) or not np.allclose(
             s, spacing, rtol=1e-3
         ):
-            msg = f"{where}: {path.name} has another size or pixel spacing than {first_path.name}; remove it or name the series"
+            msg = (
+                f"{where}: {path.name} has another size or pixel spacing than {first_path.name}; remove it or name "
+                "the series"
+            )
             raise MskdexError(msg)
         if np.abs(d - directions).max() > 1e-3:
             msg = f"{where}: {path.name} has another orientation than {first_path.name}; remove it or name the series"
@@ -128,7 +131,10 @@ def _spacing(along: np.ndarray, where: Path) -> tuple[float, bool]:
     if whole.all() and off.sum() <= max(1, _MISSING_SHARE * gaps.size):
         starts = along[:-1][off]
         lost = [s + step * i for s, m in zip(starts, multiple.round(), strict=True) for i in range(1, int(m))]
-        msg = f"{where} lacks {len(lost)} of {along.size + len(lost)} slices, at {_some(lost)} mm; copy or export the series again"
+        msg = (
+            f"{where} lacks {len(lost)} of {along.size + len(lost)} slices, at {_some(lost)} mm; copy or export "
+            "the series again"
+        )
         raise MskdexError(msg)
     return step, False
 
@@ -143,7 +149,8 @@ def require_even(slices: Slices, where: Path) -> None:
         gaps = np.diff(slices.positions_mm)
         odd = slices.positions_mm[:-1][np.abs(gaps - np.median(gaps)) > 0.02 * np.median(gaps)]
         msg = (
-            f"{where}: slice distances vary from {gaps.min():.4g} to {gaps.max():.4g} mm (uneven {_some(odd)} mm from the "
+            f"{where}: slice distances vary from {gaps.min():.4g} to {gaps.max():.4g} mm (uneven "
+            f"{_some(odd)} mm from the "
             f"first slice); set ct.resample_uneven_slices: true to resample, or name another series"
         )
         raise MskdexError(msg)
@@ -157,7 +164,8 @@ def _check_tilt(origins: np.ndarray, normal: np.ndarray, pixel_mm: float, where:
         length = float(np.abs(shift @ normal).max())
         tilt = number(header, "GantryDetectorTilt") or np.degrees(np.arctan2(largest, length))
         msg = (
-            f"{where}: the gantry was tilted by {abs(tilt):.1f} degrees, so slices are displaced against each other; correct "
+            f"{where}: the gantry was tilted by {abs(tilt):.1f} degrees, so slices are displaced against "
+            "each other; correct "
             f"the tilt first (e.g. dcm2niix writes a corrected file, ending in _Tilt) and name that file as ct"
         )
         raise MskdexError(msg)
@@ -174,7 +182,10 @@ def _plane(header: Dataset, path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise MskdexError(msg)
     directions = cosines.reshape(2, 3)
     if np.abs(directions @ directions.T - np.eye(2)).max() > 1e-2:
-        msg = f"{path}: its ImageOrientationPatient {cosines.tolist()} are no two directions at right angles; export the series again"
+        msg = (
+            f"{path}: its ImageOrientationPatient {cosines.tolist()} are no two directions at right angles; "
+            "export the series again"
+        )
         raise MskdexError(msg)
     return directions / np.linalg.norm(directions, axis=1, keepdims=True), spacing
 

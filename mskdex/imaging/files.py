@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -94,7 +93,7 @@ def require_size(path: Path, shape: Iterable[int], bytes_per_voxel: int, max_meg
     count = 1
     for n in shape:
         count *= int(n)
-    size = os.stat(path).st_size
+    size = Path(path).stat().st_size
     told = " x ".join(str(int(n)) for n in shape)
     if count <= 0:
         msg = f"{path}: its header claims {told} voxels; export it again"

@@ -130,7 +130,10 @@ def require_orthogonal(world_from_voxel: np.ndarray, where: str) -> None:
         raise MskdexError(msg)
     direction = _direction(world_from_voxel)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 2e-3:
-        msg = f"{where}: its axes are not at right angles (gantry tilt?); correct the tilt, e.g. with gantry-tilt-corrected export or dcm2niix, first"
+        msg = (
+            f"{where}: its axes are not at right angles (gantry tilt?); correct the tilt, e.g. with "
+            "gantry-tilt-corrected export or dcm2niix, first"
+        )
         raise MskdexError(msg)
 
 

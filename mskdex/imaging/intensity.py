@@ -81,7 +81,8 @@ def grey_scale(
     if not kind:
         silent = f"PixelIntensityRelationship is {tags['relationship']}" if "relationship" in tags else "no tag says"
         msg = (
-            f"{silent} whether its grey values are linear in exposure or logarithmic; give the sheet's column intensity "
+            f"{silent} whether its grey values are linear in exposure or logarithmic; give the sheet's "
+            "column intensity "
             f"or radiograph.intensity in config.yaml (linear or log)"
         )
         raise MskdexError(msg)
@@ -148,7 +149,10 @@ def log_attenuation(
     if scale.kind == "log":
         return (air - exposure).astype(np.float32), {"air_level": air, "air_found_by": how}
     if air <= 0:
-        msg = "no pixel is exposed: the most exposed percent of the field is at zero; check radiograph.grey_increases_with"
+        msg = (
+            "no pixel is exposed: the most exposed percent of the field is at zero; check "
+            "radiograph.grey_increases_with"
+        )
         raise MskdexError(msg)
     floor = air * 1e-5
     return -np.log(np.maximum(exposure, floor) / air).astype(np.float32), {"air_level": air, "air_found_by": how}

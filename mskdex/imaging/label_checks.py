@@ -98,9 +98,9 @@ def _flip_advice(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> str
     dense = ct.array > _BONE_HU
     if not bones.any():
         return None
-    as_is = np.count_nonzero(bones & dense)
+    as_is = int(np.count_nonzero(bones & dense))
     for words, axis in _FLIPS.items():
-        if np.count_nonzero(np.flip(bones, axis) & dense) > _FIT_GAIN * max(as_is, 1):
+        if int(np.count_nonzero(np.flip(bones, axis) & dense)) > _FIT_GAIN * max(as_is, 1):
             return f"the labels fit the CT when flipped {words}; correct the label file's orientation"
     return None
 
@@ -122,7 +122,8 @@ def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:
             swapped.append(channel.object)
     if swapped:
         msg = (
-            f"left and right of {', '.join(swapped)} are swapped: the left one lies on the patient's right; the ids are "
+            f"left and right of {', '.join(swapped)} are swapped: the left one lies on the patient's right; "
+            "the ids are "
             f"swapped (label_sources is [left, right]) or the file was mirrored"
         )
         raise MskdexError(msg)

@@ -127,7 +127,10 @@ def _ids_by_channel(request: LabelRequest) -> dict[str, tuple[int, ...]]:
         raise MskdexError(msg)
     claimed = [i for ids in found.values() for i in ids]
     if twice := {i for i in claimed if claimed.count(i) > 1}:
-        msg = f"{request.path}: id {', '.join(map(str, sorted(twice)))} would belong to several objects; give each its own"
+        msg = (
+            f"{request.path}: id {', '.join(map(str, sorted(twice)))} would belong to several objects; give each "
+            "its own"
+        )
         raise MskdexError(msg)
     return found
 
@@ -180,14 +183,20 @@ def _combine(
             shared = int(np.count_nonzero(inside & (out > 0) & (out != channel.label)))
             smaller = int(np.count_nonzero(inside))
             if shared > _OVERLAP_SHARE * max(smaller, 1):
-                msg = f"{request.path}: {name} shares {shared} of its {smaller} voxels with other structures; correct the masks"
+                msg = (
+                    f"{request.path}: {name} shares {shared} of its {smaller} voxels with other structures; "
+                    f"correct the masks"
+                )
                 raise MskdexError(msg)
             if shared:
                 warnings.append(f"{name} shares {shared} voxels with other structures; they stay with those")
             out[inside & (out == 0)] = channel.label
     if not out.any():
         have = ", ".join(sorted(named or names_in(request.path) or {})[:20])
-        msg = f"{request.path} has none of the config's structures, or they are empty (it has {have}); correct the names or label_sources"
+        msg = (
+            f"{request.path} has none of the config's structures, or they are empty (it has {have}); correct the "
+            "names or label_sources"
+        )
         raise MskdexError(msg)
     return Labels(Volume(out, ct.world_from_voxel), facts, warnings)
 

@@ -165,7 +165,10 @@ def _from_picture(path: Path, max_megapixels: float) -> Source:
         size = reader.GetSize()
         require_size(path, size, 1, max_megapixels)
         if len([n for n in size if n > 1]) != 2 or reader.GetNumberOfComponents() != 1:
-            msg = f"{path} is no two-dimensional grey image ({' x '.join(map(str, size))}, {reader.GetNumberOfComponents()} values per pixel)"
+            msg = (
+                f"{path} is no two-dimensional grey image ({' x '.join(map(str, size))}, "
+                f"{reader.GetNumberOfComponents()} values per pixel)"
+            )
             raise MskdexError(msg)
         image = reader.Execute()
     except RuntimeError as error:

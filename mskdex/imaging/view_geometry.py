@@ -62,12 +62,14 @@ def resolve_geometry(
     pick = _Picker(tags, where, row, settings)
     sdd = pick("sdd_mm", "the distance from source to detector (tag DistanceSourceToDetector)")
     pixel = pick("pixel_mm", "the detector's pixel size (tag ImagerPixelSpacing)")
-    pixel = (float(pixel), float(pixel)) if np.isscalar(pixel) else (float(pixel[0]), float(pixel[1]))
+    pixel = (float(pixel[0]), float(pixel[1])) if isinstance(pixel, tuple) else (float(pixel), float(pixel))
     isocentre = _isocentre(pick, sdd)
     if not 200 <= sdd <= 5000 or not 0.01 <= min(pixel) <= max(pixel) <= 10 or not 0 < isocentre < sdd:
         msg = (
-            f"its geometry is impossible: sdd_mm {sdd:g} ({pick.sources['sdd_mm']}), source_to_isocentre_mm {isocentre:g} "
-            f"({pick.sources['source_to_isocentre_mm']}), pixel_mm {pixel} ({pick.sources['pixel_mm']}); correct the source"
+            f"its geometry is impossible: sdd_mm {sdd:g} ({pick.sources['sdd_mm']}), source_to_isocentre_mm "
+            f"{isocentre:g} "
+            f"({pick.sources['source_to_isocentre_mm']}), pixel_mm {pixel} ({pick.sources['pixel_mm']}); "
+            "correct the source"
         )
         raise MskdexError(msg)
     view, orientation = pick("view", ""), pick("orientation", "")
