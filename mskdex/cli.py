@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -26,6 +27,7 @@ Folds = Annotated[Path, typer.Option(help="folds.parquet")]
 
 @app.callback()
 def _logging(log_file: Annotated[Path | None, typer.Option("--log", help="file for the full log")] = None) -> None:
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
     log.setLevel(logging.INFO)
     console = logging.StreamHandler()
     console.setFormatter(logging.Formatter("%(message)s"))
@@ -157,7 +159,7 @@ def train(patients: PatientsRoot, folds: Folds, settings: SettingsJson, out: Out
     from mskdex.stages.train import train as stage
 
     s = TrainStage.model_validate_json(settings)
-    stage(patients, folds, s.fold, s.experiment, out)
+    stage(patients, folds, s.fold, s.experiment, out, name=s.name)
 
 
 @app.command("predict-fold")

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def train_settings(wildcards):
     return stages.train_stage(
         CONFIG, wildcards.experiment, int(wildcards.fold)
     ).model_dump_json()
+
+
+def training_gpus(wildcards):
+    """GPUs of one training: one, unless the config says cpu or there is none on this machine."""
+    device = CONFIG.experiments[wildcards.experiment].of_fold(int(wildcards.fold)).optimisation.device
+    return int(device != "cpu" and (device != "auto" or shutil.which("nvidia-smi") is not None))
 
 
 def source_file(column):

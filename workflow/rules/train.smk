@@ -15,6 +15,7 @@ rule train:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
+        gpu=training_gpus,
         mem_mb=2500,
         runtime=2880,
     params:
