@@ -38,12 +38,13 @@ class Problem:
         return f"{where}column {self.column}: {self.message}"
 
 
-def read_sheet(path: Path, settings: CohortSettings) -> pd.DataFrame:
+def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> pd.DataFrame:
     """Reads and checks a cohort sheet.
 
     Args:
         path: TSV or CSV (comma or semicolon), UTF-8, one row a patient.
         settings: the config's cohort section; its `data_root` is where the paths start and must stay.
+        files: whether the patients' files must exist.
 
     Returns:
         One row a patient; every column of `COLUMNS`: ids, choices and paths as text (paths absolute; missing
@@ -53,7 +54,7 @@ def read_sheet(path: Path, settings: CohortSettings) -> pd.DataFrame:
     Raises:
         MskdexError: lists every problem with its row and column.
     """
-    sheet, problems = check_sheet(path, settings)
+    sheet, problems = check_sheet(path, settings, files=files)
     errors = [p for p in problems if p.severity == "error"]
     if errors:
         told = "".join(f"\n  {p}" for p in errors[:_MOST_PROBLEMS_TOLD])
@@ -63,7 +64,7 @@ def read_sheet(path: Path, settings: CohortSettings) -> pd.DataFrame:
     return sheet
 
 
-def check_sheet(path: Path, settings: CohortSettings) -> tuple[pd.DataFrame, list[Problem]]:
+def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
     """As `read_sheet`, but returns the problems, warnings too, instead of raising the errors among them.
 
     Raises:
@@ -76,7 +77,7 @@ def check_sheet(path: Path, settings: CohortSettings) -> tuple[pd.DataFrame, lis
     raw = raw.rename(columns={c: column_named(c) for c in raw.columns if column_named(c)})
     raw = raw.loc[:, ~raw.columns.duplicated()]
     given = [c for c in COLUMNS if c in raw.columns]
-    parsed, found = _parse(raw[given], settings, root.resolve())
+    parsed, found = _parse(raw[given], settings, root.resolve(), files=files)
     problems += found
     problems += _duplicates(parsed, list(raw.index))
     problems.sort(key=lambda p: (p.row or 0, p.column))
@@ -140,13 +141,19 @@ def _table(parsed: list[dict[str, object]]) -> pd.DataFrame:
     return sheet.astype(dict.fromkeys(numbers, float) | dict.fromkeys(texts, "str") | {"exclude": bool})
 
 
-def _parse(raw: pd.DataFrame, settings: CohortSettings, root: Path) -> tuple[list[dict[str, object]], list[Problem]]:
+def _parse(
+    raw: pd.DataFrame, settings: CohortSettings, root: Path, *, files: bool
+) -> tuple[list[dict[str, object]], list[Problem]]:
     rows, problems = [], []
     for index, texts in zip(raw.index, raw.to_dict("records"), strict=True):
         cells: dict[str, object] = {"data_root": str(root)}
         excluded = COLUMNS["exclude"].parse(texts.get("exclude", ""))
         for name, text in texts.items():
-            cell = _cell(str(name), text, texts, settings, root, excluded.value is True)
+            if name in PATHS and text:
+                must_exist = files and excluded.value is not True
+                cell = check_path(text, root, texts.get("patient_id", ""), must_exist=must_exist)
+            else:
+                cell = _cell(str(name), text, settings, excluded.value is True)
             cells[str(name)] = cell.value
             if cell.problem:
                 severity = "warning" if cell.warning else "error"
@@ -155,7 +162,7 @@ def _parse(raw: pd.DataFrame, settings: CohortSettings, root: Path) -> tuple[lis
     return rows, problems
 
 
-def _cell(name: str, text: str, texts: dict, settings: CohortSettings, root: Path, excluded: bool) -> Cell:
+def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> Cell:
     rule = COLUMNS[name]
     if not text:
         if name == "exclude_reason" and excluded:
@@ -166,8 +173,6 @@ def _cell(name: str, text: str, texts: dict, settings: CohortSettings, root: Pat
             hint = ", or set cohort.segment: true to have the CT segmented" if name == "labels" else ""
             return Cell(None, f"is blank; give {rule.meaning}{hint}")
         return Cell(rule.parse("").value)
-    if name in PATHS:
-        return check_path(text, root, texts.get("patient_id", ""), must_exist=not excluded)
     return rule.parse(text)
 
 

@@ -1,12 +1,17 @@
 """What the Snakefile asks the package while it is read: light, and without side effects."""
 
 import hashlib
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mskdex.config import Config
 from mskdex.config.objects import Channel
+from mskdex.config.stages import cohort_stage
+
+logging.getLogger("mskdex").addHandler(logging.NullHandler())  # the stages say it again, in their logs
 
 VIRTUAL_ROOT = Path("results/virtual")
 
@@ -35,10 +40,11 @@ def read_cohort(config: Config) -> pd.DataFrame:
     return sheet[~sheet["exclude"].astype(bool)].reset_index(drop=True)
 
 
-def cohort_channels(config: Config, sheet: pd.DataFrame) -> tuple[Channel, ...]:
-    """The channels that every label source of the cohort has; a source read by name is taken to have all."""
-    known = [set(config.label_sources[s]) for s in set(sheet["label_source"]) if s in config.label_sources]
-    return tuple(c for c in config.channels if all(c.object in source for source in known))
+def cohort_channels(config: Config, sheet: pd.DataFrame) -> Sequence[Channel]:
+    """The channels that every label source of the cohort has."""
+    from mskdex.stages.cohort import channels_of_cohort
+
+    return channels_of_cohort(sheet, cohort_stage(config))
 
 
 def sheet_digest(sheet: pd.DataFrame, columns: list[str]) -> str:

@@ -28,7 +28,7 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     Raises:
         MskdexError: the sheet has problems, nobody is left, or no object is in every label source.
     """
-    rows = read_sheet(sheet, settings.cohort)
+    rows = read_sheet(sheet, settings.cohort, files=False)
     kept = rows[~rows["exclude"]]
     if kept.empty:
         msg = f"cohort sheet {sheet} excludes all {len(rows)} patients; correct its column exclude"

@@ -11,5 +11,5 @@ from mskdex.folds import assign_folds
 
 def folds(sheet: Path, cohort: CohortSettings, settings: FoldSettings, out: Path) -> None:
     """Writes folds.parquet: patient_id, fold (the one whose test set holds the patient)."""
-    rows = read_sheet(sheet, cohort)
+    rows = read_sheet(sheet, cohort, files=False)
     write_parquet(out, assign_folds(rows[~rows["exclude"].astype(bool)], settings))

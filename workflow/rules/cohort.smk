@@ -52,6 +52,7 @@ rule cohort:
     output:
         patients="results/cohort/patients.parquet",
         excluded="results/cohort/excluded.csv",
+        objects="results/cohort/objects.json",
     log:
         "results/logs/cohort.log",
     benchmark:

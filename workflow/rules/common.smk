@@ -20,6 +20,7 @@ os.environ["PATH"] = os.pathsep.join(
 try:
     CONFIG = load_config(config)
     SHEET = read_cohort(CONFIG)
+    CHANNELS = cohort_channels(CONFIG, SHEET)
     FOLDS = assign_folds(SHEET, CONFIG.folds).set_index("patient_id")["fold"]
 except MskdexError as error:
     raise WorkflowError(str(error)) from None
@@ -27,7 +28,6 @@ except MskdexError as error:
 config.update(CONFIG.model_dump(mode="json"))
 PATIENTS = list(SHEET["patient_id"])
 ROWS = SHEET.set_index("patient_id", drop=False)
-CHANNELS = cohort_channels(CONFIG, SHEET)
 
 
 wildcard_constraints:

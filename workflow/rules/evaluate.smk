@@ -31,6 +31,7 @@ rule evaluate:
         decompositions=fold_results("decompositions"),
         stacks=patient_results("stack.zst"),
         patients="results/cohort/patients.parquet",
+        objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",
         quantities="results/cohort/quantities.parquet",
     output:
