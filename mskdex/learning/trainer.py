@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mskdex.config.learning import ExperimentSettings
+from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.checkpoint import load_optimiser, optimiser_tensors
 from mskdex.learning.data import Batch
@@ -48,13 +48,7 @@ def make_networks(
         MskdexError: the image is too small for the discriminators.
     """
     network, seed = settings.network, settings.optimisation.seed
-    smallest = SMALLEST_IMAGE * 2 ** (network.discriminator_scales - 1)
-    if min(shape) < smallest:
-        msg = (
-            f"an image of {shape[0]}×{shape[1]} is too small for {network.discriminator_scales} discriminator scales; "
-            f"set image.rows and image.columns to at least {smallest}, or network.discriminator_scales to less"
-        )
-        raise MskdexError(msg)
+    _check_size(shape, network)
     count = normalisation.drr.size
     start = torch.as_tensor(normalisation.mean_drr).flatten(0, 1)
     made = Networks(
@@ -68,6 +62,19 @@ def make_networks(
     for module in made.named().values():
         module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     return made
+
+
+def _check_size(shape: tuple[int, int], network: NetworkSettings) -> None:
+    # The coarsest of four branches needs 2×2 pixels, or its norm layers have nothing to normalise over.
+    for_generator = 16 * network.stem_stride
+    for_judges = SMALLEST_IMAGE * 2 ** (network.discriminator_scales - 1)
+    if min(shape) < max(for_generator, for_judges):
+        msg = (
+            f"an image of {shape[0]}×{shape[1]} is too small: stem_stride {network.stem_stride} needs {for_generator}, "
+            f"{network.discriminator_scales} discriminator scales need {for_judges}; enlarge image.rows and "
+            "image.columns, or lower network.stem_stride or network.discriminator_scales"
+        )
+        raise MskdexError(msg)
 
 
 class Trainer:
