@@ -11,6 +11,9 @@ class BodySettings(Settings):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name, without side")
     paired: bool = Field(False, description="whether there is one per side")
     parent: str | None = Field(None, description="body that is registered first and gives the start")
+    min_extent_mm: float = Field(
+        60.0, ge=0, description="longest extent in the CT below which the body is not registered (cut by the CT)"
+    )
 
 
 class RegistrationSettings(Settings):
@@ -21,6 +24,33 @@ class RegistrationSettings(Settings):
         description="rigid bodies, parents before children",
     )
     seed: int = Field(0, ge=0, description="seed of the search")
+    starts: str | None = Field(
+        None, description="folder with {patient_id}.json of start poses or landmarks; null starts at the nominal camera"
+    )
+    rotation_range_deg: float = Field(15.0, gt=0, le=60, description="how far the search turns a body without parent")
+    shift_range_mm: float = Field(40.0, gt=0, description="how far the search shifts it across and down")
+    depth_range_mm: float = Field(50.0, gt=0, description="how far the search shifts it along the beam")
+    joint_rotation_range_deg: float = Field(
+        12.0, gt=0, le=60, description="how far the search turns a body in the joint with its parent"
+    )
+    joint_sd_mm: float = Field(2.0, gt=0, description="standard deviation of the joint's centre against the parent")
+    restarts: int = Field(4, ge=1, description="independent CMA-ES searches of a body")
+    population: int = Field(24, ge=8, description="poses per CMA-ES generation")
+    generations: int = Field(30, ge=1, description="CMA-ES generations, at most")
+    coarse_pixel_mm: float = Field(8.0, gt=0, description="detector pixels of the search")
+    coarse_patch_mm: float = Field(64.0, gt=0, description="patches of the search, on the detector")
+    fine_pixels_mm: tuple[float, ...] = Field(
+        (3.2, 1.6), min_length=1, description="detector pixels of the refinement, coarse to fine"
+    )
+    patch_mm: float = Field(
+        26.0, gt=0, description="patches, on the detector, that each have a grey scale of their own"
+    )
+    neighbourhood_mm: float = Field(
+        12.0, gt=0, description="margin around a bone's projection that is compared, on the detector"
+    )
+    min_in_field: float = Field(
+        0.5, ge=0, le=1, description="share of a bone's projection that must lie in the exposed field"
+    )
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="a pose below this confidence is not used in the bone loss"
     )

@@ -1,0 +1,144 @@
+"""Rigid bodies of a CT, as the registration sees them: the attenuation that bone adds to soft tissue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from mskdex.config.objects import Channel
+
+SOFT_TISSUE_HU = 50.0
+"""Muscle's HU (Gu et al. 2023: 35 to 56 in the hip), where no soft tissue is near enough to measure."""
+
+_RIM_MM = 3.0
+_CROP_MM = 12.0
+_SMOOTHING_MM = 10.0
+_TARGETS = 400
+
+
+@dataclass(frozen=True)
+class Body:
+    """A rigid body of one CT.
+
+    Attributes:
+        name: with its side, e.g. femur_left.
+        objects: names of the channels that move with it.
+        excess: attenuation above that of the soft tissue it displaces, relative to water; (z, y, x) float32,
+            cropped to the body, 0 on the border.
+        world_from_voxel: 4×4 of the crop.
+        centre_mm: centroid, RAS, (3,): the pivot of every motion.
+        surface_mm: centres of its surface voxels, RAS, (N, 3).
+        cut_mm: centres of its voxels on the CT's border, RAS, (M, 3); empty when it is whole.
+        extent_mm: its longest extent in the CT.
+        volume_cm3: its volume in the CT.
+    """
+
+    name: str
+    objects: tuple[str, ...]
+    excess: np.ndarray
+    world_from_voxel: np.ndarray
+    centre_mm: np.ndarray
+    surface_mm: np.ndarray
+    cut_mm: np.ndarray
+    extent_mm: float
+    volume_cm3: float
+
+    @property
+    def targets_mm(self) -> np.ndarray:
+        """Points spread over its surface for the error metrics, RAS, (≤ 400, 3)."""
+        places = np.linspace(0, len(self.surface_mm) - 1, min(_TARGETS, len(self.surface_mm))).astype(int)
+        return self.surface_mm[places]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the CT cuts it."""
+        return len(self.cut_mm) > 0
+
+
+def find_bodies(
+    ct: np.ndarray, labels: np.ndarray, world_from_voxel: np.ndarray, channels: Sequence[Channel]
+) -> dict[str, Body]:
+    """The rigid bodies that a segmentation holds.
+
+    Args:
+        ct: HU, (z, y, x).
+        labels: `Channel.label` of every voxel, (z, y, x).
+        world_from_voxel: 4×4, RAS mm.
+        channels: the cohort's objects; those without a body are passed over.
+
+    Returns:
+        bodies by name, in the order of `channels`; a body without any voxel is left out.
+    """
+    members: dict[str, list[Channel]] = {}
+    for channel in channels:
+        if channel.body is not None:
+            members.setdefault(channel.body, []).append(channel)
+    bones = np.isin(labels, [c.label for group in members.values() for c in group])
+    found = {}
+    for name, group in members.items():
+        mask = np.isin(labels, [c.label for c in group])
+        if mask.any():
+            present = tuple(c.name for c in group if np.any(labels == c.label))
+            found[name] = _body(name, present, ct, mask, bones & ~mask, world_from_voxel)
+    return found
+
+
+def _body(
+    name: str, objects: tuple[str, ...], ct: np.ndarray, mask: np.ndarray, others: np.ndarray, affine: np.ndarray
+) -> Body:
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    box = _crop(mask, spacing)
+    excess = _excess(ct[box], mask[box], others[box], spacing)
+    voxels = np.argwhere(mask)
+    points = _world(voxels, affine)
+    on_border = np.any((voxels == 0) | (voxels == np.array(mask.shape) - 1), axis=1)
+    inner = ndimage.binary_erosion(mask, border_value=1)
+    surface = _world(np.argwhere(mask & ~inner), affine)
+    offset = np.eye(4)
+    offset[:3, 3] = [b.start - 1 for b in box[::-1]]
+    return Body(
+        name=name,
+        objects=objects,
+        excess=np.pad(excess, 1).astype(np.float32),
+        world_from_voxel=affine @ offset,
+        centre_mm=points.mean(axis=0),
+        surface_mm=surface,
+        cut_mm=points[on_border],
+        extent_mm=_extent(surface),
+        volume_cm3=len(voxels) * float(np.prod(spacing)) / 1000.0,
+    )
+
+
+def _world(zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    return zyx[:, ::-1] @ affine[:3, :3].T + affine[:3, 3]
+
+
+def _crop(mask: np.ndarray, spacing: np.ndarray) -> tuple[slice, ...]:
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    margin = np.ceil(_CROP_MM / spacing).astype(int)
+    return tuple(
+        slice(max(b.start - m, 0), min(b.stop + m, n)) for b, m, n in zip(box, margin, mask.shape, strict=True)
+    )
+
+
+def _extent(surface_mm: np.ndarray) -> float:
+    centred = surface_mm - surface_mm.mean(axis=0)
+    axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    return float(np.ptp(centred @ axis))
+
+
+def _excess(ct: np.ndarray, mask: np.ndarray, others: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Attenuation relative to water that would be missing were the bone soft tissue like that around it.
+
+    The rim outside the mask keeps its excess, for it holds the bone's share of the voxels on the edge.
+    """
+    hu = ct.astype(np.float32)
+    grown = ndimage.distance_transform_edt(~mask, sampling=spacing) <= _RIM_MM + 1e-6
+    soft = (~grown & ~others & (hu > -200) & (hu < 150)).astype(np.float32)
+    sigma = _SMOOTHING_MM / spacing
+    weight = ndimage.gaussian_filter(soft, sigma, truncate=3) + 1e-3
+    around = (ndimage.gaussian_filter(soft * hu, sigma, truncate=3) + 1e-3 * SOFT_TISSUE_HU) / weight
+    excess = np.where(mask, hu - around, 0.0)
+    rim = grown & ~mask & ~others
+    return np.where(rim, np.maximum(hu - np.maximum(around, SOFT_TISSUE_HU), 0.0), excess) / 1000.0

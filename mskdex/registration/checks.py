@@ -1,0 +1,64 @@
+"""Reasons not to register a bone, and not to accept a pose; each in words for the patient's page."""
+
+from collections.abc import Callable, Mapping
+
+from mskdex.config.registration import RegistrationSettings
+from mskdex.registration.bodies import Body
+from mskdex.registration.measures import in_field
+from mskdex.registration.scene import View
+from mskdex.registration.single import Outcome, Task, mirrored_objective, objective
+
+
+def of_ct(body: Body, min_extent_mm: float) -> str | None:
+    """Too little of the bone in the CT."""
+    if body.extent_mm >= min_extent_mm:
+        return None
+    cut = ", cut by the CT's border" if body.truncated else ""
+    return (
+        f"the CT holds only {body.extent_mm:.0f} mm of it{cut}; at least {min_extent_mm:.0f} mm are needed "
+        "(min_extent_mm of the body)"
+    )
+
+
+def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | None:
+    """A bone that cannot be in the picture: judged at the start when the parent's pose gives it."""
+    share = in_field(task, view, task.start)
+    needed = settings.min_in_field if task.joint is not None else 0.0
+    return None if share > needed else _not_in_field(share, settings)
+
+
+def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings) -> str | None:
+    """A pose that lies outside the field, or that fits the mirrored radiograph better."""
+    share = outcome.scores["in_field"]
+    if share < settings.min_in_field:
+        return _not_in_field(share, settings)
+    if task.joint is None:
+        view = views(settings.fine_pixels_mm[0])
+        here = objective(task, view, outcome.pose, settings)
+        there = mirrored_objective(task, view, outcome.pose, settings)
+        if there > here:
+            return (
+                f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "
+                "check its laterality and its view (AP or PA)"
+            )
+    return None
+
+
+def _not_in_field(share: float, settings: RegistrationSettings) -> str:
+    return (
+        f"only {100 * share:.0f} % of it lies in the radiograph's exposed field; "
+        f"{100 * settings.min_in_field:.0f} % are needed (registration.min_in_field)"
+    )
+
+
+def describe(scores: Mapping[str, float], trust: float, needed: float) -> str:
+    """Why a pose is not trusted, by the measures that stand out."""
+    signs = []
+    if scores["similarity"] < 0.25:
+        signs.append(f"the DRR explains {100 * scores['similarity']:.0f} % of the radiograph's edges near it")
+    if scores["margin"] < 0.02:
+        signs.append("another pose fits as well")
+    if scores["sd_mm"] > 2.0 or scores["sd_deg"] > 2.0:
+        signs.append(f"its pose is uncertain by {scores['sd_mm']:.1f} mm and {scores['sd_deg']:.1f}°")
+    why = "; ".join(signs) or "its measures are unlike those of right poses"
+    return f"confidence {trust:.2f} is below {needed:.2f} (registration.min_confidence): {why}"

@@ -1,0 +1,174 @@
+"""Registration of all bodies of a patient: parents first, each with what tells whether to trust it."""
+
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mskdex.config.registration import BodySettings, RegistrationSettings
+from mskdex.registration import checks, confidence
+from mskdex.registration.bodies import Body
+from mskdex.registration.joint import joint_centre
+from mskdex.registration.measures import measures
+from mskdex.registration.refine import Joint
+from mskdex.registration.scene import View
+from mskdex.registration.search import Spread
+from mskdex.registration.single import Model, Outcome, Task, register_body
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of one body.
+
+    Attributes:
+        pose: camera_from_ct, None where it was not accepted.
+        start: camera_from_ct that the search began at.
+        similarity: share of the radiograph's gradient energy near the bone that its DRR explains, 0 … 1.
+        confidence: calibrated probability that mTRE is below 2 mm.
+        accepted: whether the pose may be used.
+        reason: why not; None when accepted.
+        sd_mm, sd_deg: standard deviation of the centre's position and of the rotation.
+        seconds: CPU time.
+        scores: the measures behind the confidence.
+    """
+
+    objects: tuple[str, ...]
+    pose: np.ndarray | None
+    start: np.ndarray
+    similarity: float | None
+    confidence: float
+    accepted: bool
+    reason: str | None
+    sd_mm: float | None
+    sd_deg: float | None
+    seconds: float
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is registered.
+
+    Attributes:
+        bodies: by name with side. view: the radiograph. nominal: camera_from_ct of the nominal camera.
+        starts: poses that a user gave, by body.
+    """
+
+    bodies: Mapping[str, Body]
+    view: View
+    nominal: np.ndarray
+    starts: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Done:
+    task: Task
+    outcome: Outcome
+    seconds: float
+
+
+class _Run:
+    """The registration of one patient, body by body."""
+
+    def __init__(self, patient: Patient, settings: RegistrationSettings, step_mm: float) -> None:
+        self.patient, self.settings = patient, settings
+        self.models = {name: Model.of(body, settings, step_mm) for name, body in patient.bodies.items()}
+        self.done: dict[str, _Done] = {}
+        self.refused: dict[str, str] = {}
+        self._views: dict[float, View] = {}
+
+    def views(self, pixel_mm: float) -> View:
+        """The radiograph on a grid, made once."""
+        if pixel_mm not in self._views:
+            self._views[pixel_mm] = self.patient.view.at(pixel_mm)
+        return self._views[pixel_mm]
+
+    def register(self, name: str, parent: str | None, minimum: float) -> None:
+        """Registers one body, or notes why it cannot be."""
+        started = time.process_time()
+        body = self.patient.bodies[name]
+        reason = checks.of_ct(body, minimum)
+        if reason is None and parent is not None:
+            reason = self.refused.get(parent) and f"{parent}, which gives its start, is not registered"
+        task = self._task(name, parent)
+        reason = reason or checks.of_start(task, self.views(self.settings.coarse_pixel_mm), self.settings)
+        if reason is not None:
+            self.refused[name] = reason
+            return
+        outcome = register_body(task, self.views, self.settings)
+        outcome = replace(outcome, scores=measures(task, outcome, self.views, self.settings))
+        self.done[name] = _Done(task, outcome, time.process_time() - started)
+        reason = checks.of_pose(task, outcome, self.views, self.settings)
+        trust = confidence.probability(outcome.scores)
+        if reason is None and trust < self.settings.min_confidence:
+            reason = checks.describe(outcome.scores, trust, self.settings.min_confidence)
+        if reason is not None:
+            self.refused[name] = reason
+
+    def _task(self, name: str, parent: str | None) -> Task:
+        body, settings = self.patient.bodies[name], self.settings
+        seed = zlib.crc32(f"{settings.seed} {name}".encode())
+        given = self.patient.starts.get(name)
+        spread = Spread(settings.rotation_range_deg, settings.shift_range_mm, settings.depth_range_mm)
+        if given is not None:
+            spread = Spread(5.0, 5.0, 15.0)
+        if parent is None or parent not in self.done:
+            start = self.patient.nominal if given is None else given
+            return Task(self.models[name], start, body.centre_mm, spread, seed=seed)
+        pose = self.done[parent].outcome.pose
+        pivot = joint_centre(body.surface_mm, self.patient.bodies[parent].surface_mm)
+        joint = Joint(pivot, pose[:3, :3] @ pivot + pose[:3, 3], settings.joint_sd_mm)
+        spread = Spread(settings.joint_rotation_range_deg, settings.joint_sd_mm, settings.joint_sd_mm)
+        others = tuple((d.task.model, d.outcome.pose) for n, d in self.done.items() if n not in self.refused)
+        return Task(self.models[name], pose if given is None else given, pivot, spread, others, joint, seed)
+
+    def result(self, name: str) -> Registration:
+        """What became of a body that was tried."""
+        objects = self.patient.bodies[name].objects
+        if name not in self.done:
+            return Registration(
+                objects, None, self.patient.nominal, None, 0.0, False, self.refused[name], None, None, 0.0
+            )
+        done, reason = self.done[name], self.refused.get(name)
+        scores = done.outcome.scores
+        return Registration(
+            objects,
+            done.outcome.pose if reason is None else None,
+            done.task.start,
+            done.outcome.refined.similarity,
+            confidence.probability(scores),
+            reason is None,
+            reason,
+            scores["sd_mm"],
+            scores["sd_deg"],
+            done.seconds,
+            scores,
+        )
+
+
+def register_bodies(patient: Patient, settings: RegistrationSettings, step_mm: float) -> dict[str, Registration]:
+    """Registers every body of the settings that the CT holds.
+
+    Args:
+        patient: bodies, radiograph, nominal camera and given starts.
+        settings: bodies with their parents, ranges, effort and thresholds.
+        step_mm: march along each ray.
+
+    Returns:
+        by body, with its side, in the order of the settings.
+    """
+    run = _Run(patient, settings, step_mm)
+    for item in settings.bodies:
+        for name, parent in sided(item, settings.bodies):
+            if name in patient.bodies:
+                run.register(name, parent, item.min_extent_mm)
+    return {name: run.result(name) for name in patient.bodies if name in run.done or name in run.refused}
+
+
+def sided(item: BodySettings, bodies: tuple[BodySettings, ...]) -> list[tuple[str, str | None]]:
+    """A body's names with their sides, each with its parent's."""
+    paired_parent = next((b.paired for b in bodies if b.name == item.parent), False)
+    sides = ("_left", "_right") if item.paired else ("",)
+    return [(item.name + s, item.parent and item.parent + (s if paired_parent else "")) for s in sides]

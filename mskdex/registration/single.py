@@ -1,0 +1,194 @@
+"""Registration of one body: search, refinement, and what the result looks like."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mskdex.config.registration import RegistrationSettings
+from mskdex.projection.camera import Camera
+from mskdex.projection.density import Density, render_density, render_with_tangents
+from mskdex.registration.bodies import Body
+from mskdex.registration.refine import Joint, Problem, Refined, refine
+from mskdex.registration.scene import View, cut_shadow, near
+from mskdex.registration.search import Effort, Found, Spread, multi_start
+from mskdex.registration.similarity import GradientCorrelation
+from mskdex.registration.splat import Points, body_points, splat
+
+_SUPPORT_MM = 0.5
+"""Line integral of excess attenuation, mm of water, from which a pixel counts as the bone's projection."""
+
+_COARSE_MARGIN_MM = 20.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A body made ready for rendering.
+
+    Attributes:
+        coarse: for the search. density: for the refinement. step_mm: march of the refinement.
+    """
+
+    body: Body
+    coarse: Points
+    density: Density
+    step_mm: float
+
+    @classmethod
+    def of(cls, body: Body, settings: RegistrationSettings, step_mm: float) -> "Model":
+        """Prepares a body; `step_mm` is raised to half a voxel, below which nothing is gained."""
+        spacing = float(np.linalg.norm(body.world_from_voxel[:3, :3], axis=0).min())
+        points = body_points(body, settings.coarse_pixel_mm)
+        return cls(body, points, Density.of(body.excess, body.world_from_voxel), max(step_mm, spacing / 2))
+
+    def image(self, camera: Camera, pose: np.ndarray) -> np.ndarray:
+        """DRR of excess attenuation, mm of water."""
+        return render_density(self.density, camera, pose, step_mm=self.step_mm)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One body to register.
+
+    Attributes:
+        model: the body.
+        start: camera_from_ct to search around.
+        pivot_mm: RAS point that the search turns it about.
+        spread: how far the search looks.
+        others: bodies that are registered already, with their poses; they are part of the scene.
+        joint: the parent's hold, if any.
+        seed: of the search.
+    """
+
+    model: Model
+    start: np.ndarray
+    pivot_mm: np.ndarray
+    spread: Spread
+    others: tuple[tuple[Model, np.ndarray], ...] = ()
+    joint: Joint | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A body's best pose with what tells whether it can be trusted.
+
+    Attributes:
+        pose: camera_from_ct.
+        refined: the last refinement.
+        ends: where the restarts of the search ended.
+        candidates: those of them that lie apart, after a first refinement, best first.
+        scores: named similarities and measures at the pose.
+    """
+
+    pose: np.ndarray
+    refined: Refined
+    ends: tuple[np.ndarray, ...]
+    candidates: tuple[np.ndarray, ...]
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def register_body(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+    """Registers one body.
+
+    Args:
+        task: the body, its start and what surrounds it.
+        views: the radiograph at a pixel size in mm.
+        settings: effort, levels and margins.
+    """
+    ends = _search(task, views(settings.coarse_pixel_mm), settings)
+    first, *rest = settings.fine_pixels_mm
+    candidates = [_refined(task, views(first), end.pose, settings) for end in _distinct(ends, task)]
+    order = sorted(candidates, key=lambda c: -objective(task, views(first), c.pose, settings))
+    best = order[0]
+    for pixel_mm in rest:
+        best = _refined(task, views(pixel_mm), best.pose, settings)
+    return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
+
+
+def polish(task: Task, views: Callable[[float], View], pose: np.ndarray, settings: RegistrationSettings) -> Refined:
+    """Refines a pose once more on the finest grid, with the bodies that were registered since."""
+    return _refined(task, views(settings.fine_pixels_mm[-1]), pose, settings)
+
+
+def neighbourhood(task: Task, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+    """Pixels of the field near the body's projection, and not near where the CT cuts it."""
+    support = np.abs(task.model.image(view.camera, pose)) > _SUPPORT_MM
+    mask = near(support, margin_mm / view.camera.pixel_mm) & view.field
+    result: np.ndarray = mask & ~cut_shadow(task.model.body, view.camera, pose, margin_mm + 4.0)
+    return result
+
+
+def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> float:
+    """Share of gradient energy explained near the body, on a mask that does not depend on the pose."""
+    mask = _reach(task, view)
+    patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
+    similarity = GradientCorrelation(view.image, mask, patch, "energy")
+    return float(similarity.value(task.model.image(view.camera, pose) + _background(task, view.camera)))
+
+
+def mirrored_objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> float:
+    """The best `objective` on the radiograph flipped left-right, near the mirror image of a pose."""
+    flipped = view.mirrored()
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    centre = np.eye(4)
+    centre[0, 3] = 2 * task.model.body.centre_mm[0]
+    there = replace(task, start=mirror @ pose @ (centre @ mirror))
+    return objective(there, flipped, _refined(there, flipped, there.start, settings).pose, settings)
+
+
+def _reach(task: Task, view: View) -> np.ndarray:
+    """Pixels that the body can reach from its start."""
+    support = np.abs(task.model.image(view.camera, task.start)) > _SUPPORT_MM
+    radius = float(np.linalg.norm(task.model.body.surface_mm - task.pivot_mm, axis=1).max())
+    reach = task.spread.shift_mm + radius * np.sin(np.deg2rad(min(task.spread.rotation_deg, 60.0)))
+    mask: np.ndarray = near(support, (reach + _COARSE_MARGIN_MM) / view.camera.pixel_mm) & view.field
+    return mask
+
+
+def _background(task: Task, camera: Camera) -> np.ndarray | float:
+    images = [model.image(camera, pose) for model, pose in task.others]
+    return np.sum(images, axis=0) if images else 0.0
+
+
+def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Found]:
+    patch = max(4, round(settings.coarse_patch_mm / view.camera.pixel_mm))
+    similarity = GradientCorrelation(view.image, _reach(task, view), patch)
+    background = _background(task, view.camera)
+
+    def score(poses: np.ndarray) -> np.ndarray:
+        values = similarity.value(splat(task.model.coarse, view.camera, poses) + background)
+        if task.joint is None:
+            return values
+        offset = poses[:, :3, :3] @ task.joint.point_mm + poses[:, :3, 3] - task.joint.target_mm
+        return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
+
+    effort = Effort(settings.restarts, settings.population, settings.generations)
+    return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
+
+
+def _distinct(ends: list[Found], task: Task) -> list[Found]:
+    """Ends of the search that lie apart, best first, at most three."""
+    kept: list[Found] = []
+    targets = task.model.body.targets_mm
+    for end in ends:
+        apart = [
+            np.linalg.norm((end.pose - k.pose)[:3, :3] @ targets.T + (end.pose - k.pose)[:3, 3:], axis=0).mean()
+            for k in kept
+        ]
+        if all(distance > 6.0 for distance in apart):
+            kept.append(end)
+    return kept[:3]
+
+
+def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> Refined:
+    mask = neighbourhood(task, view, start, settings.neighbourhood_mm)
+    view, mask = view.cropped(mask)
+    patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
+    pivot = task.model.body.centre_mm
+
+    def render(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return render_with_tangents(task.model.density, view.camera, pose, centre_mm=pivot, step_mm=task.model.step_mm)
+
+    similarity = GradientCorrelation(view.image, mask, patch, "energy")
+    return refine(Problem(render, _background(task, view.camera), similarity, pivot, task.joint), start)
