@@ -7,6 +7,7 @@ from pydicom.dataset import Dataset
 from mskdex.imaging.dicom import number, numbers
 
 _FLAT_SHARE = 0.98
+_FADING_SHARE = 0.5
 _BLADE_NEPERS = 0.7
 """Collimator blades attenuate this much more than nearly all of the field's middle."""
 _MARKER_MOST_MM = 45.0
@@ -63,24 +64,42 @@ def _tagged_shape(dataset: Dataset | None, kind: str, name: str, shape: tuple[in
 
 
 def without_blank_borders(values: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Takes away rows and columns at the border that hold one value nearly throughout: blanked by the console."""
-    inside = field.copy()
-    for axis in (0, 1):
-        lines = values if axis == 0 else values.T
-        for order in (range(len(lines)), range(len(lines) - 1, -1, -1)):
-            for i in order:
-                if not _flat(lines[i]):
-                    break
-                if axis == 0:
-                    inside[i] = False
-                else:
-                    inside[:, i] = False
-    return inside if inside.any() else field
+    """Takes away rows and columns at the border that hold one value throughout: blanked by the console.
+
+    Saturated air beside the patient is flat too, but ends gradually: where the first line that is not flat still
+    holds the flat value over half of its length, the border is kept.
+    """
+    rows, columns = slice(0, values.shape[0]), slice(0, values.shape[1])
+    for _ in range(2):  # Blanked columns hide that a row is blanked, and the reverse.
+        rows = _unblanked(values[:, columns], rows)
+        columns = _unblanked(values[rows].T, columns)
+    inside = np.zeros_like(field)
+    inside[rows, columns] = True
+    return field & inside if (field & inside).any() else field
+
+
+def _unblanked(lines: np.ndarray, kept: slice) -> slice:
+    """The lines that remain of `kept` when blanked ones are taken from both ends."""
+    first, last = kept.start, kept.stop - 1
+    at = first
+    while at < last and _flat(lines[at]):
+        at += 1
+    if at > first and _share(lines[at], lines[at - 1]) < _FADING_SHARE:
+        first = at
+    at = last
+    while at > first and _flat(lines[at]):
+        at -= 1
+    if at < last and _share(lines[at], lines[at + 1]) < _FADING_SHARE:
+        last = at
+    return slice(first, last + 1)
 
 
 def _flat(line: np.ndarray) -> bool:
-    middle = np.median(line)
-    return bool(np.mean(line == middle) >= _FLAT_SHARE)
+    return bool(np.mean(line == np.median(line)) >= _FLAT_SHARE)
+
+
+def _share(line: np.ndarray, flat: np.ndarray) -> float:
+    return float(np.mean(line == np.median(flat)))
 
 
 def without_blades(attenuation: np.ndarray, field: np.ndarray) -> np.ndarray:

@@ -165,5 +165,8 @@ def _signature(start: bytes) -> str:
 
 
 def _bare_dicom(start: bytes) -> bool:
-    """DICOM without preamble: begins with an element of group 0002 or 0008."""
-    return len(start) > 132 and start[:4] in {b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0"}
+    """DICOM without preamble: begins with an element of group 2 or 8, its VR or a short length after it."""
+    if len(start) < 132 or start[:2] not in {b"\x02\0", b"\x08\0", b"\0\x08"} or start[3] > 1:
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return explicit or int.from_bytes(start[4:8], "little") < 1024
