@@ -165,12 +165,9 @@ def _fold(
                 for i, c in enumerate(channels)
             ]  # fmt: skip
     write_parquet(folder / "predictions.parquet", pd.DataFrame(rows))
-    write_json(folder / "train.json", {"manifest": {"stage": "train", "training_patients": train, "seconds": 60.0}})
+    facts = {"stage": "train", "seconds": 62.0, "training_seconds": 60.0, "device": "cpu", "torch": "2.13.0", "seed": 0}
+    content = {"experiment": experiment, "fold": fold, "patients": train, "manifest": facts}
+    write_json(folder / "train.json", content)
     epochs = np.arange(1, 21)
-    history = {
-        "epoch": epochs,
-        "step": epochs * 10,
-        "loss_generator": 5 * np.exp(-epochs / 8) + error,
-        "is": 1 / epochs,
-    }
-    write_parquet(folder / "history.parquet", pd.DataFrame(history))
+    history = {"epoch": epochs, "learning_rate": 1e-4 / epochs, "generator": 5 * np.exp(-epochs / 8) + error}
+    write_parquet(folder / "history.parquet", pd.DataFrame({**history, "intensity_sum": 1 / epochs}))

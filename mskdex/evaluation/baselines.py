@@ -1,6 +1,7 @@
 """What needs no image: the training mean, and a regression on age, sex, height and weight."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def predict_baselines(truth: pd.DataFrame, patients: pd.DataFrame, train: list[s
     design = Design.fit(patients.loc[train])
     matrices = design.matrix(patients.loc[train]), design.matrix(patients.loc[test])
     parts = []
-    columns: list[tuple[str, str]] = list(truth.columns)
+    columns: list[Any] = list(truth.columns)
     for channel, quantity in columns:
         values = truth.loc[train, (channel, quantity)].to_numpy(np.float64)
         known = values[np.isfinite(values)]

@@ -17,13 +17,11 @@ def training_patients(train_json: Path) -> tuple[str, ...]:
     Raises:
         MskdexError: the manifest has no such list.
     """
-    content = read_json(train_json)
-    for holder in (content, content.get("manifest", {})):
-        found = holder.get("training_patients")
-        if found:
-            return tuple(str(p) for p in found)
-    msg = f"{train_json} does not list its training_patients, so a leak cannot be ruled out; {_RERUN}"
-    raise MskdexError(msg)
+    found = read_json(train_json).get("patients")
+    if not found:
+        msg = f"{train_json} does not list the patients trained on, so a leak cannot be ruled out; {_RERUN}"
+        raise MskdexError(msg)
+    return tuple(str(p) for p in found)
 
 
 def check_fold(

@@ -154,7 +154,7 @@ def test_a_training_set_with_a_test_patient_or_a_stranger_stops_the_run(tmp_path
     root = fabricate(tmp_path, Fabrication())
     manifest = root / "experiments" / "mskdex" / "fold0" / "train.json"
     content = read_json(manifest)
-    content["manifest"]["training_patients"].append(intruder)
+    content["patients"].append(intruder)
     write_json(manifest, content)
     with pytest.raises(MskdexError, match=rf"mskdex, fold 0.*{intruder}"):
         _evaluate(root)
@@ -163,7 +163,7 @@ def test_a_training_set_with_a_test_patient_or_a_stranger_stops_the_run(tmp_path
 def test_a_manifest_without_patients_stops_the_run(tmp_path: Path) -> None:
     root = fabricate(tmp_path, Fabrication())
     write_json(root / "experiments" / "mskdex" / "fold0" / "train.json", {"manifest": {}})
-    with pytest.raises(MskdexError, match="training_patients"):
+    with pytest.raises(MskdexError, match="does not list the patients"):
         _evaluate(root)
 
 

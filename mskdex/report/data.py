@@ -1,0 +1,165 @@
+"""Everything the report shows, read once from the results folder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mskdex.artifacts import read_json, read_parquet
+from mskdex.config import Config
+from mskdex.evaluation.baselines import BASELINES
+from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS, method_name
+
+COLOURS = ("#2f6fde", "#d9730d", "#7a869a", "#a9a9a9", "#8b5cf6", "#0f9d76", "#c2417b", "#8a6d3b")
+"""Of the methods, in the tables' order; told apart with colour-blind eyes on white and on black."""
+
+BASELINE_COLOURS = {"demographics": "#7a869a", "training_mean": "#b5b5b5"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method in the tables.
+
+    Attributes:
+        id: as in the tables' files.
+        label: as it is shown.
+        kind: experiment, baseline or rival.
+        colour: of its marks.
+    """
+
+    id: str
+    label: str
+    kind: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results folder, as tables.
+
+    Attributes:
+        root: results.
+        config: the whole config.
+        patients: demographics with fold, indexed by patient_id; `bmi` in kg/m² where known.
+        excluded: patient_id, reason.
+        quantities: truth per patient and channel.
+        registration: row per patient and body.
+        objects: dict per channel.
+        agreement: table of agreement, and so on for images, tests, points, tuning.
+        ranges: fixed intensity range per object and quantity.
+        evaluation: manifest of the evaluation.
+        trainings: train.json by (experiment, fold).
+        histories: history.parquet by (experiment, fold).
+    """
+
+    root: Path
+    config: Config
+    patients: pd.DataFrame
+    excluded: pd.DataFrame
+    quantities: pd.DataFrame
+    registration: pd.DataFrame
+    objects: list[dict[str, Any]]
+    agreement: pd.DataFrame
+    images: pd.DataFrame
+    tests: pd.DataFrame
+    points: pd.DataFrame
+    tuning: pd.DataFrame | None
+    ranges: dict[str, dict[str, float]]
+    evaluation: dict[str, Any]
+    trainings: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    histories: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[Method]:
+        """Experiments, baselines and rivals, in the tables' order."""
+        found, colours = [], iter(c for c in COLOURS if c not in BASELINE_COLOURS.values())
+        for name in dict.fromkeys(self.agreement["method"]):
+            kind = "baseline" if name in BASELINES else "experiment" if name in self.config.experiments else "rival"
+            colour = BASELINE_COLOURS.get(name) or next(colours, "#444444")
+            found.append(Method(name, method_name(name), kind, colour))
+        return found
+
+    @property
+    def object_names(self) -> list[str]:
+        """Objects without side, in the config's order."""
+        return list(dict.fromkeys(c["object"] for c in self.objects))
+
+    @property
+    def tested(self) -> list[str]:
+        """Patients with a prediction in a reported fold."""
+        rows = self.points[~self.points["fold"].isin(self.config.evaluation.tuning_folds)]
+        return sorted(rows["patient_id"].unique())
+
+    @property
+    def proposed(self) -> str:
+        """The method that the report is about: the proposed experiment, or else the first."""
+        names = [m.id for m in self.methods]
+        return self.config.evaluation.proposed if self.config.evaluation.proposed in names else names[0]
+
+
+def title(name: str) -> str:
+    """A structure's name for people."""
+    return name.replace("_", " ").capitalize()
+
+
+def quantity_title(quantity: str, *, unit: bool = False) -> str:
+    """A quantity's name for people."""
+    text = QUANTITY_NAMES[quantity].capitalize()
+    return f"{text} ({QUANTITY_UNITS[quantity]})" if unit else text
+
+
+def read_results(root: Path, config: Config) -> Results:
+    """Reads what earlier stages left.
+
+    Raises:
+        MskdexError: an artifact is missing or cannot be read.
+    """
+    cohort, evaluation = root / "cohort", root / "evaluation"
+    tuning = evaluation / "tuning.parquet"
+    trainings, histories = _trainings(root / "experiments", config)
+    return Results(
+        root=root,
+        config=config,
+        patients=_patients(cohort),
+        excluded=_excluded(cohort / "excluded.csv"),
+        quantities=read_parquet(cohort / "quantities.parquet").astype({"patient_id": str}),
+        registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
+        objects=read_json(cohort / "objects.json"),
+        **{name: read_parquet(evaluation / f"{name}.parquet") for name in ("agreement", "images", "tests", "points")},
+        tuning=read_parquet(tuning) if tuning.is_file() else None,
+        ranges=read_json(evaluation / "ranges.json"),
+        evaluation=read_json(evaluation / "evaluate.json"),
+        trainings=trainings,
+        histories=histories,
+    )
+
+
+def _patients(cohort: Path) -> pd.DataFrame:
+    table = read_parquet(cohort / "patients.parquet").astype({"patient_id": str})
+    folds = read_parquet(cohort / "folds.parquet").astype({"patient_id": str})
+    table = table.merge(folds[["patient_id", "fold"]], on="patient_id", how="left").set_index("patient_id")
+    for column in ("age", "height_cm", "weight_kg"):
+        table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else float("nan")
+    if "sex" not in table:
+        table["sex"] = None
+    table["bmi"] = table["weight_kg"] / (table["height_cm"] / 100.0) ** 2
+    return table
+
+
+def _excluded(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=["patient_id", "reason"])
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _trainings(root: Path, config: Config) -> tuple[dict, dict]:
+    manifests, histories = {}, {}
+    for name in config.experiments:
+        for fold in range(config.folds.count):
+            folder = root / name / f"fold{fold}"
+            if (folder / "train.json").is_file():
+                manifests[name, fold] = read_json(folder / "train.json")
+            if (folder / "history.parquet").is_file():
+                histories[name, fold] = read_parquet(folder / "history.parquet")
+    return manifests, histories

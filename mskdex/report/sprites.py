@@ -1,0 +1,79 @@
+"""Images small enough to embed: DRRs as sheets of grey tiles, radiographs and QC pictures."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+LEVELS = 255
+"""Grey levels between zero and the fixed intensity range; the page maps them to colours."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tiles of equal size, row by row, in one lossless grey image.
+
+    Attributes:
+        uri: data URI.
+        rows: rows of pixels of a tile.
+        columns: columns of pixels of a tile.
+        across: tiles side by side.
+    """
+
+    uri: str
+    rows: int
+    columns: int
+    across: int
+
+
+def shrink(images: np.ndarray, pixels: int) -> np.ndarray:
+    """Averages (…, H, W) over blocks so that the longer side has at most `pixels`; the edge that is over is cropped."""
+    factor = -(-max(images.shape[-2:]) // pixels)
+    if factor == 1:
+        return images
+    rows, columns = (n // factor * factor for n in images.shape[-2:])
+    blocks = images[..., :rows, :columns].reshape(*images.shape[:-2], rows // factor, factor, columns // factor, factor)
+    return np.asarray(blocks.mean(axis=(-3, -1)))
+
+
+def sheet(images: np.ndarray, ranges: Sequence[float], pixels: int) -> Sheet:
+    """A sheet of (N, H, W) images, each from 0 to its range; what is outside is clipped to it."""
+    images = shrink(np.asarray(images, dtype=np.float32), pixels)
+    scale = np.maximum(np.asarray(ranges, dtype=np.float32), np.finfo(np.float32).tiny)[:, None, None]
+    grey = np.round(np.clip(images / scale, 0.0, 1.0) * LEVELS).astype(np.uint8)
+    count, rows, columns = grey.shape
+    across = int(np.ceil(np.sqrt(count)))
+    down = -(-count // across)
+    canvas = np.zeros((down * across, rows, columns), np.uint8)
+    canvas[:count] = grey
+    canvas = canvas.reshape(down, across, rows, columns).transpose(0, 2, 1, 3).reshape(down * rows, across * columns)
+    return Sheet(_uri(Image.fromarray(canvas), "PNG", optimize=True), rows, columns, across)
+
+
+def radiograph_uri(log_attenuation: np.ndarray, field: np.ndarray, pixels: int = 512) -> str:
+    """A radiograph as it is read: dense is bright, from the 1st to the 99.5th percentile of the exposed field."""
+    exposed = log_attenuation[field] if field.any() else log_attenuation
+    low, high = np.percentile(exposed, [1.0, 99.5])
+    grey = np.clip((log_attenuation - low) / max(high - low, 1e-6), 0, 1) * 255
+    image = Image.fromarray(shrink(grey, pixels).astype(np.uint8))
+    return _uri(image, "WEBP", quality=80, method=4)
+
+
+def picture_uri(path: Path, pixels: int = 1400) -> str | None:
+    """A picture file, scaled down to at most so many pixels; None where there is no such file."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+        return _uri(small, "WEBP", quality=72, method=4)
+
+
+def _uri(image: Image.Image, kind: str, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
