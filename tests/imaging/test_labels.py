@@ -104,7 +104,7 @@ def test_dicom_segmentation(tmp_path):
 
 def test_labels_on_another_grid_are_resampled_only_when_allowed(tmp_path):
     ct, labels = make.phantom()
-    fine, fine_labels = make.phantom((40, 60, 80), (1.0, 1.25, 1.5))
+    _, fine_labels = make.phantom((40, 60, 80), (1.0, 1.25, 1.5))
     path = make.write(tmp_path / "l.nii.gz", fine_labels)
     with pytest.raises(MskdexError, match=r"80 x 60 x 40 voxels against 40 x 30 x 20.*resample_labels"):
         read_labels(request(path), ct, SETTINGS.ct)
@@ -178,7 +178,7 @@ def test_muscle_on_bone_is_refused():
     array = expected(labels)
     array[labels.array == 1] = CHANNELS["gluteus_medius_left"].label
     facts, mapped = facts_of(ct, array)
-    with pytest.raises(MskdexError, match="gluteus_medius_left.*is not muscle"):
+    with pytest.raises(MskdexError, match=r"gluteus_medius_left.*is not muscle"):
         check_structures(facts, ct, mapped, SETTINGS.channels, SETTINGS.ct)
 
 
