@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mskdex.errors import MskdexError
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -27,6 +29,25 @@ class Camera:
     shape: tuple[int, int]
     principal_point_px: tuple[float, float]
     beam: Literal["cone", "parallel"] = "cone"
+
+    def __post_init__(self) -> None:
+        lengths = np.array([self.sdd_mm, self.pixel_mm, *self.principal_point_px], dtype=np.float64)
+        if not (np.isfinite(lengths).all() and self.sdd_mm > 0 and self.pixel_mm > 0 and min(self.shape) > 0):
+            msg = (
+                f"camera: sdd_mm {self.sdd_mm}, pixel_mm {self.pixel_mm}, shape {self.shape} and principal point "
+                f"{self.principal_point_px} must be finite and the first three positive; correct the camera"
+            )
+            raise MskdexError(msg)
+        if self.beam not in ("cone", "parallel"):
+            msg = f"camera: beam is {self.beam!r}; allowed are cone and parallel"
+            raise MskdexError(msg)
+
+    def pixel_centres_mm(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position of the pixels on the detector: y (rows, 1) and x (1, columns), mm from the principal point."""
+        row, column = self.principal_point_px
+        y = (np.arange(self.shape[0], dtype=np.float64)[:, None] - row) * self.pixel_mm
+        x = (np.arange(self.shape[1], dtype=np.float64)[None, :] - column) * self.pixel_mm
+        return y, x
 
     def project(self, points_mm: np.ndarray) -> np.ndarray:
         """Projects camera-frame points (…, 3) in mm to pixels (…, 2) as (row, column)."""
@@ -55,10 +76,19 @@ class Camera:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Camera":
-        """Reads `as_dict`; further keys are passed over."""
-        rows, columns = content["shape"]
-        row, column = content["principal_point_px"]
-        return cls(content["sdd_mm"], content["pixel_mm"], (rows, columns), (row, column), content.get("beam", "cone"))
+        """Reads `as_dict`; further keys are passed over.
+
+        Raises:
+            MskdexError: a key is missing or its value is not a camera's.
+        """
+        try:
+            rows, columns = content["shape"]
+            row, column = content["principal_point_px"]
+            sdd_mm, pixel_mm = float(content["sdd_mm"]), float(content["pixel_mm"])
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"not a camera ({type(error).__name__}: {error}): {content}; import the radiograph again"
+            raise MskdexError(msg) from error
+        return cls(sdd_mm, pixel_mm, (rows, columns), (row, column), content.get("beam", "cone"))
 
 
 AP_ROTATION = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]])

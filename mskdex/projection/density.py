@@ -9,7 +9,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.projection.camera import Camera
 from mskdex.projection.density_kernels import empty_blocks, march_density, march_tangents
-from mskdex.projection.geometry import Rays, checked_affine, checked_pose, make_rays
+from mskdex.projection.geometry import Rays, checked_affine, checked_depth, checked_pose, make_rays
 from mskdex.projection.grid import BLOCK, distance_of_blocks
 from mskdex.projection.jit import spread
 
@@ -144,9 +144,7 @@ def _jacobian(
     zg = np.moveaxis(moments[..., 3:] @ turn, -1, 0)
     centre = np.zeros(3) if centre_mm is None else pose[:3, :3] @ np.asarray(centre_mm, np.float64) + pose[:3, 3]
     cx, cy, cz = centre.astype(moments.dtype)
-    row = (np.arange(camera.shape[0])[:, None] - camera.principal_point_px[0]) * camera.pixel_mm
-    column = (np.arange(camera.shape[1])[None, :] - camera.principal_point_px[1]) * camera.pixel_mm
-    row, column = row.astype(moments.dtype), column.astype(moments.dtype)
+    row, column = (side.astype(moments.dtype) for side in camera.pixel_centres_mm())
     if camera.beam == "cone":
         sx, sy = column / moments.dtype.type(camera.sdd_mm), row / moments.dtype.type(camera.sdd_mm)
         xg = (sy * zg[2] - zg[1], zg[0] - sx * zg[2], sx * zg[1] - sy * zg[0])
@@ -180,13 +178,7 @@ def _render(
 
 def _rays(density: Density, camera: Camera, pose: np.ndarray, step_mm: float, mass: bool) -> Rays:
     pose = checked_pose(pose)
-    nearest = (density.corners_mm() @ pose[2, :3] + pose[2, 3]).min()
-    if camera.beam == "cone" and nearest <= 0:
-        msg = (
-            f"the X-ray source lies inside the volume or beyond it (nearest depth {nearest:.0f} mm); "
-            "check camera_from_ct and the distance from source to patient"
-        )
-        raise MskdexError(msg)
+    checked_depth(camera, float((density.corners_mm() @ pose[2, :3] + pose[2, 3]).min()))
     return make_rays(camera, density.world_from_voxel, pose, step_mm, mass)
 
 

@@ -43,7 +43,7 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
                 i, j, n = int(x), int(y), int(z)
                 distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
                 if distance > 0:
-                    k += leap(x, y, z, gx, gy, gz, real(BLOCK), real(distance))
+                    k += leap(x, y, z, gx, gy, gz, real(distance))
                     continue
                 k += 1
                 depth = real(zf) + (f * real(step))
@@ -87,7 +87,7 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
                 i, j, n = int(x), int(y), int(z)
                 distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
                 if distance > 0:
-                    k += leap(x, y, z, gx, gy, gz, real(BLOCK), real(distance))
+                    k += leap(x, y, z, gx, gy, gz, real(distance))
                     continue
                 k += 1
                 depth = real(zf) + (f * real(step))

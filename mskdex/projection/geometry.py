@@ -18,7 +18,7 @@ class Rays:
     Attributes:
         coefficients: (6, 3) float64: the columns' three origin terms, then the three direction terms, each
             in voxel coordinates (x, y, z).
-        slope: (2, 3) float64: camera-frame x and y of the direction per unit depth, as (1, row, column) terms.
+        slope: (2, 3) float64: camera-frame x, then y, of the direction per unit depth, as (1, row, column) terms.
         weight: (constant, quadratic, oblique): a sample at depth z stands for constant + quadratic · z² of its
             density, times the ray's obliquity sqrt(1 + slope²) if oblique is 1.
         step_mm: distance between samples in depth.
@@ -65,6 +65,20 @@ def checked_affine(world_from_voxel: np.ndarray) -> np.ndarray:
         msg = f"world_from_voxel is singular ({affine[:3, :3].tolist()}); the volume's header is damaged"
         raise MskdexError(msg)
     return affine
+
+
+def checked_depth(camera: Camera, nearest_mm: float) -> None:
+    """Refuses a cone beam whose source lies inside the volume or beyond it.
+
+    Raises:
+        MskdexError: `nearest_mm`, the depth of the volume's nearest corner, is not positive.
+    """
+    if camera.beam == "cone" and nearest_mm <= 0:
+        msg = (
+            f"the X-ray source lies inside the volume or beyond it (nearest depth {nearest_mm:.0f} mm); "
+            "check camera_from_ct and the distance from source to patient"
+        )
+        raise MskdexError(msg)
 
 
 def voxel_from_camera(world_from_voxel: np.ndarray, camera_from_ct: np.ndarray) -> np.ndarray:

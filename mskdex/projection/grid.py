@@ -168,18 +168,24 @@ def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
 
 
 @kernel()
-def leap(x, y, z, gx, gy, gz, size, distance):
-    """Samples that a ray at (x, y, z) may advance, in steps of (gx, gy, gz), from an empty block.
+def reach(x, y, z, gx, gy, gz, distance):
+    """How many times (gx, gy, gz) a ray at (x, y, z), in cells, may advance from an empty block.
 
-    To the end of the block of `size` cells, and then through `distance` - 1 further ones, which are empty too.
+    To the end of its block, and then through `distance` - 1 further ones, which are empty too.
     """
-    reach = _exit(x, gx, size, distance)
-    reach = min(reach, _exit(y, gy, size, distance))
-    return int(min(reach, _exit(z, gz, size, distance))) + 1
+    least = min(_rest(x, gx, distance), _rest(y, gy, distance))
+    return min(least, _rest(z, gz, distance))
 
 
 @kernel()
-def _exit(x, g, size, distance):
+def _rest(x, g, distance):
+    size = np.float32(BLOCK)
     place = x - size * np.floor(x / size)
-    rest = (size - place if g > 0 else place) + (distance - 1) * size
+    rest = (size - place if g > 0 else place) + (distance - np.float32(1)) * size
     return rest / max(abs(g), np.float32(1e-6))
+
+
+@kernel()
+def leap(x, y, z, gx, gy, gz, distance):
+    """Samples that a ray may advance from an empty block; at least one."""
+    return int(reach(x, y, z, gx, gy, gz, distance)) + 1

@@ -19,8 +19,8 @@ def ray(coefficients, slope, row, column):
     dx = coefficients[3, 0] + coefficients[4, 0] * row + coefficients[5, 0] * column
     dy = coefficients[3, 1] + coefficients[4, 1] * row + coefficients[5, 1] * column
     dz = coefficients[3, 2] + coefficients[4, 2] * row + coefficients[5, 2] * column
-    sx = slope[0, 0] + slope[1, 0] * column
-    sy = slope[0, 1] + slope[1, 1] * row
+    sx = slope[0, 0] + slope[0, 1] * row + slope[0, 2] * column
+    sy = slope[1, 0] + slope[1, 1] * row + slope[1, 2] * column
     return ox, oy, oz, dx, dy, dz, np.sqrt(1.0 + sx * sx + sy * sy)
 
 
@@ -95,7 +95,7 @@ def march(
                     owner = lookup[cells[n, j, i]]
                     if owner == -2:
                         distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
-                        k += leap(x, y, z, gx, gy, gz, np.float32(BLOCK), np.float32(distance)) if distance > 0 else 1
+                        k += leap(x, y, z, gx, gy, gz, np.float32(distance)) if distance > 0 else 1
                         continue
                     k += 1
                     depth = depth0 + f * gd

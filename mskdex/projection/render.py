@@ -1,18 +1,17 @@
 """One function that renders a labelled CT into object-wise images that conserve every object's total."""
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.projection import cpu
 from mskdex.projection.camera import Camera
-from mskdex.projection.geometry import checked_affine, checked_pose, make_rays
-from mskdex.projection.grid import BLOCK, classify_cells, count_outside, distance_of_blocks, occupied_blocks, survey
-from mskdex.projection.jit import spread
-from mskdex.projection.march import LANES, march
+from mskdex.projection.geometry import checked_pose
+from mskdex.projection.sampling import Method, Sampling
+from mskdex.projection.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -20,9 +19,10 @@ class Rendering:
     """Object-wise images.
 
     Attributes:
-        images: (Q, N, H, W) float32; in cm³ × density per pixel (cm³, g), or mm × density of a plain line integral.
-        outside: (N,) fraction of each object's volume that projects outside the detector; NaN where the object
-            has no voxels (its images are zero).
+        images: (Q, N, H, W) float32, or (P, Q, N, H, W) of P poses; density × cm³ per pixel (cm³, g), or
+            density × mm of a plain line integral.
+        outside: (N,) or (P, N): fraction of each object's volume that projects outside the detector; 1 where
+            the pose misses the detector altogether, NaN where the object has no voxels. Images are zero then.
     """
 
     images: np.ndarray
@@ -40,6 +40,8 @@ def render(
     *,
     step_mm: float = 1.0,
     mass: bool = True,
+    method: Method = "march",
+    oversampling: int | None = None,
     device: str = "auto",
 ) -> Rendering:
     """Renders every object and quantity in one pass.
@@ -58,162 +60,104 @@ def render(
         tables: (Q, HU_MAX - HU_MIN + 1), density per HU, see `quantities.density_table`.
         step_mm: distance between samples in depth.
         mass: weight by (z/SDD)², so that sums are conserved; False is the plain line integral in mm.
+        method: "march" (trilinear, the better image) or "walk" (exact lengths through voxels, Siddon; faster).
+        oversampling: rays per pixel edge; None takes what keeps rays no farther apart than voxels.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         MskdexError: arrays that do not match, HU out of range, a pose that is not rigid or not finite, a
-            singular affine, a source inside or beyond an object's box.
+            singular affine, a source inside the objects' box or beyond it.
     """
-    if labels is None:
-        labels = np.zeros(ct.shape, np.uint8)
+    scene = Scene.of(ct, labels, world_from_voxel)
+    sampling = Sampling(step_mm, mass, method, oversampling or 0)
+    return render_scene(scene, label_ids, camera, camera_from_ct, tables, sampling, device)
+
+
+def render_scene(
+    scene: Scene,
+    label_ids: Sequence[int],
+    camera: Camera,
+    camera_from_ct: np.ndarray,
+    tables: np.ndarray,
+    sampling: Sampling,
+    device: str = "auto",
+) -> Rendering:
+    """As `render`, of a scene that was checked before; an oversampling of 0 is chosen by the voxels."""
+    ids = _checked_ids(label_ids)
+    tables = _checked_tables(tables)
+    if not sampling.step_mm > 0:
+        msg = f"step_mm is {sampling.step_mm}; it must be positive"
+        raise MskdexError(msg)
     if device not in ("auto", "cpu"):
         msg = f"rendering on {device} is not available in this installation; use auto or cpu"
         raise MskdexError(msg)
-    scene = Scene.of(ct, labels, world_from_voxel)
-    poses = np.asarray(camera_from_ct, dtype=np.float64)
-    poses = np.broadcast_to(poses, (len(label_ids), *poses.shape[-2:]))
-    images = np.zeros((len(tables), len(label_ids), *camera.shape), np.float32)
-    outside = np.full(len(label_ids), np.nan)
-    groups: dict[bytes, list[int]] = {}
-    for index, pose in enumerate(poses):
-        groups.setdefault(pose.tobytes(), []).append(index)
-    for members in groups.values():
-        ids = [label_ids[i] for i in members]
-        pose = checked_pose(poses[members[0]])
-        images[:, members] = scene.march(ids, camera, pose, tables, step_mm, mass)
-        outside[members] = scene.outside(ids, camera, pose)
+    images = np.zeros((len(tables), len(ids), *camera.shape), np.float32)
+    outside = np.full(len(ids), np.nan)
+    for pose, members in _by_pose(camera_from_ct, len(ids)):
+        chosen = [ids[i] for i in members]
+        rays = replace(sampling, oversampling=sampling.oversampling or auto_oversampling(scene, chosen, camera, pose))
+        part = np.zeros((len(tables), len(chosen), *camera.shape), np.float32) if len(chosen) < len(ids) else images
+        cpu.add_images(scene, chosen, camera, pose, tables, rays, part)
+        outside[members] = scene.outside(chosen, camera, pose)
+        if part is not images:
+            images[:, members] = part
     return Rendering(images, outside)
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A labelled CT that was checked once: boxes and voxel counts of its labels.
+def render_poses(
+    scene: Scene,
+    label_ids: Sequence[int],
+    camera: Camera,
+    poses: np.ndarray,
+    tables: np.ndarray,
+    sampling: Sampling,
+    device: str = "auto",
+) -> Rendering:
+    """A batch: as `render_scene` for each of P poses, (P, 4, 4) or (P, N, 4, 4); adds an axis of poses in front."""
+    parts = [render_scene(scene, label_ids, camera, pose, tables, sampling, device) for pose in np.asarray(poses)]
+    return Rendering(np.stack([p.images for p in parts]), np.stack([p.outside for p in parts]))
 
-    Attributes:
-        boxes: (256, 6) low z, y, x and high z, y, x of each label. counts: (256,) voxels of each label.
+
+def auto_oversampling(scene: Scene, ids: Sequence[int], camera: Camera, pose: np.ndarray) -> int:
+    """Rays per pixel edge so that neighbours lie no farther apart than voxels at the objects' middle depth.
+
+    Coarser rays step over parts of small objects: at pixels three voxels wide the sums of the smallest hip
+    muscles are off by up to 1.5 %, at rays one voxel apart by 0.05 %.
     """
-
-    ct: np.ndarray
-    labels: np.ndarray
-    world_from_voxel: np.ndarray
-    boxes: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, ct: np.ndarray, labels: np.ndarray, world_from_voxel: np.ndarray) -> "Scene":
-        """Checks a labelled CT.
-
-        Raises:
-            MskdexError: see `render`.
-        """
-        affine = checked_affine(world_from_voxel)
-        if ct.ndim != 3 or ct.shape != labels.shape:
-            msg = f"CT {ct.shape} and labels {labels.shape} must be 3-D and of one shape; import the patient again"
-            raise MskdexError(msg)
-        if ct.dtype != np.int16 or labels.dtype != np.uint8:
-            msg = f"CT must be int16 and labels uint8, got {ct.dtype} and {labels.dtype}; import the patient again"
-            raise MskdexError(msg)
-        ct, labels = np.ascontiguousarray(ct), np.ascontiguousarray(labels)
-        boxes, counts, (lowest, highest) = _survey(ct, labels)
-        if lowest < HU_MIN or highest > HU_MAX:
-            msg = f"CT holds {lowest} … {highest} HU, outside {HU_MIN} … {HU_MAX}; clip it to that range at import"
-            raise MskdexError(msg)
-        return cls(ct, labels, affine, boxes, counts)
-
-    def box(self, ids: Sequence[int]) -> np.ndarray | None:
-        """Box (2, 3) of the labels' voxels, low and high (exclusive) z, y, x; None where they have none."""
-        present = [i for i in ids if self.counts[i]]
-        if not present:
-            return None
-        return np.stack([self.boxes[present, :3].min(axis=0), self.boxes[present, 3:].max(axis=0)])
-
-    def _corners(self, box: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        low, high = box[0] - 1.0, box[1].astype(np.float64)
-        grid = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
-        matrix = pose @ self.world_from_voxel
-        return grid @ matrix[:3, :3].T + matrix[:3, 3]
-
-    def march(
-        self, ids: Sequence[int], camera: Camera, pose: np.ndarray, tables: np.ndarray, step_mm: float, mass: bool
-    ) -> np.ndarray:
-        """Images (Q, N, H, W) of the labels at one pose."""
-        images = np.zeros((len(tables), len(ids), *camera.shape), np.float32)
-        box = self.box(ids)
-        if box is None:
-            return images
-        nearest = self._corners(box, pose)[:, 2].min()
-        if camera.beam == "cone" and nearest <= 0:
-            msg = (
-                f"the X-ray source lies inside the objects or beside them (nearest depth {nearest:.0f} mm); "
-                "check camera_from_ct and the distance from source to patient"
-            )
-            raise MskdexError(msg)
-        lookup = np.full(256, -2, np.int16)
-        lookup[255] = -1
-        lookup[list(ids)] = np.arange(len(ids))
-        cells = np.empty([n + 3 for n in self.ct.shape], np.uint8)
-        low, high = box[0], np.minimum(box[1] + 3, cells.shape)
-        spread(lambda a, b: classify_cells(self.labels, cells, low, high, a, b), cells.shape[0])
-        blocks = np.empty([-(-n // BLOCK) for n in cells.shape], np.uint8)
-        spread(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
-        distance_of_blocks(blocks)
-        rays = make_rays(camera, self.world_from_voxel, pose, step_mm, mass)
-        limits = np.stack([box[0] + 1.0, box[1] + 2.0])[:, ::-1].copy()
-        for start in range(0, len(tables), LANES):
-            part = tables[start : start + LANES]
-            table = np.zeros((tables.shape[1], LANES), np.float32)
-            table[:, : len(part)] = part.T
-            chosen = images[start : start + len(part)]
-
-            def rows(a: int, b: int, table: np.ndarray = table, chosen: np.ndarray = chosen) -> None:
-                sums = np.zeros((len(ids), LANES), np.float32)
-                march(
-                    self.ct, self.labels, cells, blocks, lookup, table, limits,
-                    rays.coefficients, rays.slope, rays.weight, step_mm, 1, chosen, sums, a, b,
-                )  # fmt: skip
-
-            spread(rows, camera.shape[0])
-        return images
-
-    def outside(self, ids: Sequence[int], camera: Camera, pose: np.ndarray) -> np.ndarray:
-        """Fraction (N,) of each label's voxels whose centre projects outside the detector; NaN without voxels."""
-        fractions = np.full(len(ids), np.nan)
-        matrix = (pose @ self.world_from_voxel)[:3]
-        low, high = _detector_limits(camera)
-        for index, label in enumerate(ids):
-            if not self.counts[label]:
-                continue
-            fractions[index] = 0.0
-            box = self.boxes[label]
-            if not _inside(camera, self._corners(box.reshape(2, 3), pose)).all():
-                constants = (self.labels, label, box, matrix, camera.beam == "cone", low, high)
-                parts = spread(functools.partial(count_outside, *constants), len(self.labels))
-                fractions[index] = sum(parts) / self.counts[label]
-        return fractions
+    box = scene.box(ids)
+    if box is None:
+        return 1
+    pitch = camera.pixel_mm
+    if camera.beam == "cone":
+        pitch *= sum(scene.depths_mm(box, camera, pose)) / 2.0 / camera.sdd_mm
+    voxel = np.linalg.norm(scene.world_from_voxel[:3, :3], axis=0).min()
+    return max(1, int(np.ceil(pitch / voxel - 0.05)))
 
 
-def _detector_limits(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest x and y on the detector: per mm of depth for a cone beam, in mm for a parallel one."""
-    row, column = camera.principal_point_px
-    rows, columns = camera.shape
-    scale = camera.pixel_mm / (camera.sdd_mm if camera.beam == "cone" else 1.0)
-    low = np.array([-0.5 - column, -0.5 - row]) * scale
-    return low, np.array([columns - 0.5 - column, rows - 0.5 - row]) * scale
+def _by_pose(camera_from_ct: np.ndarray, count: int) -> list[tuple[np.ndarray, list[int]]]:
+    poses = np.asarray(camera_from_ct, dtype=np.float64)
+    if poses.ndim == 2:
+        return [(checked_pose(poses), list(range(count)))]
+    if poses.shape != (count, 4, 4):
+        msg = f"camera_from_ct has shape {poses.shape}; (4, 4) or one per object, ({count}, 4, 4), is needed"
+        raise MskdexError(msg)
+    groups: dict[bytes, list[int]] = {}
+    for index, pose in enumerate(poses):
+        groups.setdefault(pose.tobytes(), []).append(index)
+    return [(checked_pose(poses[members[0]]), members) for members in groups.values()]
 
 
-def _inside(camera: Camera, points_mm: np.ndarray) -> np.ndarray:
-    low, high = _detector_limits(camera)
-    depth = points_mm[:, 2:] if camera.beam == "cone" else 1.0
-    return np.all((points_mm[:, :2] >= low * depth) & (points_mm[:, :2] <= high * depth), axis=-1)
+def _checked_ids(label_ids: Sequence[int]) -> list[int]:
+    ids = [int(i) for i in label_ids]
+    if not ids or len(set(ids)) < len(ids) or min(ids) < 0 or max(ids) > 254:
+        msg = f"label_ids {ids} must be different numbers from 0 to 254, one per object"
+        raise MskdexError(msg)
+    return ids
 
 
-def _survey(ct: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    def slab(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        boxes, counts, limits = np.zeros((256, 6), np.int64), np.zeros(256, np.int64), np.zeros(2, np.int64)
-        survey(ct, labels, start, stop, boxes, counts, limits)
-        boxes[counts == 0] = [2**31, 2**31, 2**31, 0, 0, 0]
-        return boxes, counts, limits
-
-    boxes, counts, limits = (np.stack(part) for part in zip(*spread(slab, ct.shape[0], 32), strict=True))
-    merged = np.concatenate([boxes[..., :3].min(axis=0), boxes[..., 3:].max(axis=0)], axis=1)
-    return merged, counts.sum(axis=0), (int(limits[:, 0].min()), int(limits[:, 1].max()))
+def _checked_tables(tables: np.ndarray) -> np.ndarray:
+    tables = np.asarray(tables, dtype=np.float32)
+    if tables.ndim != 2 or tables.shape[1] != HU_MAX - HU_MIN + 1 or not np.isfinite(tables).all():
+        msg = f"tables {tables.shape} must be finite and hold {HU_MAX - HU_MIN + 1} values per quantity, one per HU"
+        raise MskdexError(msg)
+    return tables
