@@ -1,8 +1,56 @@
 """Virtual patients: the default cohort."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mskdex.config.base import Settings
+
+
+class PostureSettings(Settings):
+    """How the patient stands for the radiograph, against how they lie in the CT."""
+
+    pelvic_tilt_sd_deg: float = Field(4.0, ge=0, le=10, description="pelvis about the left-right axis, SD")
+    pelvic_turn_sd_deg: float = Field(1.5, ge=0, le=6, description="pelvis about the other two axes, SD")
+    hip_rotation_sd_deg: float = Field(8.0, ge=0, le=15, description="internal-external rotation of each hip, SD")
+    hip_flexion_sd_deg: float = Field(4.0, ge=0, le=10, description="flexion of each hip, SD")
+    hip_abduction_sd_deg: float = Field(2.5, ge=0, le=6, description="abduction of each hip, SD")
+    shift_sd_mm: float = Field(10.0, ge=0, le=30, description="patient against the middle of the detector, SD")
+
+
+class ExposureSettings(Settings):
+    """The radiograph's physics and file."""
+
+    detector_mm: float = Field(430.0, ge=200, le=600, description="edge of the square detector")
+    sdd_min_mm: float = Field(1000.0, ge=800, le=2000, description="shortest distance from source to detector")
+    sdd_max_mm: float = Field(1200.0, ge=800, le=2000, description="longest distance from source to detector")
+    patient_to_detector_mm: float = Field(
+        170.0, ge=120, le=400, description="mean distance from the middle of the pelvis to the detector"
+    )
+    tube_voltage_min_kv: float = Field(70.0, ge=60, le=90, description="lowest tube voltage")
+    tube_voltage_max_kv: float = Field(80.0, ge=60, le=90, description="highest tube voltage")
+    filtration_al_mm: float = Field(3.0, ge=1, le=10, description="total filtration, aluminium")
+    photons_per_mm2: float = Field(
+        2.0e5, gt=100, description="photons per mm² at the detector without a patient; sets the noise"
+    )
+    grid_selectivity: float = Field(
+        6.0, ge=1, le=20, description="primary transmission of the antiscatter grid over its scatter transmission"
+    )
+    blur_mm: float = Field(0.25, ge=0, le=2, description="detector blur, Gaussian SD")
+    focal_spot_mm: float = Field(1.0, ge=0, le=2, description="size of the focal spot")
+    monochrome1_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as MONOCHROME1")
+    log_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as the log of exposure")
+    presentation_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of radiographs stored as processed, FOR PRESENTATION"
+    )
+    collimated_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs with a collimated border")
+    marked_fraction: float = Field(0.5, ge=0, le=1, description="share of radiographs with a lead side marker")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ExposureSettings":
+        for low, high in (("sdd_min_mm", "sdd_max_mm"), ("tube_voltage_min_kv", "tube_voltage_max_kv")):
+            if getattr(self, low) > getattr(self, high):
+                msg = f"{low} ({getattr(self, low):g}) must not exceed {high} ({getattr(self, high):g})"
+                raise ValueError(msg)
+        return self
 
 
 class VirtualSettings(Settings):
@@ -19,3 +67,11 @@ class VirtualSettings(Settings):
     atlas: str | None = Field(
         None, description="folder with labels.nii.gz and labels.json; null is the built-in anatomy"
     )
+    ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD")
+    ct_blur_mm: float = Field(0.8, ge=0, le=3, description="blur of the virtual CTs, Gaussian SD")
+    contrast_fraction: float = Field(0.1, ge=0, le=1, description="share of CTs with contrast agent in the vessels")
+    implant_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of patients with a metal hip; the sheet excludes them"
+    )
+    posture: PostureSettings = PostureSettings()
+    exposure: ExposureSettings = ExposureSettings()

@@ -1,0 +1,203 @@
+"""The built-in hip anatomy: swept sections of the atlas's figures, bones first, no overlaps."""
+
+from functools import cache
+
+import numpy as np
+
+from mskdex.virtual import skeleton
+from mskdex.virtual.outline import outline_depth
+from mskdex.virtual.profiles import Profile, atlas_volumes_cm3, profiles
+from mskdex.virtual.shapes import Points, capsule, ellipsoid, join, sweep
+from mskdex.virtual.template import Template, Tissue, label_depth
+
+_LOW_MM, _HIGH_MM = (-255.0, -185.0, -205.0), (255.0, 215.0, 215.0)
+_SKIN_MM = 2.5
+_FITS = 4
+
+PAIRED_BONES = ("pelvis", "femur")
+MIDLINE_BONES = ("sacrum", "lumbar_spine")
+_NOT_MUSCLES = (*PAIRED_BONES, "sacrum", "other_soft_tissue")
+_ORGANS = ("bladder", "rectum", "bowel")
+
+
+@cache
+def muscles() -> tuple[str, ...]:
+    """Names of the muscles of one side."""
+    swept = [name for name in profiles() if name not in _NOT_MUSCLES]
+    return (*swept, "erector_spinae", "abdominal_wall")
+
+
+def built_in(voxel_mm: float) -> Template:
+    """The built-in anatomy as a label map.
+
+    Args:
+        voxel_mm: its voxel size; volumes of the atlas's structures are met to a few percent at any size.
+    """
+    paired = (*PAIRED_BONES, *muscles(), "vessels")
+    names = ["air", *(f"{n}_{s}" for n in paired for s in ("left", "right")), *MIDLINE_BONES, *_ORGANS]
+    names += ["bowel_gas", "cartilage", "fat", "skin"]
+    half, origin = _left_half(names, voxel_mm)
+    swap = np.arange(len(names), dtype=np.uint8)
+    swap[1 : 2 * len(paired) : 2], swap[2 : 2 * len(paired) + 1 : 2] = (
+        np.arange(2, 2 * len(paired) + 1, 2),
+        np.arange(1, 2 * len(paired), 2),
+    )
+    labels = np.concatenate([half, swap[half[:, :, ::-1]]], axis=2)
+    tissues = np.array([_tissue(n) for n in names])
+    depth = label_depth(labels, tissues, voxel_mm)
+    left = np.array(skeleton.HEAD_MM)
+    heads = {"left": left, "right": left * (-1.0, 1.0, 1.0)}
+    return Template(labels, origin, voxel_mm, tuple(names), tissues, depth, heads)
+
+
+def _tissue(name: str) -> Tissue:
+    bare = name.removesuffix("_left").removesuffix("_right")
+    if bare in (*PAIRED_BONES, *MIDLINE_BONES):
+        return Tissue.BONE
+    if bare in muscles():
+        return Tissue.MUSCLE
+    other = {"air": Tissue.AIR, "fat": Tissue.FAT, "skin": Tissue.SKIN, "bowel_gas": Tissue.GAS}
+    return other.get(bare, Tissue.ORGAN)
+
+
+def _left_half(names: list[str], voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    axes = [np.arange(low + voxel_mm / 2, high, voxel_mm) for low, high in zip(_LOW_MM, _HIGH_MM, strict=True)]
+    half = len(axes[0]) // 2
+    x = (np.arange(half) - half + 0.5) * voxel_mm
+    grid = (x[None, None, :], axes[1][None, :, None], axes[2][:, None, None])
+    points: Points = tuple(p.astype(np.float32) for p in grid)  # type: ignore[assignment]
+    labels = _background(points, names)
+    taken = _put_bones(points, labels, names)
+    _put_muscles(points, labels, taken, names, voxel_mm)
+    return labels, np.array([x[0], axes[1][0], axes[2][0]])
+
+
+def _background(points: Points, names: list[str]) -> np.ndarray:
+    """Everything but bones and muscles: skin, fat, organs, vessels."""
+    x, y, z = points
+    skin = outline_depth(points)
+    labels = np.zeros(skin.shape, np.uint8)
+    labels[skin > 0] = names.index("skin")
+    labels[skin > _SKIN_MM] = names.index("fat")
+    cavity = _cavity(points, skin)
+    loops = np.sin(x / 8.5 + np.sin(z / 13.0)) + np.sin(y / 9.5 + np.sin(x / 17.0)) + np.sin(z / 8.0 + np.sin(y / 15.0))
+    labels[(cavity > 4) & (loops > 0.1)] = names.index("bowel")
+    labels[(cavity > 12) & (loops > 1.9) & (y > 45)] = names.index("bowel_gas")
+    rectum = join(
+        [capsule(points, (0, -62, 62), (0, -58, 0), (18, 17)), capsule(points, (0, -58, 0), (0, -38, -55), (17, 9))],
+        6.0,
+    )
+    labels[rectum > 0] = names.index("rectum")
+    labels[ellipsoid(points, (0, 14, 14), (40, 34, 30)) > 0] = names.index("bladder")
+    vessels = join(
+        [
+            capsule(points, (-30, 12, 215), (-32, 14, 120), (9, 8)),
+            capsule(points, (-32, 14, 120), (-66, 46, 20), (7, 6)),
+            capsule(points, (-66, 46, 20), (-88, 32, -205), (6, 5)),
+        ],
+        4.0,
+    )
+    labels[vessels > 0] = names.index("vessels_left")
+    return labels
+
+
+def _cavity(points: Points, skin: np.ndarray) -> np.ndarray:
+    """Depth inside the abdominal cavity."""
+    _, y, z = points
+    floor = np.minimum(z - 48.0, y + 40.0 - 0.25 * (z - 100.0) + 0.0 * skin)
+    return np.minimum(skin - 46.0, floor)
+
+
+def _put_bones(points: Points, labels: np.ndarray, names: list[str]) -> np.ndarray:
+    femur, pelvis = skeleton.femur(points), skeleton.pelvis(points)
+    joint = ellipsoid(points, skeleton.HEAD_MM, (skeleton.SOCKET_RADIUS_MM + 1.0,) * 3)
+    labels[(joint > 0) & (pelvis > -6.0)] = names.index("cartilage")
+    solids = [("lumbar_spine", skeleton.lumbar_spine(points)), ("sacrum", skeleton.sacrum(points))]
+    solids += [("pelvis_left", pelvis), ("femur_left", femur)]
+    taken = np.zeros(labels.shape, bool)
+    for name, depth in solids:
+        labels[depth > 0] = names.index(name)
+        taken |= depth > 0
+    return taken
+
+
+def _put_muscles(points: Points, labels: np.ndarray, taken: np.ndarray, names: list[str], voxel_mm: float) -> None:
+    """Muscles compete for the space that bones leave; each one's margin is fitted to the atlas's volume."""
+    solids = {name: _boxed(points, _muscle_depth(name)) for name in muscles()}
+    free = ~taken & (labels != names.index("air")) & (labels != names.index("skin"))
+    margin = dict.fromkeys(solids, 0.0)
+    for _ in range(_FITS):
+        owner, best = np.zeros(labels.shape, np.uint8), np.zeros(labels.shape, np.float32)
+        for number, (name, (box, depth)) in enumerate(solids.items(), 1):
+            wins = (depth + margin[name] > best[box]) & free[box]
+            owner[box][wins] = number
+            best[box][wins] = (depth + margin[name])[wins]
+        counts = np.bincount(owner.ravel(), minlength=len(solids) + 1)[1:] * voxel_mm**3
+        for (name, (_, depth)), volume in zip(solids.items(), counts, strict=True):
+            margin[name] += _correction(name, depth + margin[name], volume, voxel_mm)
+    ids = np.array([0, *(names.index(f"{n}_left") for n in solids)], np.uint8)
+    labels[owner > 0] = ids[owner[owner > 0]]
+
+
+def _correction(name: str, depth: np.ndarray, volume_mm3: float, voxel_mm: float) -> float:
+    wanted = atlas_volumes_cm3().get(name)
+    if wanted is None:
+        return 0.0
+    surface_mm2 = np.count_nonzero(np.abs(depth) < voxel_mm) * voxel_mm**3 / (2.0 * voxel_mm)
+    return float(np.clip((wanted * 1000.0 - volume_mm3) / max(surface_mm2, 1.0), -4.0, 4.0))
+
+
+def _muscle_depth(name: str):
+    if name == "erector_spinae":
+        return _erector, ((-90, 0), (-125, -30), (60, 215))
+    if name == "abdominal_wall":
+        return _wall, ((-255, 0), (-60, 215), (40, 215))
+    profile = profiles()[name]
+    cx, cy, a = profile.rows[:, 0], profile.rows[:, 1], profile.rows[:, 2] + 14.0
+    z = profile.z_mm
+    box = ((min(cx - a), max(cx + a)), (min(cy - a), max(cy + a)), (z[0] - 10, z[-1] + 10))
+    return (lambda points: sweep(points, _open_ended(profile))), box
+
+
+def _open_ended(profile: Profile) -> Profile:
+    # A structure that reaches the atlas's lower or upper edge goes on beyond it.
+    if profile.z_mm[0] > -200.0 and profile.z_mm[-1] < 180.0:
+        return profile
+    z, rows = profile.z_mm, profile.rows
+    if z[0] <= -200.0:
+        z, rows = np.r_[-260.0, z[1:]], np.vstack([rows[1], rows[1:]])
+    if z[-1] >= 180.0:
+        z, rows = np.r_[z[:-1], 260.0], np.vstack([rows[:-1], rows[-2]])
+    return Profile(z, rows)
+
+
+def _erector(points: Points) -> np.ndarray:
+    x, y, z = points
+    lean = 0.18 * (z - 130.0)
+    return join(
+        [
+            np.minimum(ellipsoid((x, y - lean, 0.0 * z), (-34, -80, 0), (30, 20, 1), 2.5), z - 75.0),
+            capsule(points, (-16, -96, 60), (-20, -92, 100), (6, 12)),
+        ],
+        6.0,
+    )
+
+
+def _wall(points: Points) -> np.ndarray:
+    _, y, z = points
+    skin = outline_depth(points)
+    layer = 7.0 - np.abs(skin - 36.0)
+    return np.minimum(np.minimum(layer, z - 50.0), y + 20.0 + 0.0 * skin)
+
+
+def _boxed(points: Points, solid) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The part of the grid in the solid's box, and the depth there."""
+    function, box = solid
+    parts = []
+    for values, (low, high) in zip(points, box, strict=True):
+        inside = np.flatnonzero((values.ravel() >= low) & (values.ravel() <= high))
+        parts.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    px, py, pz = parts
+    here = (points[0][:, :, px], points[1][:, py], points[2][pz])
+    depth = np.broadcast_to(function(here), (pz.stop - pz.start, py.stop - py.start, px.stop - px.start))
+    return (pz, py, px), depth.astype(np.float32)

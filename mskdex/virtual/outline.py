@@ -1,0 +1,60 @@
+"""The body's outline, from the second moments of everything the atlas has in a slab."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from mskdex.virtual.profiles import SLAB_MM, _read
+from mskdex.virtual.shapes import Points
+
+CROTCH_MM = -78.0
+"""Height below which the outline is two thighs."""
+
+
+@cache
+def _sections() -> tuple[np.ndarray, np.ndarray]:
+    """Heights, and per height: trunk centre y, semi-axes; thigh centre x, y, semi-axes."""
+    table = _read("profiles.csv")
+    slabs = [(z, _moments(rows)) for z, rows in table.groupby("z_mm") if z <= 180.0]
+    heights = np.array([z for z, _ in slabs], dtype=float)
+    return heights, np.array([row for _, row in slabs])
+
+
+def _moments(rows: pd.DataFrame) -> tuple[float, ...]:
+    area = rows["slab_volume_cm3"].to_numpy() * 1000.0 / SLAB_MM
+    weight = area / area.sum()
+    angle = np.deg2rad(rows["angle_deg"].to_numpy())
+    var_major, var_minor = (rows[c].to_numpy() ** 2 / 4.0 for c in ("semi_major_mm", "semi_minor_mm"))
+    y = rows["y_mm"].to_numpy()
+    centre = float(weight @ y)
+    var_x = weight @ (var_major * np.cos(angle) ** 2 + var_minor * np.sin(angle) ** 2 + rows["x_mm"].to_numpy() ** 2)
+    var_y = weight @ (var_major * np.sin(angle) ** 2 + var_minor * np.cos(angle) ** 2 + (y - centre) ** 2)
+    total = float(area.sum())
+    half_width, half_depth = 2.0 * np.sqrt(var_x), 2.0 * np.sqrt(var_y)
+    trunk = np.sqrt(total / (np.pi * half_width * half_depth))
+    thigh_depth = half_depth * 0.97
+    thigh_width = total / 2.0 / (np.pi * thigh_depth)
+    thigh_x = np.sqrt(max(var_x - thigh_width**2 / 4.0, 0.0))
+    return centre, trunk * half_width, trunk * half_depth, thigh_x, thigh_width, thigh_depth
+
+
+def outline_depth(points: Points) -> np.ndarray:
+    """Depth under the skin in mm (left half: x ≤ 0), negative outside; exact at the surface only."""
+    x, y, z = points
+    heights, sections = _sections()
+    centre, width, depth, thigh_x, thigh_width, thigh_depth = (np.interp(z, heights, c) for c in sections.T)
+    trunk = (1.0 - _radius(x / width, (y - centre) / depth, 2.4)) * np.minimum(width, depth)
+    thigh = (1.0 - _radius((x + thigh_x) / thigh_width, (y - centre) / thigh_depth, 2.1)) * thigh_width
+    share = np.clip((z - CROTCH_MM + 15.0) / 30.0, 0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    cleft = 14.0 * np.exp(-((x / 14.0) ** 2)) * np.clip((70.0 - z) / 40.0, 0.0, 1.0) * (y < centre)
+    return share * (trunk - cleft) + (1.0 - share) * thigh
+
+
+def _radius(u: np.ndarray, v: np.ndarray, power: float) -> np.ndarray:
+    # A superellipse of the ellipse's area: the unit one has area 4Γ(1+1/p)²/Γ(1+2/p) instead of π.
+    from math import gamma, pi
+
+    unit = 4.0 * gamma(1.0 + 1.0 / power) ** 2 / gamma(1.0 + 2.0 / power)
+    return (np.abs(u) ** power + np.abs(v) ** power) ** (1.0 / power) * np.sqrt(unit / pi)

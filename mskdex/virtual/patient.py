@@ -1,0 +1,165 @@
+"""One virtual patient from start to end: shape, CT, posture, radiograph, truth."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mskdex.config.virtual import VirtualSettings
+from mskdex.projection.camera import Camera, nominal_pose
+from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.body import Body, bone_box, lying, posed
+from mskdex.virtual.dicom import Format, Taken
+from mskdex.virtual.exposure import Beam, expose, primary
+from mskdex.virtual.grid import Grid
+from mskdex.virtual.population import Person
+from mskdex.virtual.posture import draw_poses, rotation_about, take_posture
+from mskdex.virtual.scanner import scan
+from mskdex.virtual.shape import Shape, grow
+from mskdex.virtual.template import Template, Tissue
+from mskdex.virtual.tissue import Composition, composition
+
+_ABOVE_MM, _BELOW_MM = 172.0, 190.0
+_MARGIN_MM = 45.0
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is made of a person.
+
+    Attributes:
+        ct: int16 HU (z, y, x). labels: uint8, ids of the template. world_from_voxel: 4×4 of both.
+        names: name of each label.
+        exposure: the radiograph, 1 in the open beam, float32 (H, W).
+        taken: its geometry. stored: its format.
+        truth: what the pipeline never reads.
+    """
+
+    ct: np.ndarray
+    labels: np.ndarray
+    world_from_voxel: np.ndarray
+    names: tuple[str, ...]
+    exposure: np.ndarray
+    taken: Taken
+    stored: Format
+    truth: dict[str, Any]
+
+
+def make_patient(person: Person, settings: VirtualSettings) -> Patient:
+    """Makes a patient's CT, radiograph and truth."""
+    template = built_in(settings.voxel_mm)
+    shape = grown(person, template)
+    made_of = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
+    body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
+    exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, person_from_ct)
+    truth = {"patient_id": person.patient_id, **facts, "quantities": _quantities(template, body)}
+    return Patient(ct, body.labels, body.grid.world_from_voxel, template.names, exposure, taken, stored, truth)
+
+
+def grown(person: Person, template: Template) -> Shape:
+    """The person's shape."""
+    scale = person.skeleton_scale
+    reach = np.array([250.0, 190.0, 0.0]) * (0.75 + 0.25 * person.soft_share)
+    low = np.array([0.0, 0.0, -_BELOW_MM * scale[2] - _MARGIN_MM]) - reach
+    high = np.array([0.0, 15.0, _ABOVE_MM * scale[2] + _MARGIN_MM]) + reach
+    volumes = template.volumes_cm3
+    wanted = {}
+    for label, (name, tissue) in enumerate(zip(template.names, template.tissues, strict=True)):
+        if tissue == Tissue.MUSCLE:
+            bare, _, side = name.rpartition("_")
+            wanted[label] = volumes[label] * person.muscle_factor(bare, side)
+    kept = [i for i, t in enumerate(template.tissues) if t not in (Tissue.AIR, Tissue.MUSCLE, Tissue.FAT)]
+    rest = volumes[kept].sum() * scale.prod() + sum(wanted.values())
+    fat = volumes[template.label("fat")]
+    total = volumes[1:].sum() * person.soft_share
+    wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
+    return grow(template, scale, wanted, low, high)
+
+
+def _scanned(
+    person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings
+) -> tuple[Body, np.ndarray, np.ndarray]:
+    draw = person.random("ct")
+    draw.random()
+    turn = rotation_about(np.zeros(3), np.clip(draw.normal(size=3), -2, 2) * (1.5, 1.0, 1.0))
+    table = np.r_[draw.normal() * 8.0, draw.normal() * 8.0, draw.uniform(-900.0, -300.0)]
+    low, high = _ct_box(person, shape)
+    grid = Grid.around(low, high, settings.voxel_mm)
+    body = lying(shape, made_of, grid, turn)
+    bodily = np.flatnonzero((body.labels > 0).any(axis=(0, 2)))
+    skin = float(grid.origin_mm[1] + bodily[0] * grid.cell_mm)
+    ct = scan(body.hu, grid, skin, settings, person.random("noise"))
+    person_from_ct = turn.copy()
+    person_from_ct[:3, 3] -= turn[:3, :3] @ table
+    moved = Grid(grid.shape, grid.origin_mm + table, grid.cell_mm)
+    return Body(moved, body.labels, body.hu, body.volumes_cm3), ct, person_from_ct
+
+
+def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    scale = person.skeleton_scale
+    low, high = shape.grid.origin_mm, shape.grid.origin_mm + (np.array(shape.grid.shape[::-1]) - 1) * shape.grid.cell_mm
+    low, high = low.copy(), high.copy()
+    low[2], high[2] = -_BELOW_MM * scale[2], _ABOVE_MM * scale[2]
+    low[1] -= 40.0
+    return low, high
+
+
+def _radiographed(
+    person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings, person_from_ct: np.ndarray
+) -> tuple[np.ndarray, Taken, Format, dict[str, Any]]:
+    draw, setup = person.random("posture"), person.random("exposure")
+    heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
+    poses = draw_poses(settings.posture, heads, draw)
+    posture = take_posture(shape, poses)
+    x = settings.exposure
+    sdd = float(round(setup.uniform(x.sdd_min_mm, x.sdd_max_mm), 1))
+    depth = sdd - x.patient_to_detector_mm - float(np.clip(setup.normal(), -2, 2)) * 10.0
+    count = round(x.detector_mm / settings.radiograph_pixel_mm)
+    camera = Camera(sdd, settings.radiograph_pixel_mm, (count, count), ((count - 1) / 2, (count - 1) / 2))
+    low, high = bone_box(shape)
+    low[2], high[2] = np.clip([low[2], high[2]], -_BELOW_MM * shape.scale[2], _ABOVE_MM * shape.scale[2])
+    shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
+    camera_from_posed = nominal_pose((low + high) / 2.0 + shift, depth)
+    grid = Grid.around(*_box(posture.grid), settings.voxel_mm)
+    hu = np.clip(np.rint(posed(shape, made_of, posture, grid).hu), -1024, 3071).astype(np.int16)
+    beam = Beam.of(float(round(setup.uniform(x.tube_voltage_min_kv, x.tube_voltage_max_kv), 1)), x.filtration_al_mm)
+    transmission = primary(hu, grid.world_from_voxel, camera, camera_from_posed, beam)
+    chances = setup.random(size=5)
+    stored = Format(
+        chances[0] < x.log_fraction, chances[1] < x.monochrome1_fraction, chances[2] < x.presentation_fraction
+    )
+    exposure = expose(transmission, camera, sdd / depth, x, person.random("noise"))
+    # What the console writes as the distance to the patient is an estimate.
+    told = depth + float(np.clip(setup.normal(), -2, 2)) * 8.0
+    taken = Taken(
+        person.patient_id, person.sex, person.age, camera, told, beam.tube_voltage_kv, x.filtration_al_mm, None
+    )
+    facts = {
+        "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
+        "camera": camera.as_dict(),
+        "source_to_isocentre_mm": depth,
+        "tube_voltage_kv": beam.tube_voltage_kv,
+    }
+    return exposure, taken, stored, facts
+
+
+def _box(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    low = grid.origin_mm - grid.cell_mm / 2.0
+    return low, low + grid.cell_mm * np.array(grid.shape[::-1])
+
+
+def _quantities(template: Template, body: Body) -> dict[str, dict[str, float]]:
+    """Noise-free quantities per structure inside the CT."""
+    from mskdex.imaging.quantities import COLUMNS, density_table, QUANTITIES, HU_MIN, HU_MAX
+
+    hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int64) - HU_MIN
+    voxel = body.grid.cell_mm**3 / 1000.0
+    flat = body.labels.ravel()
+    sums = {q: np.bincount(flat, table[hu].ravel(), len(template.names)) * voxel
+            for q, table in zip(QUANTITIES, density_table(), strict=True)}  # fmt: skip
+    return {
+        name: {COLUMNS[q]: round(float(sums[q][label]), 4) for q in QUANTITIES}
+        | {"continuous_volume_cm3": round(float(body.volumes_cm3[label]), 4)}
+        for label, name in enumerate(template.names) if template.tissues[label] in (Tissue.MUSCLE, Tissue.BONE)
+    }  # fmt: skip

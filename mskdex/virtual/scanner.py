@@ -1,0 +1,57 @@
+"""The CT scanner: slices, blur, noise, table and the circular field of view."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from mskdex.config.virtual import VirtualSettings
+from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.virtual.grid import Grid
+from mskdex.virtual.template import Tissue
+
+FIELD_RADIUS_MM = 250.0
+TABLE_HU, TABLE_CORE_HU = -250.0, -900.0
+_TABLE_RADIUS_MM, _TABLE_HALF_WIDTH_MM, _TABLE_SHELL_MM = 600.0, 215.0, 5.0
+
+
+def scan(
+    hu: np.ndarray, grid: Grid, skin_y_mm: float, settings: VirtualSettings, draw: np.random.Generator
+) -> np.ndarray:
+    """A CT of a body.
+
+    Args:
+        hu: float32 (z, y, x) without noise; changed in place.
+        grid: its voxels, in the CT's frame, the body's middle at x = 0.
+        skin_y_mm: the most dorsal skin, where the table touches.
+        settings: noise and blur.
+        draw: source of the noise.
+
+    Returns:
+        int16 HU, -1024 outside the circular field.
+    """
+    points_y = (grid.origin_mm[1] + grid.cell_mm * np.arange(grid.shape[1]))[:, None]
+    points_x = (grid.origin_mm[0] + grid.cell_mm * np.arange(grid.shape[2]))[None, :]
+    _put_table(hu, points_x, points_y, skin_y_mm)
+    if settings.ct_blur_mm > 0:
+        hu = gaussian_filter(hu, (0.0, *[settings.ct_blur_mm / grid.cell_mm] * 2), truncate=3.0)
+    if settings.ct_noise_hu > 0:
+        noise = draw.standard_normal(hu.shape, dtype=np.float32)
+        noise = gaussian_filter(noise, (0.0, 0.6, 0.6), truncate=2.0)
+        hu = hu + noise * (settings.ct_noise_hu / noise.std())
+    middle_y = skin_y_mm + 130.0
+    hu[:, points_x**2 + (points_y - middle_y) ** 2 > FIELD_RADIUS_MM**2] = HU_MIN
+    return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)
+
+
+def _put_table(hu: np.ndarray, x: np.ndarray, y: np.ndarray, skin_y_mm: float) -> None:
+    depth = skin_y_mm - y + _TABLE_RADIUS_MM - np.sqrt(_TABLE_RADIUS_MM**2 - np.minimum(x**2, 1e5))
+    depth = skin_y_mm - 4.0 - y + x**2 / (2.0 * _TABLE_RADIUS_MM)
+    table = (np.abs(x) < _TABLE_HALF_WIDTH_MM) & (depth > 0) & (depth < 45.0)
+    shell = table & ((depth < _TABLE_SHELL_MM) | (depth > 45.0 - _TABLE_SHELL_MM))
+    for where, value in ((table, TABLE_CORE_HU), (shell, TABLE_HU)):
+        part = hu[:, where]
+        hu[:, where] = np.where(part < -950.0, value, part)
+
+
+def is_soft(tissues: np.ndarray) -> np.ndarray:
+    """Whether each label is soft tissue."""
+    return ~np.isin(tissues, (Tissue.AIR, Tissue.BONE, Tissue.METAL))

@@ -1,0 +1,127 @@
+"""A person's shape: the template scaled to the skeleton, then grown tissue by tissue to the wanted volumes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from mskdex.virtual.flow import MOBILITY, displacement
+from mskdex.virtual.grid import Grid, sample, trilinear
+from mskdex.virtual.template import Template
+
+_STEPS = 5
+_CELL_MM = 8.0
+FINE = 2
+"""Volumes are counted on this many samples along each edge of a cell."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A person in the reference posture.
+
+    Attributes:
+        template: the body it is made from.
+        scale: factors along x, y, z from the template to the person.
+        grid: grid of `shift`, in the person's frame.
+        shift: float32 (z, y, x, 3) in mm: the person's point x comes from the scaled template's x + shift(x).
+    """
+
+    template: Template
+    scale: np.ndarray
+    grid: Grid
+    shift: np.ndarray
+
+    def to_template(self, points_mm: np.ndarray) -> np.ndarray:
+        """Template points (mm) of the person's points (…, 3)."""
+        return (points_mm + sample(self.shift, self.grid, points_mm)) / self.scale.astype(np.float32)
+
+    def from_template(self, point_mm: np.ndarray) -> np.ndarray:
+        """The person's point (3,) that comes from a template point."""
+        wanted = np.asarray(point_mm) * self.scale
+        point = wanted.copy()
+        for _ in range(20):
+            point = wanted - sample(self.shift, self.grid, point[None])[0]
+        return point
+
+
+def grow(
+    template: Template, scale: np.ndarray, volumes_cm3: Mapping[int, float], low_mm: np.ndarray, high_mm: np.ndarray
+) -> Shape:
+    """Scales the template and grows its tissues.
+
+    Args:
+        template: the body to start from.
+        scale: factors along x, y, z.
+        volumes_cm3: wanted volume of each label that is to change, within the box.
+        low_mm: corner of the person's box (x, y, z).
+        high_mm: opposite corner.
+    """
+    grid = Grid.around(low_mm, high_mm, _CELL_MM)
+    shape = Shape(template, np.asarray(scale, float), grid, np.zeros((*grid.shape, 3), np.float32))
+    mobility_of = np.array([MOBILITY[t] for t in template.tissues])
+    pressure = np.zeros(grid.shape)
+    points = grid.points()
+    for step in range(_STEPS):
+        labels = fine_labels(template, shape.shift, grid, shape.scale)
+        counts = np.bincount(labels.ravel(), minlength=len(template.names))
+        now = counts * (_CELL_MM / FINE) ** 3 / 1000.0
+        rate_of = np.zeros(len(template.names))
+        for label, wanted in volumes_cm3.items():
+            if now[label] > 0:
+                rate_of[label] = np.clip(np.log(wanted / now[label]) / (_STEPS - step), -0.3, 0.3)
+        rate, mobility = cell_means(labels, np.stack([rate_of, mobility_of]), FINE)
+        move = displacement(rate, mobility, _CELL_MM, pressure)
+        back = points - move
+        shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, back) - move)
+    return shape
+
+
+def fine_labels(template: Template, shift: np.ndarray, grid: Grid, scale: np.ndarray) -> np.ndarray:
+    """Nearest labels on twice as fine a grid as that of `shift`, uint8 (2z, 2y, 2x)."""
+    shape = tuple(n * FINE for n in grid.shape)
+    start = grid.origin_mm - grid.cell_mm * (FINE - 1) / (2 * FINE)
+    return nearest_labels(
+        template.labels, template.origin_mm, template.voxel_mm, shape, start, grid.cell_mm / FINE,
+        shift, grid.origin_mm, grid.cell_mm, 1.0 / scale,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def nearest_labels(labels, origin, voxel, shape, start, spacing, shift, shift_origin, cell, inverse_scale):
+    """Template labels, nearest, on a regular grid of the person's frame."""
+    nz, ny, nx = labels.shape
+    out = np.zeros(shape, np.uint8)
+    move = np.empty(3, np.float32)
+    for k in range(shape[0]):
+        z = start[2] + spacing * k
+        for j in range(shape[1]):
+            y = start[1] + spacing * j
+            for i in range(shape[2]):
+                x = start[0] + spacing * i
+                trilinear(
+                    shift,
+                    (x - shift_origin[0]) / cell,
+                    (y - shift_origin[1]) / cell,
+                    (z - shift_origin[2]) / cell,
+                    move,
+                )
+                a = int(round(((x + move[0]) * inverse_scale[0] - origin[0]) / voxel))
+                b = int(round(((y + move[1]) * inverse_scale[1] - origin[1]) / voxel))
+                c = int(round(((z + move[2]) * inverse_scale[2] - origin[2]) / voxel))
+                if 0 <= a < nx and 0 <= b < ny:
+                    out[k, j, i] = labels[min(max(c, 0), nz - 1), b, a]
+    return out
+
+
+@njit(cache=True)
+def cell_means(labels, tables, fine):
+    """Mean of each table (tables, labels) over the labels of each coarse cell, (tables, z, y, x)."""
+    nz, ny, nx = labels.shape[0] // fine, labels.shape[1] // fine, labels.shape[2] // fine
+    out = np.zeros((len(tables), nz, ny, nx))
+    for k in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            for i in range(labels.shape[2]):
+                for t in range(len(tables)):
+                    out[t, k // fine, j // fine, i // fine] += tables[t, labels[k, j, i]]
+    return out / fine**3
