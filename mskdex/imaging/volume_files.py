@@ -1,15 +1,13 @@
 """Reading NIfTI, NRRD and MetaImage files that others wrote, with plain errors."""
 
-import gzip
-import struct
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.files import detached_data, require_kind, require_size
 from mskdex.imaging.grid import require_orthogonal
+from mskdex.imaging.nifti_header import check_nifti, check_nifti_voxels
 from mskdex.imaging.volume import Volume, volume_from_sitk
 
 FORMATS = ("nifti", "nrrd", "metaimage")
@@ -34,7 +32,7 @@ def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bo
     path = Path(path)
     kind = require_kind(path, FORMATS, what)
     if kind == "nifti":
-        _check_nifti(path)
+        check_nifti(path)
     data = detached_data(path, kind) if kind != "nifti" else []
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_IO[kind])
@@ -46,6 +44,8 @@ def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bo
     shape = _shape(path, reader, layers)
     bytes_per_voxel = _bytes_per_voxel(reader.GetPixelID())
     require_size(data[0] if data else path, shape, bytes_per_voxel * reader.GetNumberOfComponents(), max_megavoxels)
+    if kind == "nifti":
+        check_nifti_voxels(path)
     header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     try:
         image = reader.Execute()
@@ -74,43 +74,6 @@ def _shape(path: Path, reader: sitk.ImageFileReader, layers: bool) -> tuple[int,
         msg = f"{path}: its voxel size is {reader.GetSpacing()[:3]} mm; export it again"
         raise MskdexError(msg)
     return tuple(size)
-
-
-def _check_nifti(path: Path) -> None:
-    """ITK replaces a zero voxel size by 1 mm, reads past a short file and guesses an unknown orientation."""
-    opener = gzip.open if _is_gzip(path) else open
-    with opener(path, "rb") as handle:
-        start = handle.read(544)
-    order = "<" if struct.unpack("<i", start[:4])[0] in (348, 540) else ">"
-    if struct.unpack(order + "i", start[:4])[0] == 540:
-        spacing = struct.unpack(order + "3d", start[112:136])
-        codes = struct.unpack(order + "2i", start[344:352])
-        dims, bits = struct.unpack(order + "8q", start[16:80]), struct.unpack(order + "h", start[14:16])[0]
-        offset = struct.unpack(order + "q", start[168:176])[0]
-    else:
-        spacing = struct.unpack(order + "3f", start[80:92])
-        codes = struct.unpack(order + "2h", start[252:256])
-        dims, bits = struct.unpack(order + "8h", start[40:56]), struct.unpack(order + "h", start[72:74])[0]
-        offset = int(struct.unpack(order + "f", start[108:112])[0])
-    if not all(np.isfinite(s) and abs(s) > 1e-6 for s in spacing) and codes[1] <= 0:
-        msg = f"{path}: its voxel size is {spacing} mm; export it again"
-        raise MskdexError(msg)
-    if max(codes) <= 0:
-        msg = (
-            f"{path} does not say how it lies in the patient (qform and sform codes are 0), so left and right are "
-            f"unknown; export it again with its orientation"
-        )
-        raise MskdexError(msg)
-    if opener is open:
-        needed = offset + bits // 8 * int(np.prod([max(d, 1) for d in dims[1 : 1 + max(0, dims[0])]], dtype=object))
-        if path.stat().st_size < needed:
-            msg = f"{path} is cut short: {path.stat().st_size} bytes of {needed}; copy it again"
-            raise MskdexError(msg)
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as handle:
-        return handle.read(2) == b"\x1f\x8b"
 
 
 def _bytes_per_voxel(pixel_id: int) -> int:

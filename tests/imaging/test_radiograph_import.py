@@ -303,7 +303,8 @@ def test_markers_stay_when_the_config_says_so(tmp_path):
 
 
 def test_dark_middle_is_doubted(tmp_path):
-    path = make.save(make.radiograph(PixelIntensityRelationshipSign=-1), tmp_path / "r.dcm")
+    inverted = make.radiograph(0.2 * VALUES, PixelIntensityRelationshipSign=-1)
+    path = make.save(inverted, tmp_path / "r.dcm")
     assert any("grey_increases_with" in w for w in load(path).warnings)
 
 
