@@ -104,7 +104,8 @@ def render_with_tangents(
 
     The parameters are a twist ξ = (ω, t), rotation vector in rad and translation in mm, both along the
     camera's axes, that moves the volume: x ↦ exp(ω)·(x - c) + c + t, c being `centre_mm` in the camera frame.
-    With c = 0 that is `pose.exp(ξ) @ camera_from_ct`; see `pose.moved` for any centre. Derivatives are at ξ = 0.
+    `pose.moved` gives the moved pose. Derivatives are at ξ = 0, where this motion and the screw of
+    `pose.exp` agree to first order if c = 0.
 
     Args:
         density: what to integrate.

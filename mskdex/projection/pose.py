@@ -20,6 +20,13 @@ def _coefficients(angle: float) -> tuple[float, float, float]:
     return np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3
 
 
+def left_jacobian(omega: np.ndarray) -> np.ndarray:
+    """V(ω) (3, 3): exp(ω + δ) = exp(V(ω)·δ)·exp(ω) to first order in δ, and the translation of `exp` is V(ω)·v."""
+    turn = hat(omega)
+    _, b, c = _coefficients(float(np.linalg.norm(omega)))
+    return np.eye(3) + b * turn + c * turn @ turn
+
+
 def exp(twist: np.ndarray) -> np.ndarray:
     """Exponential of se(3).
 
@@ -33,10 +40,10 @@ def exp(twist: np.ndarray) -> np.ndarray:
     """
     twist = np.asarray(twist, dtype=np.float64)
     turn = hat(twist[:3])
-    a, b, c = _coefficients(float(np.linalg.norm(twist[:3])))
+    a, b, _ = _coefficients(float(np.linalg.norm(twist[:3])))
     pose = np.eye(4)
     pose[:3, :3] += a * turn + b * turn @ turn
-    pose[:3, 3] = twist[3:] + b * turn @ twist[3:] + c * turn @ (turn @ twist[3:])
+    pose[:3, 3] = left_jacobian(twist[:3]) @ twist[3:]
     return pose
 
 
@@ -58,10 +65,7 @@ def log(pose: np.ndarray) -> np.ndarray:
         values, vectors = np.linalg.eigh(0.5 * (rotation + rotation.T))
         axis = vectors[:, int(np.argmax(values))]
         omega = angle * axis * (1.0 if axis @ antisymmetric >= 0 else -1.0)
-    turn = hat(omega)
-    _, b, c = _coefficients(angle)
-    left = np.eye(3) + b * turn + c * turn @ turn
-    return np.concatenate([omega, np.linalg.solve(left, pose[:3, 3])])
+    return np.concatenate([omega, np.linalg.solve(left_jacobian(omega), pose[:3, 3])])
 
 
 def inverse(pose: np.ndarray) -> np.ndarray:

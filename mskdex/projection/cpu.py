@@ -1,0 +1,69 @@
+"""The object-wise kernels on the CPU, over all threads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mskdex.projection.camera import Camera
+from mskdex.projection.geometry import make_rays
+from mskdex.projection.grid import BLOCK, classify_cells, distance_of_blocks, occupied_blocks
+from mskdex.projection.jit import spread
+from mskdex.projection.march import LANES, march
+from mskdex.projection.sampling import Sampling
+from mskdex.projection.scene import Scene
+from mskdex.projection.walk import walk
+
+
+def add_images(
+    scene: Scene,
+    ids: Sequence[int],
+    camera: Camera,
+    pose: np.ndarray,
+    tables: np.ndarray,
+    sampling: Sampling,
+    images: np.ndarray,
+) -> None:
+    """Fills `images` (Q, N, H, W), zero before, with the labels at one pose; labels without voxels stay zero."""
+    box = scene.box(ids)
+    if box is None:
+        return
+    scene.depths_mm(box, camera, pose)
+    step = sampling.step_mm if sampling.method == "march" else 1.0
+    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
+    lookup = np.full(256, -2, np.int16)
+    lookup[255] = -1
+    lookup[list(ids)] = np.arange(len(ids))
+    cells, blocks = skip_map(scene, lookup, box)
+    if sampling.method == "march":
+        volume: tuple = (scene.ct, scene.labels, cells, blocks)
+        limits = np.stack([box[0] + 1.0, box[1] + 2.0])
+    else:
+        volume = (scene.ct, scene.labels, blocks)
+        limits = np.stack([box[0] - 0.5, box[1] - 0.5])
+    limits = limits[:, ::-1].copy()
+    kernel = march if sampling.method == "march" else walk
+    for start in range(0, len(tables), LANES):
+        part = tables[start : start + LANES]
+        table = np.zeros((tables.shape[1], LANES), np.float32)
+        table[:, : len(part)] = part.T
+        constants = (*volume, lookup, table, limits, rays.coefficients, rays.slope, rays.weight, step)
+        _over_rows(kernel, constants, sampling.oversampling, images[start : start + len(part)])
+
+
+def _over_rows(kernel, constants: tuple, oversampling: int, images: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+    def rows(start: int, stop: int) -> None:
+        sums = np.zeros((images.shape[1], LANES), np.float32)
+        kernel(*constants, oversampling, images, sums, start, stop)
+
+    spread(rows, images.shape[2])
+
+
+def skip_map(scene: Scene, lookup: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The label that each cell's corners share, and each block's distance to one that may hold an object."""
+    cells = np.empty([n + 3 for n in scene.ct.shape], np.uint8)
+    low, high = box[0], np.minimum(box[1] + 3, cells.shape)
+    spread(lambda a, b: classify_cells(scene.labels, cells, low, high, a, b), cells.shape[0])
+    blocks = np.empty([-(-n // BLOCK) for n in cells.shape], np.uint8)
+    spread(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
+    distance_of_blocks(blocks)
+    return cells, blocks
