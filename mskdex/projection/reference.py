@@ -70,7 +70,8 @@ def _add_samples(
 ) -> None:
     lowest: np.ndarray = np.floor(voxels).astype(int)
     fraction = voxels - lowest
-    rows, columns = np.indices(weight.shape)
+    pixels = np.indices(weight.shape)
+    rows, columns = pixels[0], pixels[1]
     for corner in itertools.product((0, 1), repeat=3):
         i, j, k = (lowest[..., axis] + step for axis, step in enumerate(corner))
         near = np.prod(np.where(corner, fraction, 1.0 - fraction), axis=-1)
