@@ -73,7 +73,7 @@ def folds(sheet: Path, settings: SettingsJson, out: Out) -> None:
     from mskdex.stages.folds import folds as stage
 
     s = FoldsStage.model_validate_json(settings)
-    stage(sheet, s.cohort, s.folds, out)
+    stage(sheet, s, out)
 
 
 @app.command("import")
@@ -90,10 +90,10 @@ def import_(
 @app.command()
 def quantities(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
     """Sum volume, weighted volume and lean mass of every object over the CT's voxels."""
-    from mskdex.config.stages import QuantitiesStage
+    from mskdex.config.stages import Anatomy
     from mskdex.stages.quantities import quantities as stage
 
-    channels = QuantitiesStage.model_validate_json(settings).channels
+    channels = Anatomy.model_validate_json(settings).channels
     stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out)
 
 
@@ -129,10 +129,10 @@ def register(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
 @app.command()
 def qc(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
     """Draw the segmentation, and the registered bones over the radiograph."""
-    from mskdex.config.stages import QuantitiesStage
+    from mskdex.config.stages import Anatomy
     from mskdex.stages.register import qc as stage
 
-    channels = QuantitiesStage.model_validate_json(settings).channels
+    channels = Anatomy.model_validate_json(settings).channels
     stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, patient / "pose.json", channels, out)
 
 

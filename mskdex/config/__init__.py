@@ -11,7 +11,7 @@ from mskdex.config.evaluation import EvaluationSettings, ReportSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings, FoldSettings, default_experiments
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
-from mskdex.config.registration import RegistrationSettings
+from mskdex.config.registration import RegistrationSettings, paired
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -73,7 +73,7 @@ class Config(Settings):
     @property
     def channels(self) -> tuple[Channel, ...]:
         """Every object of every side, in order."""
-        return channels(self.objects, frozenset(b.name for b in self.registration.bodies if b.paired))
+        return channels(self.objects, frozenset(paired(self.registration.bodies)))
 
     @property
     def trained_folds(self) -> tuple[int, ...]:

@@ -16,11 +16,21 @@ class BodySettings(Settings):
     )
 
 
+def default_bodies() -> tuple[BodySettings, ...]:
+    """The pelvis with the sacrum, and each femur below it."""
+    return (BodySettings(name="pelvis"), BodySettings(name="femur", paired=True, parent="pelvis"))
+
+
+def paired(bodies: tuple[BodySettings, ...]) -> tuple[str, ...]:
+    """Names of the bodies that exist once per side."""
+    return tuple(b.name for b in bodies if b.paired)
+
+
 class RegistrationSettings(Settings):
     """How bones are registered to the radiograph."""
 
     bodies: tuple[BodySettings, ...] = Field(
-        (BodySettings(name="pelvis"), BodySettings(name="femur", paired=True, parent="pelvis")),
+        default_bodies(),
         description="rigid bodies, parents before children",
     )
     seed: int = Field(0, ge=0, description="seed of the search")
@@ -34,9 +44,12 @@ class RegistrationSettings(Settings):
         12.0, gt=0, le=60, description="how far the search turns a body in the joint with its parent"
     )
     joint_sd_mm: float = Field(2.0, gt=0, description="standard deviation of the joint's centre against the parent")
-    restarts: int = Field(4, ge=1, description="independent CMA-ES searches of a body")
+    attempts: int = Field(3, ge=1, description="searches of a body, at most, until a pose can be trusted")
+    restarts: int = Field(8, ge=1, description="independent CMA-ES runs of one search")
+    finalists: int = Field(2, ge=1, description="runs that go on after the heats, the best")
     population: int = Field(24, ge=8, description="poses per CMA-ES generation")
-    generations: int = Field(30, ge=1, description="CMA-ES generations, at most")
+    heat_generations: int = Field(8, ge=1, description="CMA-ES generations of every restart")
+    generations: int = Field(30, ge=1, description="CMA-ES generations of the finalists, the heat counted in")
     coarse_pixel_mm: float = Field(8.0, gt=0, description="detector pixels of the search")
     coarse_patch_mm: float = Field(64.0, gt=0, description="patches of the search, on the detector")
     fine_pixels_mm: tuple[float, ...] = Field(

@@ -3,75 +3,87 @@
 Snakemake keeps these as a rule's params, so a change of the config reruns exactly the stages that see it.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from mskdex.config import Config
 from mskdex.config.base import Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
-from mskdex.config.learning import ExperimentSettings, FoldSettings
-from mskdex.config.objects import Channel
-from mskdex.config.registration import RegistrationSettings
+from mskdex.config.learning import ExperimentSettings
+from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
+from mskdex.config.registration import RegistrationSettings, default_bodies, paired
+from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
 DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
 
 
-class CohortStage(Settings):
+class Anatomy(Settings):
+    """Objects, and which of the bodies exist once per side: what the channels follow from."""
+
+    objects: tuple[ObjectSettings, ...] = default_objects()
+    paired_bodies: tuple[str, ...] = paired(default_bodies())
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every object of every side, in the config's order."""
+        return channels(self.objects, frozenset(self.paired_bodies))
+
+
+class CohortStage(Anatomy):
     """Settings of the cohort's summary."""
 
-    channels: tuple[Channel, ...]
     label_sources: dict[str, LabelSource]
-    cohort: CohortSettings
-
-
-class ImportStage(Settings):
-    """Settings of a patient's import."""
-
-    channels: tuple[Channel, ...]
-    label_sources: dict[str, LabelSource]
-    ct: CtSettings
-    radiograph: RadiographSettings
-
-
-class QuantitiesStage(Settings):
-    """Settings of the ground truth."""
-
-    channels: tuple[Channel, ...]
-
-
-class RenderStage(Settings):
-    """Settings of rendering, at the nominal and at the registered pose."""
-
-    channels: tuple[Channel, ...]
-    image: ImageSettings
-    rendering: RenderingSettings
-
-
-class RegisterStage(Settings):
-    """Settings of the registration."""
-
-    channels: tuple[Channel, ...]
-    registration: RegistrationSettings
-    rendering: RenderingSettings
-
-
-class StackStage(Settings):
-    """Settings of a patient's training sample; the channels are those that the whole cohort has."""
-
-    channels: tuple[Channel, ...]
-    image: ImageSettings
+    cohort: CohortSettings = CohortSettings()
 
 
 class FoldsStage(Settings):
-    """Settings of the assignment of patients to folds."""
+    """Settings of the assignment of patients to folds; which of them are trained does not change it."""
 
-    cohort: CohortSettings
-    folds: FoldSettings
+    cohort: CohortSettings = CohortSettings()
+    count: int
+    seed: int
+
+
+class ImportStage(Anatomy):
+    """Settings of a patient's import; of the label sources, only the patient's own."""
+
+    label_sources: dict[str, LabelSource]
+    ct: CtSettings = CtSettings()
+    radiograph: RadiographSettings = RadiographSettings()
+
+
+class RenderStage(Anatomy):
+    """Settings of rendering, at the nominal and at the registered pose."""
+
+    image: ImageSettings = ImageSettings()
+    rendering: RenderingSettings = RenderingSettings()
+
+
+class RegisterStage(Anatomy):
+    """Settings of the registration."""
+
+    registration: RegistrationSettings = RegistrationSettings()
+    rendering: RenderingSettings = RenderingSettings()
+
+
+class StackStage(Anatomy):
+    """Settings of a patient's training sample."""
+
+    cohort_objects: tuple[str, ...]
+    image: ImageSettings = ImageSettings()
+
+    @property
+    def cohort_channels(self) -> tuple[Channel, ...]:
+        """The channels of the objects that the whole cohort has."""
+        return tuple(c for c in self.channels if c.object in self.cohort_objects)
 
 
 class TrainStage(Settings):
-    """Settings of one fold's training."""
+    """Settings of one fold of an experiment, its overrides applied."""
 
     name: str
     fold: int
@@ -83,47 +95,53 @@ class EvaluateStage(Settings):
 
     experiments: tuple[str, ...]
     folds: tuple[int, ...]
-    evaluation: EvaluationSettings
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+def anatomy_stage(config: Config) -> Anatomy:
+    """Settings of the stages that need the channels alone."""
+    return Anatomy(**_anatomy(config))
+
+
+def synthesize_stage(config: Config) -> VirtualSettings:
+    """Settings of one virtual patient, whom the number of patients does not change."""
+    return config.virtual.model_copy(update={"patients": VirtualSettings().patients})
 
 
 def cohort_stage(config: Config) -> CohortStage:
     """Settings of the cohort's summary."""
-    return CohortStage(channels=config.channels, label_sources=config.label_sources, cohort=config.cohort)
+    return CohortStage(**_anatomy(config), label_sources=config.label_sources, cohort=config.cohort)
+
+
+def folds_stage(config: Config) -> FoldsStage:
+    """Settings of the folds."""
+    return FoldsStage(cohort=config.cohort, count=config.folds.count, seed=config.folds.seed)
 
 
 def import_stage(config: Config, label_source: str) -> ImportStage:
     """Settings of the import of a patient whose labels come from `label_source`."""
     sources = {k: v for k, v in config.label_sources.items() if k == label_source}
-    return ImportStage(channels=config.channels, label_sources=sources, ct=config.ct, radiograph=config.radiograph)
-
-
-def quantities_stage(config: Config) -> QuantitiesStage:
-    """Settings of the ground truth."""
-    return QuantitiesStage(channels=config.channels)
+    return ImportStage(**_anatomy(config), label_sources=sources, ct=config.ct, radiograph=config.radiograph)
 
 
 def render_stage(config: Config) -> RenderStage:
     """Settings of rendering."""
-    return RenderStage(channels=config.channels, image=config.image, rendering=config.rendering)
+    return RenderStage(**_anatomy(config), image=config.image, rendering=config.rendering)
 
 
 def register_stage(config: Config) -> RegisterStage:
     """Settings of the registration."""
-    return RegisterStage(channels=config.channels, registration=config.registration, rendering=config.rendering)
+    return RegisterStage(**_anatomy(config), registration=config.registration, rendering=config.rendering)
 
 
-def stack_stage(config: Config, channels: tuple[Channel, ...]) -> StackStage:
-    """Settings of a patient's training sample."""
-    return StackStage(channels=channels, image=config.image)
-
-
-def folds_stage(config: Config) -> FoldsStage:
-    """Settings of the folds; which of them are trained does not change the assignment."""
-    return FoldsStage(cohort=config.cohort, folds=config.folds.model_copy(update={"train": "all"}))
+def stack_stage(config: Config, cohort_channels: Sequence[Channel]) -> StackStage:
+    """Settings of a patient's training sample, of the channels that the whole cohort has."""
+    objects = tuple(dict.fromkeys(c.object for c in cohort_channels))
+    return StackStage(**_anatomy(config), cohort_objects=objects, image=config.image)
 
 
 def train_stage(config: Config, name: str, fold: int) -> TrainStage:
-    """Settings of one fold of an experiment, its overrides applied."""
+    """Settings of one fold of an experiment."""
     if name not in config.experiments:
         msg = f"no experiment {name}; config.yaml has {', '.join(config.experiments)}"
         raise MskdexError(msg)
@@ -135,3 +153,7 @@ def evaluate_stage(config: Config) -> EvaluateStage:
     return EvaluateStage(
         experiments=tuple(config.experiments), folds=config.trained_folds, evaluation=config.evaluation
     )
+
+
+def _anatomy(config: Config) -> dict[str, Any]:
+    return {"objects": config.objects, "paired_bodies": paired(config.registration.bodies)}

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from mskdex.artifacts import write_parquet
 from mskdex.cohort import read_sheet
-from mskdex.config.cohort import CohortSettings
 from mskdex.config.learning import FoldSettings
+from mskdex.config.stages import FoldsStage
 from mskdex.folds import assign_folds
 
 
-def folds(sheet: Path, cohort: CohortSettings, settings: FoldSettings, out: Path) -> None:
+def folds(sheet: Path, settings: FoldsStage, out: Path) -> None:
     """Writes folds.parquet: patient_id, fold (the one whose test set holds the patient)."""
-    rows = read_sheet(sheet, cohort, files=False)
-    write_parquet(out, assign_folds(rows[~rows["exclude"].astype(bool)], settings))
+    rows = read_sheet(sheet, settings.cohort, files=False)
+    kept = rows[~rows["exclude"]]
+    write_parquet(out, assign_folds(kept, FoldSettings(count=settings.count, seed=settings.seed)))

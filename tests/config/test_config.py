@@ -7,7 +7,16 @@ import yaml
 
 from mskdex.config import Config, load_config
 from mskdex.config.documentation import DOCUMENTS, default_yaml
-from mskdex.config.stages import import_stage, register_stage, train_stage
+from mskdex.config.stages import (
+    anatomy_stage,
+    cohort_stage,
+    evaluate_stage,
+    import_stage,
+    register_stage,
+    render_stage,
+    stack_stage,
+    train_stage,
+)
 from mskdex.errors import MskdexError
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +86,22 @@ def test_an_override_reaches_its_fold_alone():
 def test_a_stage_sees_only_its_sections():
     other = load_config({"virtual": {"seed": 5}, "report": {"title": "x"}, "folds": {"seed": 3}})
     assert register_stage(other) == register_stage(Config())
+
+
+def test_brief_settings_read_back_as_the_whole_ones():
+    content = {
+        "objects": [{"name": "tibia", "kind": "bone", "body": "shin", "bone_loss": True}],
+        "registration": {"bodies": [{"name": "shin", "paired": True}], "attempts": 2},
+        "label_sources": {"mine": {"tibia": [3, 4]}},
+        "experiments": {"a": {"losses": {"lambda_is": 0}, "optimisation": {"augmentation": {"shear_deg": 1}}}},
+    }
+    for config in (Config(), load_config(content)):
+        found = [anatomy_stage(config), cohort_stage(config), import_stage(config, "mine"), render_stage(config)]
+        found += [register_stage(config), stack_stage(config, config.channels), evaluate_stage(config), config]
+        found += [train_stage(config, name, 0) for name in config.experiments]
+        for settings in found:
+            brief = settings.model_dump_json(exclude_defaults=True)
+            assert type(settings).model_validate_json(brief) == settings
 
 
 def test_unknown_experiment_is_an_error():

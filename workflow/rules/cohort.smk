@@ -13,10 +13,11 @@ rule synthesize_sheet:
         mem_mb=500,
         runtime=5,
     params:
-        settings=CONFIG.virtual.model_dump_json(),
+        settings=whole(CONFIG.virtual),
+        arguments=brief(CONFIG.virtual),
         code=stage_hash("synthesize"),
     shell:
-        "mskdex --log {log} synthesize-sheet --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} synthesize-sheet --settings {params.arguments:q} --out {output}"
 
 
 rule synthesize:
@@ -38,11 +39,12 @@ rule synthesize:
         mem_mb=1500,
         runtime=10,
     params:
-        settings=CONFIG.virtual.model_dump_json(exclude={"patients"}),
+        settings=whole(stages.synthesize_stage(CONFIG)),
+        arguments=brief(stages.synthesize_stage(CONFIG)),
         out=subpath(output.ct, parent=True),
         code=stage_hash("synthesize"),
     shell:
-        "mskdex --log {log} synthesize {wildcards.patient} --settings {params.settings:q} --out {params.out}"
+        "mskdex --log {log} synthesize {wildcards.patient} --settings {params.arguments:q} --out {params.out}"
 
 
 rule cohort:
@@ -64,11 +66,12 @@ rule cohort:
         mem_mb=500,
         runtime=5,
     params:
-        settings=stages.cohort_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.cohort_stage(CONFIG)),
+        arguments=brief(stages.cohort_stage(CONFIG)),
         out=subpath(output.patients, parent=True),
         code=stage_hash("cohort"),
     shell:
-        "mskdex --log {log} cohort build {input.sheet} --settings {params.settings:q} --out {params.out}"
+        "mskdex --log {log} cohort build {input.sheet} --settings {params.arguments:q} --out {params.out}"
 
 
 rule folds:
@@ -88,8 +91,9 @@ rule folds:
         mem_mb=500,
         runtime=5,
     params:
-        settings=stages.folds_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.folds_stage(CONFIG)),
+        arguments=brief(stages.folds_stage(CONFIG)),
         patients=sheet_digest(SHEET, ["patient_id", "sex"]),
         code=stage_hash("folds"),
     shell:
-        "mskdex --log {log} folds {input.sheet} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} folds {input.sheet} --settings {params.arguments:q} --out {output}"

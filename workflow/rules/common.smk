@@ -71,22 +71,45 @@ def import_row(wildcards):
 
 def import_settings(wildcards):
     """Settings of a patient's import."""
-    return stages.import_stage(
-        CONFIG, ROWS.loc[wildcards.patient, "label_source"]
-    ).model_dump_json()
+    return stages.import_stage(CONFIG, ROWS.loc[wildcards.patient, "label_source"])
 
 
 def train_settings(wildcards):
     """Settings of one fold of one experiment."""
-    return stages.train_stage(
-        CONFIG, wildcards.experiment, int(wildcards.fold)
-    ).model_dump_json()
+    return stages.train_stage(CONFIG, wildcards.experiment, int(wildcards.fold))
+
+
+def whole(settings):
+    """Settings as JSON with every key, so that whatever changes in them is seen."""
+    return of_wildcards(settings, lambda found: found.model_dump_json())
+
+
+def brief(settings):
+    """Settings as JSON for the command line, without the keys that have their defaults."""
+    return of_wildcards(
+        settings, lambda found: found.model_dump_json(exclude_defaults=True)
+    )
+
+
+def of_wildcards(settings, dump):
+    """`dump` of settings, or an input function that dumps the settings of its wildcards."""
+
+    def dumped(wildcards):
+        return dump(settings(wildcards))
+
+    return dumped if callable(settings) else dump(settings)
 
 
 def training_gpus(wildcards):
     """GPUs of one training: one, unless the config says cpu or there is none on this machine."""
-    device = CONFIG.experiments[wildcards.experiment].of_fold(int(wildcards.fold)).optimisation.device
-    return int(device != "cpu" and (device != "auto" or shutil.which("nvidia-smi") is not None))
+    device = (
+        CONFIG.experiments[wildcards.experiment]
+        .of_fold(int(wildcards.fold))
+        .optimisation.device
+    )
+    return int(
+        device != "cpu" and (device != "auto" or shutil.which("nvidia-smi") is not None)
+    )
 
 
 def source_file(column):

@@ -49,8 +49,9 @@ rule evaluate:
         mem_mb=1500,
         runtime=60,
     params:
-        settings=stages.evaluate_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.evaluate_stage(CONFIG)),
+        arguments=brief(stages.evaluate_stage(CONFIG)),
         out=subpath(output.agreement, parent=True),
         code=stage_hash("evaluate"),
     shell:
-        "mskdex --log {log} evaluate results --settings {params.settings:q} --out {params.out}"
+        "mskdex --log {log} evaluate results --settings {params.arguments:q} --out {params.out}"

@@ -23,11 +23,12 @@ rule import_patient:
         runtime=10,
     params:
         row=import_row,
-        settings=import_settings,
+        settings=whole(import_settings),
+        arguments=brief(import_settings),
         out=subpath(output.ct, parent=True),
         code=stage_hash("importing"),
     shell:
-        "mskdex --log {log} import --row {params.row:q} --settings {params.settings:q} --out {params.out}"
+        "mskdex --log {log} import --row {params.row:q} --settings {params.arguments:q} --out {params.out}"
 
 
 rule quantities:
@@ -48,8 +49,9 @@ rule quantities:
         mem_mb=1000,
         runtime=5,
     params:
-        settings=stages.quantities_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.anatomy_stage(CONFIG)),
+        arguments=brief(stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("quantities"),
     shell:
-        "mskdex --log {log} quantities --patient {params.patient} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} quantities --patient {params.patient} --settings {params.arguments:q} --out {output}"

@@ -17,11 +17,12 @@ rule render:
         mem_mb=1500,
         runtime=10,
     params:
-        settings=stages.render_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.render_stage(CONFIG)),
+        arguments=brief(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
-        "mskdex --log {log} render --patient {params.patient} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} render --patient {params.patient} --settings {params.arguments:q} --out {output}"
 
 
 rule render_aligned:
@@ -44,12 +45,13 @@ rule render_aligned:
         mem_mb=1500,
         runtime=10,
     params:
-        settings=stages.render_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.render_stage(CONFIG)),
+        arguments=brief(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
         "mskdex --log {log} render --patient {params.patient} --poses {input.poses} "
-        "--settings {params.settings:q} --out {output}"
+        "--settings {params.arguments:q} --out {output}"
 
 
 rule stack:
@@ -74,8 +76,9 @@ rule stack:
         mem_mb=1000,
         runtime=5,
     params:
-        settings=stages.stack_stage(CONFIG, CHANNELS).model_dump_json(),
+        settings=whole(stages.stack_stage(CONFIG, CHANNELS)),
+        arguments=brief(stages.stack_stage(CONFIG, CHANNELS)),
         patient=subpath(input.drr, parent=True),
         code=stage_hash("stack"),
     shell:
-        "mskdex --log {log} stack --patient {params.patient} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} stack --patient {params.patient} --settings {params.arguments:q} --out {output}"

@@ -19,11 +19,12 @@ rule register:
         mem_mb=1500,
         runtime=20,
     params:
-        settings=stages.register_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.register_stage(CONFIG)),
+        arguments=brief(stages.register_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("register"),
     shell:
-        "mskdex --log {log} register --patient {params.patient} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} register --patient {params.patient} --settings {params.arguments:q} --out {output}"
 
 
 rule qc:
@@ -48,8 +49,9 @@ rule qc:
         mem_mb=1000,
         runtime=5,
     params:
-        settings=stages.quantities_stage(CONFIG).model_dump_json(),
+        settings=whole(stages.anatomy_stage(CONFIG)),
+        arguments=brief(stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("register"),
     shell:
-        "mskdex --log {log} qc --patient {params.patient} --settings {params.settings:q} --out {output}"
+        "mskdex --log {log} qc --patient {params.patient} --settings {params.arguments:q} --out {output}"

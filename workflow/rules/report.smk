@@ -26,8 +26,9 @@ rule report:
         mem_mb=2000,
         runtime=60,
     params:
-        settings=CONFIG.model_dump_json(),
+        settings=whole(CONFIG),
+        arguments=brief(CONFIG),
         out=subpath(output[0], parent=True),
         code=stage_hash("report"),
     shell:
-        "mskdex --log {log} report results --settings {params.settings:q} --out {params.out}"
+        "mskdex --log {log} report results --settings {params.arguments:q} --out {params.out}"

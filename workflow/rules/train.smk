@@ -19,12 +19,13 @@ rule train:
         mem_mb=2500,
         runtime=2880,
     params:
-        settings=train_settings,
+        settings=whole(train_settings),
+        arguments=brief(train_settings),
         out=subpath(output.model, parent=True),
         code=stage_hash("train"),
     shell:
         "mskdex --log {log} train --patients results/patients --folds {input.folds} "
-        "--settings {params.settings:q} --out {params.out}"
+        "--settings {params.arguments:q} --out {params.out}"
 
 
 rule predict:
