@@ -12,7 +12,11 @@ from mskdex.errors import MskdexError
 from mskdex.sheet_columns import COLUMNS, PATHS, Cell, close_names, column_named
 from mskdex.sheet_paths import check_path
 
+SEGMENTED_SOURCE = "totalsegmentator"
+"""Label source of the CTs that rule `segment` gives labels."""
+
 _MOST_PROBLEMS_TOLD = 40
+_NO_REASON = "is blank, but the patient is excluded; say why, nothing is dropped silently"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> p
     Returns:
         One row a patient; every column of `COLUMNS`: ids, choices and paths as text (paths absolute; missing
         where blank), numbers as float (NaN where blank), exclude as bool. Column `data_root` holds the folder
-        that links inside a patient's data must stay in.
+        that links inside a patient's data must stay in. Where labels are blank because `segment` is set,
+        label_source is that of the segmentation.
 
     Raises:
         MskdexError: lists every problem with its row and column.
@@ -148,16 +153,21 @@ def _parse(
     for index, texts in zip(raw.index, raw.to_dict("records"), strict=True):
         cells: dict[str, object] = {"data_root": str(root)}
         excluded = COLUMNS["exclude"].parse(texts.get("exclude", ""))
+        to_segment = settings.segment and not texts.get("labels")
         for name, text in texts.items():
             if name in PATHS and text:
                 must_exist = files and excluded.value is not True
                 cell = check_path(text, root, texts.get("patient_id", ""), must_exist=must_exist)
             else:
                 cell = _cell(str(name), text, settings, excluded.value is True)
+            if name == "label_source" and to_segment:
+                cell = Cell(SEGMENTED_SOURCE)
             cells[str(name)] = cell.value
             if cell.problem:
                 severity = "warning" if cell.warning else "error"
                 problems.append(Problem(int(index) + 1, texts.get("patient_id", ""), str(name), cell.problem, severity))
+        if excluded.value is True and "exclude_reason" not in texts:
+            problems.append(Problem(int(index) + 1, texts.get("patient_id", ""), "exclude_reason", _NO_REASON))
         rows.append(cells)
     return rows, problems
 
@@ -166,7 +176,7 @@ def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> Cel
     rule = COLUMNS[name]
     if not text:
         if name == "exclude_reason" and excluded:
-            return Cell(None, "is blank, but the patient is excluded; say why, nothing is dropped silently")
+            return Cell(None, _NO_REASON)
         if name == "labels" and settings.segment:
             return Cell(None)
         if rule.needed and not (excluded and name != "patient_id"):

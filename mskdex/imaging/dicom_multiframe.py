@@ -76,16 +76,6 @@ def read_segmentation(
     return {names[n]: _volume(mask, file, binary=True) for n, mask in masks.items()}, [file]
 
 
-def segment_names(path: Path, series_uid: str | None, root: Path | None) -> list[str]:
-    """Names of a DICOM SEG's segments, from its header alone.
-
-    Raises:
-        MskdexError: no segmentation, or several.
-    """
-    chosen = choose_series(list(headers(dicom_files(path, root))), path, series_uid, "label_series", "SEG")
-    return [str(s.get("SegmentLabel", "")).strip() for s in read_header(chosen[0][0]).get("SegmentSequence") or []]
-
-
 def _volume(found: highdicom.Volume, path: Path, *, binary: bool = False) -> Volume:
     """highdicom's affine takes (slice, row, column) to LPS; the project's takes (column, row, slice) to RAS."""
     array = found.array

@@ -88,6 +88,17 @@ def channels_of_source(channels: Sequence[Channel], source: LabelSource) -> list
     return [c for c in channels if source_keys(c, source) is not None]
 
 
+def channels_named(paths: Iterable[str | Path], channels: Sequence[Channel]) -> list[Channel]:
+    """The channels that at least one of some label files names; all of them if a file is absent or is DICOM."""
+    names: dict[str, None] = {}
+    for path in map(Path, paths):
+        found = names_in(path) if path.exists() else None
+        if found is None:
+            return list(channels)
+        names.update(dict.fromkeys(found))
+    return [c for c in channels if match_names(c, names)]
+
+
 def names_in(path: Path) -> dict[str, tuple[int, ...]] | None:
     """Names that a label file carries, without reading its voxels.
 

@@ -563,7 +563,6 @@ def radiograph_is_a_photograph(row):
 
 @broken(r"is no two-dimensional grey image")
 def radiograph_is_the_ct(row):
-    folder = home(row)
     row["radiograph"] = row["ct"]
 
 

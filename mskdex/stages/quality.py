@@ -1,0 +1,89 @@
+"""Stage `quality`: the gate that segmentations pass, a table, flags and a contact sheet for each patient."""
+
+import logging
+import shutil
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from mskdex.artifacts import atomic_path, read_json, read_parquet
+from mskdex.config.stages import CohortStage
+from mskdex.imaging.contact_sheet import contact_sheet
+from mskdex.imaging.quality import flags, structure_table
+from mskdex.imaging.volume import read_volume
+
+log = logging.getLogger("mskdex")
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Segmentation quality</title>
+<style>body{{font-family:sans-serif;margin:2em}}img{{max-width:100%}}section{{margin-bottom:2em}}</style>
+<h1>Segmentation quality</h1>
+<p>{flagged} of {total} patients are flagged, the most striking first. A flag is a reason to look, not a verdict.
+To leave a patient out, write <code>yes</code> into column <code>exclude</code> of the cohort sheet and say why in
+<code>exclude_reason</code>.</p>
+{sections}
+</html>
+"""
+
+
+def quality(patients_root: Path, table: Path, settings: CohortStage, out: Path) -> None:
+    """Writes structures.csv, quality.csv, quality.html and contact_sheets/{patient}.png.
+
+    quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
+    a human's verdict, which goes into the cohort sheet. structures.csv holds what the flags are made from.
+
+    Args:
+        patients_root: folder of the imported patients.
+        table: patients.parquet.
+        settings: the channels that the cohort has, and the config's cohort section.
+        out: folder to write to.
+
+    Raises:
+        MskdexError: a patient's import is absent or damaged.
+    """
+    out, patients_root = Path(out), Path(patients_root)
+    patients = list(read_parquet(table)["patient_id"])
+    imports = {p: read_json(patients_root / p / "import.json") for p in patients}
+    structures = structure_table(imports, settings.channels)
+    verdicts = flags(structures, settings.cohort.flag_robust_z)
+    sheets = out / "contact_sheets"
+    shutil.rmtree(sheets, ignore_errors=True)
+    for patient in patients:
+        rows = structures[structures["patient_id"] == patient]
+        reasons = verdicts.loc[verdicts["patient_id"] == patient, "reasons"].item()
+        _draw(patients_root / patient, settings, _lines(patient, rows, reasons), sheets / f"{patient}.png")
+    _write_csv(structures, out / "structures.csv")
+    _write_csv(verdicts.assign(exclude="", exclude_reason=""), out / "quality.csv")
+    with atomic_path(out / "quality.html") as temporary:
+        temporary.write_text(_page(verdicts))
+    flagged = int((verdicts["flags"] > 0).sum())
+    log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
+
+
+def _draw(patient: Path, settings: CohortStage, lines: list[str], path: Path) -> None:
+    ct, labels = read_volume(patient / "ct.nii.gz"), read_volume(patient / "labels.nii.gz")
+    with atomic_path(path) as temporary:
+        contact_sheet(ct, labels, settings.channels, lines).save(temporary)
+
+
+def _lines(patient: str, rows: pd.DataFrame, reasons: str) -> list[str]:
+    lines = [patient, "object\tcm3\tHU\tpieces"]
+    for row in rows.to_dict("records"):
+        cut = ", cut" if row["truncated"] else ""
+        numbers = f"{row['volume_cm3']:.1f}\t{row['mean_hu']:.0f}\t{row['pieces']}{cut}" if row["present"] else "absent"
+        lines.append(f"{row['object']}\t{numbers}")
+    return [*lines, "", *(f"flag: {r}" for r in reasons.split("; ") if r)]
+
+
+def _page(verdicts: pd.DataFrame) -> str:
+    sections = "\n".join(
+        f"<section><h2>{name}</h2><p>{escape(reasons) or 'nothing stands out'}</p>"
+        f'<img loading="lazy" src="contact_sheets/{name}.png" alt="slices of {name}"></section>'
+        for name, reasons in zip(verdicts["patient_id"].map(escape), verdicts["reasons"], strict=True)
+    )
+    return _PAGE.format(flagged=int((verdicts["flags"] > 0).sum()), total=len(verdicts), sections=sections)
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
