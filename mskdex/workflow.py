@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,13 @@ from mskdex.config.stages import cohort_stage
 logging.getLogger("mskdex").addHandler(logging.NullHandler())  # the stages say it again, in their logs
 
 VIRTUAL_ROOT = Path("results/virtual")
+SEGMENTED_ROOT = Path("results/segmentation")
+
+
+def put_commands_on_path() -> None:
+    """Makes `mskdex` findable for jobs: it stands beside the python that runs Snakemake, activated or not."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *folders])
 
 
 def sheet_path(config: Config) -> Path:
@@ -31,6 +40,8 @@ def read_cohort(config: Config) -> pd.DataFrame:
         from mskdex.cohort import read_sheet
 
         sheet = read_sheet(sheet_path(config), config.cohort)
+        blank = sheet["labels"].isna()
+        sheet.loc[blank, "labels"] = [str(SEGMENTED_ROOT / p / "labels.nii.gz") for p in sheet.loc[blank, "patient_id"]]
     else:
         from mskdex.virtual.population import cohort_sheet
 

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from mskdex.artifacts import manifest, write_json
+from mskdex.artifacts import atomic_path, manifest, write_json
 from mskdex.config import Config
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import correlation_table
@@ -13,7 +13,7 @@ from mskdex.report import figures
 from mskdex.report.data import Results, read_results
 from mskdex.report.montage import save_montage
 from mskdex.report.page import write_index
-from mskdex.report.patient_pages import write_patient
+from mskdex.report.patient_pages import patients, write_patient
 from mskdex.report.static import save
 
 log = logging.getLogger("mskdex.report")
@@ -21,6 +21,8 @@ log = logging.getLogger("mskdex.report")
 
 def report(results_root: Path, config: Config, out: Path) -> str:
     """Writes index.html, tables/*.csv, figures/* and patients/*.html; prints the table of correlations and the path.
+
+    summary.txt holds what was printed.
 
     Args:
         results_root: results.
@@ -39,13 +41,15 @@ def report(results_root: Path, config: Config, out: Path) -> str:
         shutil.rmtree(out / folder, ignore_errors=True)
     _figures(results, out / "figures")
     if config.report.patient_pages:
-        for patient in results.patients.index:
-            write_patient(results, str(patient), out / "patients")
-    write_json(out / "report.json", manifest("report", started, patients=len(results.patients)))
-    write_index(results, out)
+        for patient in patients(results):
+            write_patient(results, patient, out / "patients")
     folds = [f for f in results.evaluation["folds"] if f not in config.evaluation.tuning_folds]
     text = correlation_table(results.agreement, folds, config.folds.count)
     text = f"{text}\n\nReport: {out / 'index.html'}"
+    with atomic_path(out / "summary.txt") as temporary:
+        temporary.write_text(text + "\n")
+    write_json(out / "report.json", manifest("report", started, patients=len(results.patients)))
+    write_index(results, out)
     print(text)
     return text
 

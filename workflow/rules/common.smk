@@ -1,7 +1,5 @@
 import json
-import os
 import shutil
-import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,12 +8,15 @@ from mskdex.config import load_config, stages
 from mskdex.errors import MskdexError
 from mskdex.folds import assign_folds
 from mskdex.provenance import stage_hash
-from mskdex.workflow import cohort_channels, read_cohort, sheet_digest, sheet_path
-
-# `mskdex` stands beside the python that runs Snakemake, also where its environment is not activated.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
+from mskdex.workflow import (
+    cohort_channels,
+    put_commands_on_path,
+    read_cohort,
+    sheet_digest,
+    sheet_path,
 )
+
+put_commands_on_path()
 
 try:
     CONFIG = load_config(config)
@@ -119,3 +120,19 @@ def source_file(column):
         return ROWS.loc[wildcards.patient, column]
 
     return of_patient
+
+
+def print_plan():
+    """Says what the run is about: patients, objects, experiments and folds."""
+    objects = len({channel.object for channel in CHANNELS})
+    folds = ", ".join(map(str, CONFIG.trained_folds))
+    print(
+        f"{len(PATIENTS)} patients, {objects} objects; {', '.join(CONFIG.experiments)}: fold {folds} of {CONFIG.folds.count}"
+    )
+
+
+def print_summary():
+    """Prints the table of correlations and the report's path, where the report has been made."""
+    summary = Path("results/report/summary.txt")
+    if summary.is_file():
+        print(summary.read_text(), flush=True)

@@ -15,6 +15,7 @@ rule report:
             caption="../report/index.rst",
             category="Report",
         ),
+        "results/report/summary.txt",
     log:
         "results/logs/report.log",
     benchmark:
@@ -32,3 +33,11 @@ rule report:
         code=stage_hash("report"),
     shell:
         "mskdex --log {log} report results --settings {params.arguments:q} --out {params.out}"
+
+
+onstart:
+    print_plan()
+
+
+onsuccess:
+    print_summary()

@@ -1,0 +1,34 @@
+rule quality:
+    """Flag segmentations that stand out in the cohort, and draw a contact sheet of each patient."""
+    input:
+        imports=patient_results("import.json"),
+        cts=patient_results("ct.nii.gz"),
+        labels=patient_results("labels.nii.gz"),
+        patients="results/cohort/patients.parquet",
+    output:
+        structures="results/cohort/structures.csv",
+        table="results/cohort/quality.csv",
+        page=report(
+            "results/cohort/quality.html",
+            caption="../report/quality.rst",
+            category="Segmentation",
+        ),
+        sheets=directory("results/cohort/contact_sheets"),
+    log:
+        "results/logs/quality.log",
+    benchmark:
+        "results/benchmarks/quality.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        settings=whole(stages.quality_stage(CONFIG, CHANNELS)),
+        arguments=brief(stages.quality_stage(CONFIG, CHANNELS)),
+        out=subpath(output.table, parent=True),
+        code=stage_hash("quality"),
+    shell:
+        "mskdex --log {log} quality --patients results/patients --table {input.patients} "
+        "--settings {params.arguments:q} --out {params.out}"
