@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from mskdex.virtual.grid import Grid, trilinear
-from mskdex.virtual.posture import Posture, body_of
-from mskdex.virtual.shape import Shape
+from mskdex.virtual.grid import Grid
+from mskdex.virtual.posture import Posture, body_of, composed
+from mskdex.virtual.shape import FINE, Shape, fine_labels
 from mskdex.virtual.template import Tissue
-from mskdex.virtual.tissue import Composition, tissues
+from mskdex.virtual.tissue import Composition
+from mskdex.virtual.voxels import fill
+
+_REFERENCE = (np.zeros((0, 0, 0, 3), np.float32), np.zeros(3), 1.0)
+_BOX_MARGIN_MM = 12.0
 
 
 @dataclass(frozen=True)
@@ -38,78 +41,65 @@ def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.n
         grid: voxels, in a frame of their own.
         person_from_grid: 4×4 from that frame to the person's.
     """
-    points = _moved(grid.points(), person_from_grid)
-    labels, hu, volumes = tissues(shape.to_template(points), shape.template, made_of)
-    return Body(grid, labels, hu, volumes * grid.cell_mm**3 / 1000.0)
+    count = len(shape.template.names)
+    none = (np.zeros((0, 4, 4)), np.zeros((0, 6)), np.zeros((0, count), bool))
+    return _filled(shape, made_of, grid, person_from_grid, _REFERENCE, none)
 
 
 def posed(shape: Shape, made_of: Composition, posture: Posture, grid: Grid) -> Body:
-    """The body in another posture, on a grid of the posed frame."""
-    points = grid.points()
-    rigid = np.zeros(grid.shape, np.uint8)
-    template_points = shape.to_template(posture.to_reference(points))
-    for body, pose in posture.poses.items():
-        _place_bones(shape, body, np.linalg.inv(pose), points, template_points, rigid)
-    labels, hu, volumes = tissues(template_points, shape.template, made_of, rigid)
+    """The body in another posture, on a grid of the posed frame; bones lie exactly where their poses put them."""
+    names = list(posture.poses)
+    mine = np.array([[body_of(n) == body for n in shape.template.names] for body in names])
+    inverse = np.stack([np.linalg.inv(posture.poses[body]) for body in names])
+    boxes = np.stack([_posed_box(shape, mine[i], posture.poses[body]) for i, body in enumerate(names)])
+    soft = (posture.shift, posture.grid.origin_mm, posture.grid.cell_mm)
+    return _filled(shape, made_of, grid, np.eye(4), soft, (inverse, boxes, mine))
+
+
+def _filled(shape: Shape, made_of: Composition, grid: Grid, to_person: np.ndarray, soft: tuple, bodies: tuple) -> Body:
+    template = shape.template
+    labels, hu = np.zeros(grid.shape, np.uint8), np.empty(grid.shape, np.float32)
+    volumes = np.zeros(len(template.names))
+    fill(
+        grid.shape, grid.origin_mm, grid.cell_mm, to_person, soft,
+        (shape.shift, shape.grid.origin_mm, shape.grid.cell_mm, 1.0 / shape.scale), *bodies,
+        (template.labels, template.depth_mm, template.origin_mm, template.voxel_mm),
+        (made_of.hu, made_of.tissue, made_of.threshold, made_of.cortex_mm, made_of.axis, made_of.cortex_hu,
+         made_of.noise),
+        template.names.index("cartilage") if "cartilage" in template.names else template.names.index("fat"),
+        labels, hu, volumes,
+    )  # fmt: skip
     return Body(grid, labels, hu, volumes * grid.cell_mm**3 / 1000.0)
 
 
-def _place_bones(
-    shape: Shape, body: str, inverse: np.ndarray, points: np.ndarray, template_points: np.ndarray, rigid: np.ndarray
-) -> None:
-    """Where a body's bones lie by its pose, the template points become those of the pose, exactly."""
-    template = shape.template
-    mine = np.array([body_of(n) == body for n in template.names])
-    claim(
-        points.reshape(-1, 3), inverse, shape.shift, shape.grid.origin_mm, shape.grid.cell_mm, 1.0 / shape.scale,
-        template.labels, template.depth_mm, template.origin_mm, template.voxel_mm, mine,
-        template_points.reshape(-1, 3), rigid.ravel(),
-    )  # fmt: skip
+def label_box(shape: Shape, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Box (low, high) in mm of the labels of which `labels` is True, in the reference posture."""
+    return _box_of(labels[fine_labels(shape.template, shape.shift, shape.grid, shape.scale)], shape.grid)
 
 
-@njit(cache=True)
-def claim(points, inverse, shift, shift_origin, cell, inverse_scale, labels, depths, origin, voxel, mine, out, rigid):
-    """Overwrites `out` with the template points of the rigid pose wherever a corner there is the body's bone.
-
-    Where two bodies meet, in the joint, the one whose bone is deeper keeps the point.
-    """
-    nz, ny, nx = labels.shape
-    move = np.empty(3, np.float32)
-    back, where = np.empty(3), np.empty(3)
-    for n in range(len(points)):
-        for d in range(3):
-            back[d] = inverse[d, 0] * points[n, 0] + inverse[d, 1] * points[n, 1] + inverse[d, 2] * points[n, 2]
-            back[d] += inverse[d, 3]
-            where[d] = (back[d] - shift_origin[d]) / cell
-        trilinear(shift, where[0], where[1], where[2], move)
-        for d in range(3):
-            back[d] = (back[d] + move[d]) * inverse_scale[d]
-            where[d] = (back[d] - origin[d]) / voxel
-        where[2] = min(max(where[2], 0.0), nz - 1.001)
-        if where[0] < 0 or where[1] < 0 or where[0] >= nx - 1 or where[1] >= ny - 1:
-            continue
-        i, j, k = int(where[0]), int(where[1]), int(where[2])
-        corners, deep = 0, 0.0
-        for c in range(8):
-            if mine[labels[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)]]:
-                corners += 1
-                deep += depths[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)]
-        strength = min(250, 1 + corners + int(deep))
-        if corners > 0 and strength > rigid[n]:
-            rigid[n] = strength
-            out[n, 0], out[n, 1], out[n, 2] = back[0], back[1], back[2]
+def posed_box(shape: Shape, posture: Posture) -> tuple[np.ndarray, np.ndarray]:
+    """Box (low, high) in mm of the posed body, with a margin at its sides."""
+    labels = fine_labels(shape.template, composed(shape, posture), posture.grid, shape.scale)
+    low, high = _box_of(labels > 0, posture.grid)
+    return low - _BOX_MARGIN_MM, high + _BOX_MARGIN_MM
 
 
-def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return (points @ matrix[:3, :3].T.astype(np.float32) + matrix[:3, 3].astype(np.float32)).astype(np.float32)
+def _box_of(where: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    step = grid.cell_mm / FINE
+    origin = grid.origin_mm - grid.cell_mm * (FINE - 1) / (2 * FINE)
+    ends = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {2 - d})))[[0, -1]] for d in range(3)]
+    return origin + step * np.array([e[0] for e in ends]), origin + step * np.array([e[1] for e in ends])
 
 
 def bone_box(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Box (low, high) of the person's bones in the reference posture, in mm."""
-    from mskdex.virtual.shape import fine_labels
+    return label_box(shape, shape.template.tissues == Tissue.BONE)
 
-    labels = fine_labels(shape.template, shape.shift, shape.grid, shape.scale)
-    where = np.argwhere((shape.template.tissues == Tissue.BONE)[labels])
-    step = shape.grid.cell_mm / 2.0
-    origin = shape.grid.origin_mm - shape.grid.cell_mm / 4.0
-    return where.min(0)[::-1] * step + origin, where.max(0)[::-1] * step + origin
+
+def _posed_box(shape: Shape, mine: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    low, high = label_box(shape, mine)
+    # A shaft that goes on beyond the grid does so in every posture.
+    low[2] -= 60.0 if low[2] < shape.grid.origin_mm[2] + shape.grid.cell_mm else 0.0
+    corners = np.array([[(low, high)[(n >> d) & 1][d] for d in range(3)] for n in range(8)])
+    moved = corners @ pose[:3, :3].T + pose[:3, 3]
+    return np.r_[moved.min(axis=0) - _BOX_MARGIN_MM, moved.max(axis=0) + _BOX_MARGIN_MM]

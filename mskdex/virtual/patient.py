@@ -9,7 +9,7 @@ import numpy as np
 from mskdex.config.virtual import VirtualSettings
 from mskdex.projection.camera import Camera, nominal_pose
 from mskdex.virtual.anatomy import built_in
-from mskdex.virtual.body import Body, bone_box, lying, posed
+from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.dicom import Format, Taken
 from mskdex.virtual.exposure import Beam, expose, primary
 from mskdex.virtual.grid import Grid
@@ -21,7 +21,8 @@ from mskdex.virtual.template import Template, Tissue
 from mskdex.virtual.tissue import Composition, composition
 
 _ABOVE_MM, _BELOW_MM = 172.0, 190.0
-_MARGIN_MM = 45.0
+_LOWEST_MM, _HIGHEST_MM = -250.0, 220.0
+"""Height of the person's box: what the detector can see."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ def grown(person: Person, template: Template) -> Shape:
     """The person's shape."""
     scale = person.skeleton_scale
     reach = np.array([250.0, 190.0, 0.0]) * (0.75 + 0.25 * person.soft_share)
-    low = np.array([0.0, 0.0, -_BELOW_MM * scale[2] - _MARGIN_MM]) - reach
-    high = np.array([0.0, 15.0, _ABOVE_MM * scale[2] + _MARGIN_MM]) + reach
+    low, high = np.array([0.0, 0.0, _LOWEST_MM]) - reach, np.array([0.0, 15.0, _HIGHEST_MM]) + reach
     volumes = template.volumes_cm3
     wanted = {}
     for label, (name, tissue) in enumerate(zip(template.names, template.tissues, strict=True)):
@@ -74,7 +74,7 @@ def grown(person: Person, template: Template) -> Shape:
     fat = volumes[template.label("fat")]
     total = volumes[1:].sum() * person.soft_share
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
-    return grow(template, scale, wanted, low, high)
+    return grow(template, scale, wanted, (low, high), np.random.default_rng((person.seed, person.number, 101)))
 
 
 def _scanned(
@@ -97,11 +97,9 @@ def _scanned(
 
 
 def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    scale = person.skeleton_scale
-    low, high = shape.grid.origin_mm, shape.grid.origin_mm + (np.array(shape.grid.shape[::-1]) - 1) * shape.grid.cell_mm
-    low, high = low.copy(), high.copy()
-    low[2], high[2] = -_BELOW_MM * scale[2], _ABOVE_MM * scale[2]
-    low[1] -= 40.0
+    low, high = label_box(shape, shape.template.tissues != Tissue.AIR)
+    low, high = low - (25.0, 70.0, 0.0), high + 25.0
+    low[2], high[2] = -_BELOW_MM * person.skeleton_scale[2], _ABOVE_MM * person.skeleton_scale[2]
     return low, high
 
 
@@ -121,7 +119,7 @@ def _radiographed(
     low[2], high[2] = np.clip([low[2], high[2]], -_BELOW_MM * shape.scale[2], _ABOVE_MM * shape.scale[2])
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose((low + high) / 2.0 + shift, depth)
-    grid = Grid.around(*_box(posture.grid), settings.voxel_mm)
+    grid = Grid.around(*posed_box(shape, posture), settings.voxel_mm)
     hu = np.clip(np.rint(posed(shape, made_of, posture, grid).hu), -1024, 3071).astype(np.int16)
     beam = Beam.of(float(round(setup.uniform(x.tube_voltage_min_kv, x.tube_voltage_max_kv), 1)), x.filtration_al_mm)
     transmission = primary(hu, grid.world_from_voxel, camera, camera_from_posed, beam)
@@ -142,11 +140,6 @@ def _radiographed(
         "tube_voltage_kv": beam.tube_voltage_kv,
     }
     return exposure, taken, stored, facts
-
-
-def _box(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    low = grid.origin_mm - grid.cell_mm / 2.0
-    return low, low + grid.cell_mm * np.array(grid.shape[::-1])
 
 
 def _quantities(template: Template, body: Body) -> dict[str, dict[str, float]]:

@@ -92,7 +92,7 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     mobility_of = np.array([MOBILITY[t] for t in shape.template.tissues])
     pressure = np.zeros(grid.shape)
     for _ in range(_CORRECTIONS):
-        labels = fine_labels(shape.template, _composed(shape, posture), grid, shape.scale)
+        labels = fine_labels(shape.template, composed(shape, posture), grid, shape.scale)
         (mobility,) = cell_means(labels, mobility_of[None], 2)
         bone = _cell_share(labels, shape.template.tissues == Tissue.BONE)
         mobility = np.maximum(mobility * (bone < 0.5), _LEAST_MOBILITY)
@@ -114,30 +114,30 @@ def _high(shape: Shape) -> np.ndarray:
 def _follow_bones(shape: Shape, poses: dict[str, np.ndarray], points: np.ndarray) -> np.ndarray:
     total, weights = np.zeros_like(points), np.zeros((*points.shape[:-1], 1), np.float32)
     labels = fine_labels(shape.template, shape.shift, shape.grid, shape.scale)
-    fine = Grid(labels.shape, shape.grid.origin_mm - shape.grid.cell_mm / 4.0, shape.grid.cell_mm / 2.0)
     for body, pose in poses.items():
         mine = np.array([body_of(n) == body for n in shape.template.names])
-        distance = distance_transform_edt(~mine[labels], sampling=fine.cell_mm).astype(np.float32)
+        bone = _cell_share(labels, mine) > 0.1
+        distance = distance_transform_edt(~bone, sampling=shape.grid.cell_mm).astype(np.float32)
         inverse = np.linalg.inv(pose)
         back = (points @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.float32)
-        near = sample(distance[..., None], fine, back)
-        weight = 1.0 / (near + _SOFTENING_MM) ** 3
+        weight = 1.0 / (sample(distance[..., None], shape.grid, back) + _SOFTENING_MM) ** 3
         total += weight * back
         weights += weight
     return total / weights
 
 
-def _composed(shape: Shape, posture: Posture) -> np.ndarray:
+def composed(shape: Shape, posture: Posture) -> np.ndarray:
     """Shift from posed points straight to the scaled template."""
     reference = posture.to_reference(posture.grid.points())
     return (posture.shift + sample(shape.shift, shape.grid, reference)).astype(np.float32)
 
 
 def _volume_ratio(posture: Posture) -> np.ndarray:
-    """Volume in the reference over volume in the posture, per cell."""
-    jacobian = np.stack([np.gradient(posture.shift[..., c], posture.grid.cell_mm) for c in range(3)])
-    matrix = np.moveaxis(jacobian, (0, 1), (-2, -1))[..., ::-1] + np.eye(3)
-    return np.linalg.det(matrix)
+    """Volume in the reference over volume in the posture, per cell: the determinant of the map back."""
+    rows = [np.gradient(posture.shift[..., d], posture.grid.cell_mm) for d in range(3)]
+    (xz, xy, xx), (yz, yy, yx), (zz, zy, zx) = rows
+    xx, yy, zz = xx + 1.0, yy + 1.0, zz + 1.0
+    return xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
 
 
 def _cell_share(labels: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy.ndimage import zoom
 
 from mskdex.virtual.flow import MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample, trilinear
@@ -12,6 +13,8 @@ from mskdex.virtual.template import Template
 
 _STEPS = 5
 _CELL_MM = 8.0
+WARP_MM, WARP_LENGTH_MM = 2.5, 70.0
+"""Size and correlation length of what makes a skeleton a person's own."""
 FINE = 2
 """Volumes are counted on this many samples along each edge of a cell."""
 
@@ -46,35 +49,58 @@ class Shape:
 
 
 def grow(
-    template: Template, scale: np.ndarray, volumes_cm3: Mapping[int, float], low_mm: np.ndarray, high_mm: np.ndarray
+    template: Template,
+    scale: np.ndarray,
+    volumes_cm3: Mapping[int, float],
+    box_mm: tuple[np.ndarray, np.ndarray],
+    draw: np.random.Generator,
+    warp_mm: float = WARP_MM,
 ) -> Shape:
-    """Scales the template and grows its tissues.
+    """Scales the template, bends it a little, and grows its tissues.
 
     Args:
         template: the body to start from.
         scale: factors along x, y, z.
-        volumes_cm3: wanted volume of each label that is to change, within the box.
-        low_mm: corner of the person's box (x, y, z).
-        high_mm: opposite corner.
+        volumes_cm3: wanted volume of each label that is to change, within the template's own height.
+        box_mm: corners (x, y, z) of the person's box.
+        draw: source of the bending, which makes the two sides and no two persons alike.
+        warp_mm: its size, SD.
     """
-    grid = Grid.around(low_mm, high_mm, _CELL_MM)
-    shape = Shape(template, np.asarray(scale, float), grid, np.zeros((*grid.shape, 3), np.float32))
+    grid = Grid.around(*box_mm, _CELL_MM)
+    shape = Shape(template, np.asarray(scale, float), grid, _warp(grid, draw, warp_mm))
     mobility_of = np.array([MOBILITY[t] for t in template.tissues])
     pressure = np.zeros(grid.shape)
     points = grid.points()
+    counted = _within_template(template, shape.scale, grid)
     for step in range(_STEPS):
         labels = fine_labels(template, shape.shift, grid, shape.scale)
-        counts = np.bincount(labels.ravel(), minlength=len(template.names))
-        now = counts * (_CELL_MM / FINE) ** 3 / 1000.0
+        now = np.bincount(labels[counted].ravel(), minlength=len(template.names)) * (_CELL_MM / FINE) ** 3 / 1000.0
         rate_of = np.zeros(len(template.names))
         for label, wanted in volumes_cm3.items():
             if now[label] > 0:
                 rate_of[label] = np.clip(np.log(wanted / now[label]) / (_STEPS - step), -0.3, 0.3)
         rate, mobility = cell_means(labels, np.stack([rate_of, mobility_of]), FINE)
         move = displacement(rate, mobility, _CELL_MM, pressure)
-        back = points - move
-        shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, back) - move)
+        shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
     return shape
+
+
+def _warp(grid: Grid, draw: np.random.Generator, warp_mm: float) -> np.ndarray:
+    """A smooth random displacement, float32 (z, y, x, 3), standard deviation `warp_mm`."""
+    size = [max(4, round(n * grid.cell_mm / WARP_LENGTH_MM) + 3) for n in grid.shape]
+    nodes = draw.normal(size=(*size, 3))
+    factors = [n / m for n, m in zip(grid.shape, size, strict=True)]
+    smooth = np.stack([zoom(nodes[..., d], factors, order=3, mode="nearest") for d in range(3)], axis=-1)
+    return (smooth * (warp_mm / 0.6)).astype(np.float32)
+
+
+def _within_template(template: Template, scale: np.ndarray, grid: Grid) -> slice:
+    """The fine slices that lie within the template's height: beyond it, its last slices only go on."""
+    z = grid.origin_mm[2] + grid.cell_mm * ((np.arange(grid.shape[0] * FINE) + 0.5) / FINE - 0.5)
+    bottom = template.origin_mm[2] - template.voxel_mm / 2.0
+    inside = (z >= bottom * scale[2]) & (z <= (bottom + template.voxel_mm * template.labels.shape[0]) * scale[2])
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    return slice(int(first), int(last) + 1)
 
 
 def fine_labels(template: Template, shift: np.ndarray, grid: Grid, scale: np.ndarray) -> np.ndarray:

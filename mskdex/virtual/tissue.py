@@ -109,33 +109,9 @@ def _fibre_axes(template: Template) -> np.ndarray:
     return axes
 
 
-def tissues(points: np.ndarray, template: Template, made_of: Composition, rigid: np.ndarray | None = None):
-    """Labels and HU at template points.
-
-    Args:
-        points: float32 (z, y, x, 3), template points in mm.
-        template: the body.
-        made_of: the person's tissues.
-        rigid: uint8 (z, y, x), where not None: 1 where a voxel is claimed by a rigid bone; bone elsewhere is
-            what a soft deformation folds out of a bone, and becomes lean tissue.
-
-    Returns:
-        labels uint8 (z, y, x), HU float32 (z, y, x), and the volume of each label in voxels, partial voxels counted
-        in part.
-    """
-    flat = points.reshape(-1, 3)
-    claimed = np.ones(len(flat), np.uint8) if rigid is None else rigid.ravel()
-    labels, hu, volumes = _tissues(
-        flat, claimed, template.labels, template.depth_mm, template.origin_mm, template.voxel_mm, made_of.hu,
-        made_of.tissue, made_of.threshold, made_of.cortex_mm, made_of.axis, made_of.cortex_hu, made_of.noise,
-        template.label("cartilage") if "cartilage" in template.names else 0,
-    )  # fmt: skip
-    shape = points.shape[:-1]
-    return labels.reshape(shape), hu.reshape(shape), volumes
-
-
 @njit(cache=True, fastmath=True)
-def _noise_at(noise, x, y, z):
+def noise_at(noise, x, y, z):
+    """Periodic noise at the index (x, y, z)."""
     n = noise.shape[0]
     i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
     fx, fy, fz = x - i, y - j, z - k
@@ -153,83 +129,22 @@ def _noise_at(noise, x, y, z):
 
 
 @njit(cache=True, fastmath=True)
-def _fat_share(p, axis, threshold, noise, depth):
-    along = (p[0] * axis[0] + p[1] * axis[1] + p[2] * axis[2]) * (1.0 - STREAK_STRETCH)
-    x, y, z = p[0] - along * axis[0], p[1] - along * axis[1], p[2] - along * axis[2]
-    value = 1.1 * _noise_at(noise, x / NOISE_MM, y / NOISE_MM, z / NOISE_MM)
+def fat_share(x, y, z, axis, threshold, noise, depth):
+    """Share of fat in muscle at a template point: streaks along the fibres, and a rim under the surface."""
+    along = (x * axis[0] + y * axis[1] + z * axis[2]) * (1.0 - STREAK_STRETCH)
+    value = 1.1 * noise_at(
+        noise, (x - along * axis[0]) / NOISE_MM, (y - along * axis[1]) / NOISE_MM, (z - along * axis[2]) / NOISE_MM
+    )
     value += 0.5 * np.exp(-depth / RIM_MM) - 0.1
     u = (value - threshold) / STREAK_SHARPNESS
     return 1.0 / (1.0 + np.exp(-1.702 * u))
 
 
 @njit(cache=True, fastmath=True)
-def _bone_hu(p, inside, cortex_mm, cortex_hu, depth, noise, shaft):
+def bone_hu(x, y, z, inside, cortex_mm, cortex_hu, depth, noise, shaft):
+    """HU of bone at a depth under its surface: cortex outside, trabecular bone or marrow inside."""
     if shaft:
         cortex_mm, inside = SHAFT_CORTEX_MM, _MARROW_HU
     edge = 1.0 / (1.0 + np.exp(-(depth - cortex_mm) / (0.35 + 0.12 * cortex_mm)))
-    texture = 1.0 + 0.12 * _noise_at(noise, p[0] / 3.0, p[1] / 3.0, p[2] / 3.0)
+    texture = 1.0 + 0.12 * noise_at(noise, x / 3.0, y / 3.0, z / 3.0)
     return cortex_hu * (1.0 - edge) + inside * texture * edge
-
-
-@njit(cache=True, fastmath=True)
-def _tissues(
-    points,
-    claimed,
-    labels,
-    depths,
-    origin,
-    voxel,
-    hu_of,
-    tissue_of,
-    threshold,
-    cortex,
-    axis,
-    cortex_hu,
-    noise,
-    lean_label,
-):
-    nz, ny, nx = labels.shape
-    out, hu = np.zeros(len(points), np.uint8), np.empty(len(points), np.float32)
-    volumes = np.zeros(len(hu_of))
-    found, weight = np.empty(8, np.int64), np.empty(8)
-    for n in range(len(points)):
-        p = points[n]
-        x, y, z = (p[0] - origin[0]) / voxel, (p[1] - origin[1]) / voxel, (p[2] - origin[2]) / voxel
-        z = min(max(z, 0.0), nz - 1.001)
-        if x < 0 or y < 0 or x >= nx - 1 or y >= ny - 1:
-            hu[n] = hu_of[0]
-            volumes[0] += 1.0
-            continue
-        i, j, k = int(x), int(y), int(z)
-        fx, fy, fz = x - i, y - j, z - k
-        many, depth = 0, 0.0
-        for corner in range(8):
-            a, b, c = corner & 1, (corner >> 1) & 1, corner >> 2
-            w = (fx if a else 1 - fx) * (fy if b else 1 - fy) * (fz if c else 1 - fz)
-            label = labels[k + c, j + b, i + a]
-            if tissue_of[label] == 3 and not claimed[n]:
-                label = lean_label
-            depth += w * depths[k + c, j + b, i + a]
-            for m in range(many):
-                if found[m] == label:
-                    weight[m] += w
-                    break
-            else:
-                found[many], weight[many] = label, w
-                many += 1
-        best, value = 0, 0.0
-        for m in range(many):
-            label = found[m]
-            volumes[label] += weight[m]
-            if weight[m] > weight[best]:
-                best = m
-            here = hu_of[label]
-            if tissue_of[label] == 2:
-                here += _fat_share(p, axis[label], threshold[label], noise, depth) * (FAT_HU - here)
-            elif tissue_of[label] == 3:
-                shaft = cortex[label] > 2.0 and p[2] < SHAFT_BELOW_MM
-                here = _bone_hu(p, here, cortex[label], cortex_hu, depth, noise, shaft)
-            value += weight[m] * here
-        out[n] = found[best]
-        hu[n] = value
-    return out, hu, volumes
