@@ -131,14 +131,18 @@ def test_a_flip_swaps_the_sides_of_everything(store):
 def test_targets_follow_what_leaves_the_frame(store):
     loader = _loader(store, AugmentationSettings(**(STILL | {"flip_probability": 0.0, "shift_fraction": 0.5})))
     plain = _loader(store)
-    ratios = (loader.batch(1, 0).target / plain.batch(1, 0).target)[:, 1]
-    assert (ratios <= 1.001).all()
-    assert ratios.min() < 0.7
-    # The patients' own DRRs, moved as the batch says, keep the same fractions: aligned bones show it.
-    moved, still = loader.batch(1, 0), plain.batch(1, 0)
-    for number, place in enumerate(loader.bones):
-        kept = moved.aligned[:, 1, number].sum((-2, -1)) / still.aligned[:, 1, number].sum((-2, -1))
-        torch.testing.assert_close(kept, ratios[:, place], atol=0.08, rtol=0)
+    everything = []
+    for place in range(len(loader)):
+        moved, still = loader.batch(0, place), plain.batch(0, place)
+        ratios = (moved.target / still.target)[:, 1]
+        everything.append(ratios)
+        # The aligned bones were moved along, so they must have kept about the same fraction as their targets.
+        for number, bone in enumerate(loader.bones):
+            kept = moved.aligned[:, 1, number].sum((-2, -1)) / still.aligned[:, 1, number].sum((-2, -1))
+            torch.testing.assert_close(kept, ratios[:, bone], atol=0.15, rtol=0)
+    ratios = torch.cat(everything)
+    assert ratios.max() < 1.01
+    assert ratios.min() < 0.5
 
 
 def test_unknown_and_unregistered_objects_are_marked(tmp_path, stacks):

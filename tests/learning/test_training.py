@@ -17,9 +17,11 @@ from mskdex.arrays import read_arrays, write_arrays
 from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings, LossSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.checkpoint import read_tensors
+from mskdex.learning.data import StackStore
+from mskdex.learning.distributed import Group
 from mskdex.learning.stack import read_stack, write_stack
 from mskdex.stages.predict import predict_fold
-from mskdex.stages.train import train
+from mskdex.stages.train import describe, prepare, train
 
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1)
 
@@ -88,8 +90,8 @@ def test_predictions_are_sums_of_the_decompositions_in_cm3_and_g(cohort, trained
         rows = table[(table["patient_id"] == "P001") & (table["quantity"] == quantity)].set_index("channel")
         np.testing.assert_allclose(rows.loc[meta["objects"], "predicted"], drr["drr"][q].sum((-2, -1)), rtol=1e-3)
         np.testing.assert_allclose(rows.loc[meta["objects"], "truth"], stack.truth[q])
-    # Two epochs teach little, but de-normalisation already puts sums on the right scale.
-    assert (np.abs(np.log(table["predicted"] / table["truth"])) < np.log(4)).all()
+    # Two epochs teach little, but de-normalisation already puts typical sums on the right scale.
+    assert np.abs(np.log(table["predicted"] / table["truth"])).median() < np.log(2)
 
 
 def test_a_model_is_never_tested_on_a_patient_it_has_seen(cohort, trained, tmp_path):
@@ -129,13 +131,19 @@ def test_a_checkpoint_of_other_settings_is_not_used(cohort, trained, tmp_path):
     assert _same(_weights(trained), _weights(out))
 
 
-def test_accumulated_gradients_are_those_of_one_large_batch(cohort, tmp_path):
-    plain = {"epochs": 1, "augmentation": None, "history_images": 0, "ema_decay": None}
-    train(*cohort, 1, _experiment(batch_size=2, **plain), tmp_path / "a" / "fold1")
-    train(*cohort, 1, _experiment(batch_size=1, accumulate_batches=2, **plain), tmp_path / "b" / "fold1")
-    a, b = _weights(tmp_path / "a" / "fold1"), _weights(tmp_path / "b" / "fold1")
-    moved = max((a[k] - b[k]).abs().max().item() for k in a)
-    assert moved < 3e-4  # three steps of at most 1e-4 each; a wrong factor of two would not show in Adam, order would
+def test_accumulated_gradients_are_those_of_one_large_batch(cohort):
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.zst"))}, 1e9)
+    gradients = []
+    for size, count in ((2, 1), (1, 2)):
+        experiment = _experiment(batch_size=size, accumulate_batches=count, augmentation=None, history_images=0)
+        trainer, loader = prepare(describe(store, experiment, "x", 0), store, torch.device("cpu"), Group())
+        for place in range(count):
+            trainer.train_batch(loader.batch(0, place), len(loader))
+            trainer.progress.place += 1
+        gradients.append(torch.cat([p.grad.flatten() for m in trainer.networks.generators for p in m.parameters()]))
+    large, summed = gradients
+    # Rounding grows in the norm layers of a 2×2 branch; a missing division by the batches would be an error of 1.
+    assert torch.linalg.vector_norm(large - summed) < 0.05 * torch.linalg.vector_norm(large)
 
 
 _CHILD = """
