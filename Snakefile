@@ -8,7 +8,9 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/cohort.smk"
+include: "workflow/rules/segment.smk"
 include: "workflow/rules/import.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/project.smk"
 include: "workflow/rules/register.smk"
 include: "workflow/rules/train.smk"
@@ -20,3 +22,4 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
+        "results/cohort/quality.csv",

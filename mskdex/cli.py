@@ -66,6 +66,58 @@ def cohort_build(sheet: Path, settings: SettingsJson, out: Out) -> None:
     stage(sheet, CohortStage.model_validate_json(settings), out)
 
 
+@cohort_app.command("check")
+def cohort_check(
+    sheet: Path,
+    config: Annotated[Path, typer.Option(help="config.yaml")] = Path("config.yaml"),
+    quick: Annotated[bool, typer.Option("--quick", help="check the sheet alone, open no image")] = False,
+) -> None:
+    """Report every problem of every row of a cohort sheet; exit code 1 when any is an error."""
+    from mskdex.stages.cohort_check import check_cohort, problem_table, read_config
+
+    problems = check_cohort(sheet, read_config(config), quick=quick)
+    typer.echo(problem_table(problems))
+    if any(p.severity == "error" for p in problems):
+        raise typer.Exit(1)
+
+
+@cohort_app.command("init")
+def cohort_init(
+    folder: Path,
+    out: Annotated[Path | None, typer.Option(help="sheet to write; FOLDER/cohort.tsv if not given")] = None,
+) -> None:
+    """Scan a folder of DICOM and volume files and write a draft cohort sheet: what was found, what is missing."""
+    from mskdex.stages.cohort_init import draft_sheet
+
+    typer.echo(draft_sheet(folder, out or folder / "cohort.tsv"))
+
+
+@app.command()
+def segment(
+    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
+) -> None:
+    """Segment a patient's CT with TotalSegmentator."""
+    from mskdex.config.stages import SegmentStage
+    from mskdex.stages.segment import segment as stage
+
+    s = SegmentStage.model_validate_json(settings)
+    stage(json.loads(row), s.ct, s.device, out)
+
+
+@app.command()
+def quality(
+    patients: PatientsRoot,
+    table: Annotated[Path, typer.Option(help="patients.parquet")],
+    settings: SettingsJson,
+    out: Out,
+) -> None:
+    """Flag segmentations that stand out in the cohort, and draw a contact sheet of each patient."""
+    from mskdex.config.stages import QualityStage
+    from mskdex.stages.quality import quality as stage
+
+    stage(patients, table, QualityStage.model_validate_json(settings), out)
+
+
 @app.command()
 def folds(sheet: Path, settings: SettingsJson, out: Out) -> None:
     """Assign patients to folds."""

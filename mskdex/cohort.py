@@ -72,6 +72,8 @@ def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> p
 def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
     """As `read_sheet`, but returns the problems, warnings too, instead of raising the errors among them.
 
+    The table's `attrs["rows"]` holds the number of each row as a spreadsheet counts it.
+
     Raises:
         MskdexError: the file cannot be read as a table at all.
     """
@@ -86,7 +88,9 @@ def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> 
     problems += found
     problems += _duplicates(parsed, list(raw.index))
     problems.sort(key=lambda p: (p.row or 0, p.column))
-    return _table(parsed), problems
+    sheet = _table(parsed)
+    sheet.attrs["rows"] = [int(i) + 1 for i in raw.index]
+    return sheet, problems
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -40,6 +40,25 @@ class CohortStage(Anatomy):
     cohort: CohortSettings = CohortSettings()
 
 
+class QualityStage(Anatomy):
+    """Settings of the gate that segmentations pass."""
+
+    cohort_objects: tuple[str, ...]
+    flag_robust_z: float
+
+    @property
+    def cohort_channels(self) -> tuple[Channel, ...]:
+        """The channels of the objects that the whole cohort has."""
+        return tuple(c for c in self.channels if c.object in self.cohort_objects)
+
+
+class SegmentStage(Settings):
+    """Settings of the segmentation of CTs without labels."""
+
+    ct: CtSettings = CtSettings()
+    device: str
+
+
 class FoldsStage(Settings):
     """Settings of the assignment of patients to folds; which of them are trained does not change it."""
 
@@ -111,6 +130,17 @@ def synthesize_stage(config: Config) -> VirtualSettings:
 def cohort_stage(config: Config) -> CohortStage:
     """Settings of the cohort's summary."""
     return CohortStage(**_anatomy(config), label_sources=config.label_sources, cohort=config.cohort)
+
+
+def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> QualityStage:
+    """Settings of the gate that segmentations pass."""
+    objects = tuple(dict.fromkeys(c.object for c in cohort_channels))
+    return QualityStage(**_anatomy(config), cohort_objects=objects, flag_robust_z=config.cohort.flag_robust_z)
+
+
+def segment_stage(config: Config) -> SegmentStage:
+    """Settings of the segmentation of CTs without labels."""
+    return SegmentStage(ct=config.ct, device=config.cohort.segment_device)
 
 
 def folds_stage(config: Config) -> FoldsStage:

@@ -47,8 +47,8 @@ def contact_sheet(ct: Volume, labels: Volume, channels: Sequence[Channel], lines
     draw = ImageDraw.Draw(sheet)
     present = set(np.unique(labels.array).tolist())
     for n, line in enumerate(lines):
-        for at, field in zip(_TABS, line.split("\t"), strict=False):
-            draw.text((3 * _TILE + at, 6 + n * _LINE), field, "white")
+        for tab, field in zip(_TABS, line.split("\t"), strict=False):
+            draw.text((3 * _TILE + tab, 6 + n * _LINE), field, "white")
     for n, channel in enumerate(channels):
         at = (2 * _TILE + 10 + 150 * (n // 18), _TILE + 6 + (n % 18) * _LINE)
         colour = tuple(colours[channel.label].tolist()) if channel.label in present else (90, 90, 90)

@@ -28,7 +28,16 @@ log = logging.getLogger("mskdex")
 
 
 @dataclass(frozen=True)
-class _Volumes:
+class PatientVolumes:
+    """A patient's CT and labels on the grid that is kept.
+
+    Attributes:
+        ct: HU int16, RAS.
+        labels: uint8 Channel.label.
+        facts: what import.json records.
+        warnings: what a human should know.
+    """
+
     ct: Volume
     labels: Volume
     facts: dict[str, Any]
@@ -54,9 +63,8 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     row = {k: v for k, v in row.items() if v is not None and v == v and v != ""}
     patient = row.get("patient_id", "?")
     try:
-        volumes = _volumes(row, settings)
-        path = _path(row, "radiograph")
-        radiograph = import_radiograph(path, row, settings.radiograph, _root(row))
+        volumes = read_patient_volumes(row, settings)
+        radiograph = read_patient_radiograph(row, settings)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
         msg = f"patient {patient}: {error}"
@@ -73,7 +81,13 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)})
 
 
-def _volumes(row: Mapping[str, Any], settings: ImportStage) -> _Volumes:
+def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> Imported:
+    """Reads and checks a patient's radiograph; arguments and errors as of `import_patient`, the patient unnamed."""
+    return import_radiograph(_path(row, "radiograph"), row, settings.radiograph, _root(row))
+
+
+def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> PatientVolumes:
+    """Reads and checks a patient's CT and labels; arguments and errors as of `import_patient`, the patient unnamed."""
     root = _root(row)
     ct = read_ct(_path(row, "ct"), settings.ct, row.get("ct_series"), root)
     source = row.get("label_source", "")
@@ -98,7 +112,7 @@ def _volumes(row: Mapping[str, Any], settings: ImportStage) -> _Volumes:
         facts["ct"]["resampled_to_mm"] = settings.ct.spacing_mm
         volume = resample_isotropic(volume, settings.ct.spacing_mm, nearest=False, outside=HU_MIN)
         mapped = resample_isotropic(mapped, settings.ct.spacing_mm, nearest=True, outside=0)
-    return _Volumes(volume, mapped, facts, labels.warnings + pieces)
+    return PatientVolumes(volume, mapped, facts, labels.warnings + pieces)
 
 
 def nominal_camera(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mskdex.artifacts import atomic_path, read_json, read_parquet
-from mskdex.config.stages import CohortStage
+from mskdex.config.stages import QualityStage
 from mskdex.imaging.contact_sheet import contact_sheet
 from mskdex.imaging.quality import flags, structure_table
 from mskdex.imaging.volume import read_volume
@@ -26,7 +26,7 @@ To leave a patient out, write <code>yes</code> into column <code>exclude</code> 
 """
 
 
-def quality(patients_root: Path, table: Path, settings: CohortStage, out: Path) -> None:
+def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path) -> None:
     """Writes structures.csv, quality.csv, quality.html and contact_sheets/{patient}.png.
 
     quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
@@ -35,7 +35,7 @@ def quality(patients_root: Path, table: Path, settings: CohortStage, out: Path) 
     Args:
         patients_root: folder of the imported patients.
         table: patients.parquet.
-        settings: the channels that the cohort has, and the config's cohort section.
+        settings: the channels that the cohort has, and beyond which score they are flagged.
         out: folder to write to.
 
     Raises:
@@ -44,8 +44,8 @@ def quality(patients_root: Path, table: Path, settings: CohortStage, out: Path) 
     out, patients_root = Path(out), Path(patients_root)
     patients = list(read_parquet(table)["patient_id"])
     imports = {p: read_json(patients_root / p / "import.json") for p in patients}
-    structures = structure_table(imports, settings.channels)
-    verdicts = flags(structures, settings.cohort.flag_robust_z)
+    structures = structure_table(imports, settings.cohort_channels)
+    verdicts = flags(structures, settings.flag_robust_z)
     sheets = out / "contact_sheets"
     shutil.rmtree(sheets, ignore_errors=True)
     for patient in patients:
@@ -60,7 +60,7 @@ def quality(patients_root: Path, table: Path, settings: CohortStage, out: Path) 
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
 
 
-def _draw(patient: Path, settings: CohortStage, lines: list[str], path: Path) -> None:
+def _draw(patient: Path, settings: QualityStage, lines: list[str], path: Path) -> None:
     ct, labels = read_volume(patient / "ct.nii.gz"), read_volume(patient / "labels.nii.gz")
     with atomic_path(path) as temporary:
         contact_sheet(ct, labels, settings.channels, lines).save(temporary)

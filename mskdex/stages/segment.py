@@ -64,8 +64,8 @@ def _program() -> str:
     if found is None:
         msg = (
             f"{PROGRAM} is not installed: run the workflow with `snakemake --software-deployment-method conda`, which "
-            f"makes envs/totalsegmentator.yaml, or `pip install TotalSegmentator` into this environment, or give labels "
-            f"in the cohort sheet"
+            f"makes envs/totalsegmentator.yaml, or `pip install TotalSegmentator` into this environment, or give "
+            f"labels in the cohort sheet"
         )
         raise MskdexError(msg)
     return found

@@ -8,11 +8,7 @@ rule quality:
     output:
         structures="results/cohort/structures.csv",
         table="results/cohort/quality.csv",
-        page=report(
-            "results/cohort/quality.html",
-            caption="../report/quality.rst",
-            category="Segmentation",
-        ),
+        page="results/cohort/quality.html",
         sheets=directory("results/cohort/contact_sheets"),
     log:
         "results/logs/quality.log",
