@@ -108,16 +108,25 @@ def _cavity(points: Points, skin: np.ndarray) -> np.ndarray:
     return np.minimum(skin - 46.0, floor)
 
 
+_BONES = {
+    "lumbar_spine": (skeleton.lumbar_spine, ((-70, 0), (-110, 40), (115, 215))),
+    "sacrum": (skeleton.sacrum, ((-80, 0), (-125, 15), (-15, 145))),
+    "pelvis_left": (skeleton.pelvis, ((-165, 0), (-115, 70), (-75, 165))),
+    "femur_left": (skeleton.femur, ((-185, -55), (-65, 45), (-205, 35))),
+}
+"""Bones in the order in which they are put, each with its box in mm."""
+
+
 def _put_bones(points: Points, labels: np.ndarray, names: list[str]) -> np.ndarray:
-    femur, pelvis = skeleton.femur(points), skeleton.pelvis(points)
-    joint = ellipsoid(points, skeleton.HEAD_MM, (skeleton.SOCKET_RADIUS_MM + 1.0,) * 3)
-    labels[(joint > 0) & (pelvis > -6.0)] = names.index("cartilage")
-    solids = [("lumbar_spine", skeleton.lumbar_spine(points)), ("sacrum", skeleton.sacrum(points))]
-    solids += [("pelvis_left", pelvis), ("femur_left", femur)]
     taken = np.zeros(labels.shape, bool)
-    for name, depth in solids:
-        labels[depth > 0] = names.index(name)
-        taken |= depth > 0
+    for name, solid in _BONES.items():
+        box, depth = _boxed(points, solid)
+        here = labels[box]
+        if name == "pelvis_left":
+            joint = ellipsoid(_within(points, box), skeleton.HEAD_MM, (skeleton.SOCKET_RADIUS_MM + 1.0,) * 3)
+            here[(joint > 0) & (depth > -6.0)] = names.index("cartilage")
+        here[depth > 0] = names.index(name)
+        taken[box] |= depth > 0
     return taken
 
 
@@ -197,7 +206,11 @@ def _boxed(points: Points, solid) -> tuple[tuple[slice, ...], np.ndarray]:
     for values, (low, high) in zip(points, box, strict=True):
         inside = np.flatnonzero((values.ravel() >= low) & (values.ravel() <= high))
         parts.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    px, py, pz = parts
-    here = (points[0][:, :, px], points[1][:, py], points[2][pz])
-    depth = np.broadcast_to(function(here), (pz.stop - pz.start, py.stop - py.start, px.stop - px.start))
-    return (pz, py, px), depth.astype(np.float32)
+    part = tuple(reversed(parts))
+    depth = np.broadcast_to(function(_within(points, part)), [p.stop - p.start for p in part])
+    return part, depth.astype(np.float32)
+
+
+def _within(points: Points, box: tuple[slice, ...]) -> Points:
+    pz, py, px = box
+    return points[0][:, :, px], points[1][:, py], points[2][pz]

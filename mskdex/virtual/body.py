@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from mskdex.virtual.grid import Grid
 from mskdex.virtual.posture import Posture, body_of, composed
@@ -43,7 +44,9 @@ def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.n
     """
     count = len(shape.template.names)
     none = (np.zeros((0, 4, 4)), np.zeros((0, 6)), np.zeros((0, count), bool))
-    return _filled(shape, made_of, grid, person_from_grid, _REFERENCE, none)
+    labels = fine_labels(shape.template, shape.shift, shape.grid, shape.scale)
+    occupied = (_occupied(labels), shape.grid.origin_mm, shape.grid.cell_mm)
+    return _filled(shape, made_of, grid, person_from_grid, (occupied, _REFERENCE), none)
 
 
 def posed(shape: Shape, made_of: Composition, posture: Posture, grid: Grid) -> Body:
@@ -52,8 +55,16 @@ def posed(shape: Shape, made_of: Composition, posture: Posture, grid: Grid) -> B
     mine = np.array([[body_of(n) == body for n in shape.template.names] for body in names])
     inverse = np.stack([np.linalg.inv(posture.poses[body]) for body in names])
     boxes = np.stack([_posed_box(shape, mine[i], posture.poses[body]) for i, body in enumerate(names)])
-    soft = (posture.shift, posture.grid.origin_mm, posture.grid.cell_mm)
+    labels = fine_labels(shape.template, composed(shape, posture), posture.grid, shape.scale)
+    where = posture.grid.origin_mm, posture.grid.cell_mm
+    soft = ((_occupied(labels), *where), (posture.shift, *where))
     return _filled(shape, made_of, grid, np.eye(4), soft, (inverse, boxes, mine))
+
+
+def _occupied(labels: np.ndarray) -> np.ndarray:
+    """Cells, each of FINE³ labels, that hold anything but air, and their neighbours."""
+    z, y, x = (n // FINE for n in labels.shape)
+    return binary_dilation((labels > 0).reshape(z, FINE, y, FINE, x, FINE).any(axis=(1, 3, 5)), np.ones((3, 3, 3)))
 
 
 def _filled(shape: Shape, made_of: Composition, grid: Grid, to_person: np.ndarray, soft: tuple, bodies: tuple) -> Body:
@@ -61,7 +72,7 @@ def _filled(shape: Shape, made_of: Composition, grid: Grid, to_person: np.ndarra
     labels, hu = np.zeros(grid.shape, np.uint8), np.empty(grid.shape, np.float32)
     volumes = np.zeros(len(template.names))
     fill(
-        grid.shape, grid.origin_mm, grid.cell_mm, to_person, soft,
+        grid.shape, grid.origin_mm, grid.cell_mm, to_person, *soft,
         (shape.shift, shape.grid.origin_mm, shape.grid.cell_mm, 1.0 / shape.scale), *bodies,
         (template.labels, template.depth_mm, template.origin_mm, template.voxel_mm),
         (made_of.hu, made_of.tissue, made_of.threshold, made_of.cortex_mm, made_of.axis, made_of.cortex_hu,

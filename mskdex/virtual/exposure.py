@@ -19,7 +19,7 @@ _BONE_HU = 1615.0
 
 _METAL_HU = 3000
 _SCATTER_AMPLITUDE, _SCATTER_WIDTH_MM = 0.65, 25.0
-_STEP_MM = 1.5
+_STEP_VOXELS = 0.75
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def primary(hu: np.ndarray, world_from_voxel: np.ndarray, camera: Camera, pose: 
         pose: camera_from_world, 4×4.
         beam: spectrum and attenuation.
     """
-    paths = render(hu, None, world_from_voxel, [0], camera, pose, material_tables(), step_mm=_STEP_MM, mass=False)
+    step_mm = _STEP_VOXELS * float(np.linalg.norm(world_from_voxel[:3, 0]))
+    paths = render(hu, None, world_from_voxel, [0], camera, pose, material_tables(), step_mm=step_mm, mass=False)
     return beam.transmission(paths.images[:, 0] / 10.0)
 
 

@@ -3,10 +3,10 @@
 from functools import cache
 
 import numpy as np
-import pandas as pd
 
-from mskdex.virtual.profiles import SLAB_MM, _read
+from mskdex.virtual.profiles import SLAB_MM
 from mskdex.virtual.shapes import Points
+from mskdex.virtual.tables import read_table
 
 CROTCH_MM = -78.0
 """Height below which the outline is two thighs."""
@@ -15,20 +15,21 @@ CROTCH_MM = -78.0
 @cache
 def _sections() -> tuple[np.ndarray, np.ndarray]:
     """Heights, and per height: trunk centre y, semi-axes; thigh centre x, y, semi-axes."""
-    table = _read("profiles.csv")
-    slabs = [(z, _moments(rows)) for z, rows in table.groupby("z_mm") if z <= 180.0]
-    heights = np.array([z for z, _ in slabs], dtype=float)
-    return heights, np.array([row for _, row in slabs])
+    table = read_table("profiles.csv")
+    heights = np.unique(table["z_mm"])
+    heights = heights[heights <= 180.0]
+    slabs = [{name: column[table["z_mm"] == z] for name, column in table.items()} for z in heights]
+    return heights, np.array([_moments(slab) for slab in slabs])
 
 
-def _moments(rows: pd.DataFrame) -> tuple[float, ...]:
-    area = rows["slab_volume_cm3"].to_numpy() * 1000.0 / SLAB_MM
+def _moments(slab: dict[str, np.ndarray]) -> tuple[float, ...]:
+    area = slab["slab_volume_cm3"] * 1000.0 / SLAB_MM
     weight = area / area.sum()
-    angle = np.deg2rad(rows["angle_deg"].to_numpy())
-    var_major, var_minor = (rows[c].to_numpy() ** 2 / 4.0 for c in ("semi_major_mm", "semi_minor_mm"))
-    y = rows["y_mm"].to_numpy()
+    angle = np.deg2rad(slab["angle_deg"])
+    var_major, var_minor = (slab[c] ** 2 / 4.0 for c in ("semi_major_mm", "semi_minor_mm"))
+    y = slab["y_mm"]
     centre = float(weight @ y)
-    var_x = weight @ (var_major * np.cos(angle) ** 2 + var_minor * np.sin(angle) ** 2 + rows["x_mm"].to_numpy() ** 2)
+    var_x = weight @ (var_major * np.cos(angle) ** 2 + var_minor * np.sin(angle) ** 2 + slab["x_mm"] ** 2)
     var_y = weight @ (var_major * np.sin(angle) ** 2 + var_minor * np.cos(angle) ** 2 + (y - centre) ** 2)
     total = float(area.sum())
     half_width, half_depth = 2.0 * np.sqrt(var_x), 2.0 * np.sqrt(var_y)

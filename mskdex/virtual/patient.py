@@ -146,11 +146,13 @@ def _quantities(template: Template, body: Body) -> dict[str, dict[str, float]]:
     """Noise-free quantities per structure inside the CT."""
     from mskdex.imaging.quantities import COLUMNS, density_table, QUANTITIES, HU_MIN, HU_MAX
 
-    hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int64) - HU_MIN
-    voxel = body.grid.cell_mm**3 / 1000.0
-    flat = body.labels.ravel()
-    sums = {q: np.bincount(flat, table[hu].ravel(), len(template.names)) * voxel
-            for q, table in zip(QUANTITIES, density_table(), strict=True)}  # fmt: skip
+    inside = np.flatnonzero(np.isin(template.tissues, (Tissue.MUSCLE, Tissue.BONE))[body.labels.ravel()])
+    hu = np.clip(np.rint(body.hu.ravel()[inside]), HU_MIN, HU_MAX).astype(np.int64) - HU_MIN
+    voxel, flat = body.grid.cell_mm**3 / 1000.0, body.labels.ravel()[inside]
+    sums = {
+        q: np.bincount(flat, table[hu], len(template.names)) * voxel
+        for q, table in zip(QUANTITIES, density_table(), strict=True)
+    }
     return {
         name: {COLUMNS[q]: round(float(sums[q][label]), 4) for q in QUANTITIES}
         | {"continuous_volume_cm3": round(float(body.volumes_cm3[label]), 4)}

@@ -6,12 +6,15 @@ Everything here follows from (seed, patient number) alone, and needs numpy and p
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEMALE_FRACTION = 455.0 / 552.0
 """Women of the paper's 552 patients (MSKdeX, Gu et al. 2023)."""
@@ -154,8 +157,10 @@ def person(settings: VirtualSettings, number: int) -> Person:
     return Person(number, settings.seed, sex, round(age, 1), round(height, 1), weight, affected, implant)
 
 
-def cohort_sheet(settings: VirtualSettings) -> pd.DataFrame:
+def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
     """The cohort sheet of the virtual patients; paths are relative to the sheet's folder."""
+    import pandas as pd
+
     rows = []
     for number in range(1, settings.patients + 1):
         one = person(settings, number)

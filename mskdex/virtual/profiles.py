@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
-import pandas as pd
+
+from mskdex.virtual.tables import read_table
 
 SLAB_MM = 10.0
 
@@ -29,49 +29,37 @@ class Profile:
 @cache
 def atlas_volumes_cm3() -> dict[str, float]:
     """Volume of each structure of the atlas, by name; the mean of both sides under the name without side."""
-    table = _read("objects.csv").set_index("object")["volume_cm3"]
-    volumes = {str(name): float(value) for name, value in table.items()}
+    table = read_table("objects.csv")
+    volumes = dict(zip(map(str, table["object"]), map(float, table["volume_cm3"]), strict=True))
     for name in {_bare(n) for n in volumes}:
-        sides = [volumes[n] for n in volumes if _bare(n) == name]
-        volumes[name] = float(np.mean(sides))
+        volumes[name] = float(np.mean([v for n, v in volumes.items() if _bare(n) == name]))
     return volumes
 
 
 @cache
 def profiles() -> dict[str, Profile]:
     """The symmetric profile of every structure, by name without side."""
-    table = _read("profiles.csv")
-    found = {}
-    for name, rows in table.groupby(table["object"].map(_bare), sort=False):
-        mirrored = rows["object"].str.endswith("_right")
-        found[str(name)] = _profile(
-            rows.assign(
-                x_mm=np.where(mirrored, -rows["x_mm"], rows["x_mm"]),
-                angle_deg=np.where(mirrored, -rows["angle_deg"], rows["angle_deg"]),
-            )
-        )
-    return found
+    table = read_table("profiles.csv")
+    bare = np.array([_bare(n) for n in table["object"]])
+    return {str(name): _profile(table, bare == name) for name in dict.fromkeys(bare)}
 
 
-def _profile(rows: pd.DataFrame) -> Profile:
-    double = np.deg2rad(2.0 * rows["angle_deg"])
-    rows = rows.assign(cos=np.cos(double), sin=np.sin(double))
-    columns = ["slab_volume_cm3", "x_mm", "y_mm", "semi_major_mm", "semi_minor_mm", "cos", "sin"]
-    mean = rows.groupby("z_mm")[columns].mean().sort_index()
-    area = mean["slab_volume_cm3"] * 1000.0 / SLAB_MM
-    full = area[1:-1].median() if len(area) > 2 else area.max()
-    a = mean["semi_major_mm"]
-    half = np.minimum(area.where(area > 0.02 * full, 0.02 * full) / (np.pi * a), mean["semi_minor_mm"])
+def _profile(table: dict[str, np.ndarray], rows: np.ndarray) -> Profile:
+    mirror = np.where([str(n).endswith("_right") for n in table["object"][rows]], -1.0, 1.0)
+    double = np.deg2rad(2.0 * mirror * table["angle_deg"][rows])
+    area, y, a, minor = (
+        table[c][rows] for c in ("slab_volume_cm3", "y_mm", "semi_major_mm", "semi_minor_mm")
+    )
+    columns = np.stack([area * 1000.0 / SLAB_MM, mirror * table["x_mm"][rows], y, a, minor, np.cos(double), np.sin(double)])
+    heights, member = np.unique(table["z_mm"][rows], return_inverse=True)
+    sums = np.stack([np.bincount(member, c) for c in columns]) / np.bincount(member)
+    area, x, y, a, minor, cos, sin = sums
+    full = np.median(area[1:-1]) if len(area) > 2 else area.max()
+    half = np.minimum(np.maximum(area, 0.02 * full) / (np.pi * a), minor)
     # Of a bent ellipse, var = h²/4 + bend²/16: what the section is thicker than its area says is its bend.
-    bend = 2.0 * np.sqrt(np.maximum(mean["semi_minor_mm"] ** 2 - half**2, 0.0))
-    parts = [mean["x_mm"], mean["y_mm"], a, half, bend, mean["cos"], mean["sin"]]
-    return Profile(mean.index.to_numpy(dtype=float), np.column_stack(parts))
+    bend = 2.0 * np.sqrt(np.maximum(minor**2 - half**2, 0.0))
+    return Profile(heights, np.column_stack([x, y, a, half, bend, cos, sin]))
 
 
 def _bare(name: str) -> str:
-    return name.removesuffix("_left").removesuffix("_right")
-
-
-def _read(name: str) -> pd.DataFrame:
-    with (files("mskdex.virtual") / "data" / name).open() as handle:
-        return pd.read_csv(handle)
+    return str(name).removesuffix("_left").removesuffix("_right")

@@ -1,10 +1,8 @@
 """The tube's spectrum and what tissues do to each energy."""
 
-from functools import cache
-from importlib.resources import files
-
 import numpy as np
-import pandas as pd
+
+from mskdex.virtual.tables import read_table
 
 DENSITY_G_CM3 = {"water": 1.0, "muscle": 1.05, "adipose": 0.95, "bone": 1.92, "aluminium": 2.699, "titanium": 4.506}
 """Of the substances of `attenuation.csv`: ICRU Report 44 and NIST."""
@@ -17,7 +15,7 @@ def mass_attenuation_cm2_g(substance: str, energies_kev: np.ndarray = ENERGIES_K
 
     Source: Hubbell and Seltzer, NIST SRD 126.
     """
-    table = _read("attenuation.csv")
+    table = read_table("attenuation.csv")
     return np.exp(np.interp(np.log(energies_kev), np.log(table["energy_kev"]), np.log(table[substance])))
 
 
@@ -30,22 +28,17 @@ def tungsten_spectrum(tube_voltage_kv: float, filtration_al_mm: float) -> np.nda
 
     Source: spekpy 2.5 (Poludniowski et al. 2021), tungsten, 12°; aluminium from NIST SRD 126.
     """
-    table = _read("spectra.csv")
-    voltages = np.array([int(c[8:-2]) for c in table.columns[1:]])
+    table = read_table("spectra.csv")
+    columns = [c for c in table if c.startswith("fluence_")]
+    voltages = np.array([int(c[8:-2]) for c in columns])
     upper = int(np.clip(np.searchsorted(voltages, tube_voltage_kv), 1, len(voltages) - 1))
     share = (tube_voltage_kv - voltages[upper - 1]) / (voltages[upper] - voltages[upper - 1])
     # Bremsstrahlung scales with energy over voltage, so each neighbour is read at the energy scaled to its voltage.
     fluence = np.zeros(len(ENERGIES_KEV))
     for index, part in ((upper - 1, 1.0 - share), (upper, share)):
         scaled = ENERGIES_KEV * voltages[index] / tube_voltage_kv
-        column = table.iloc[:, index + 1]
-        fluence += part * np.interp(scaled, table["energy_kev"], column, right=0.0)
+        fluence += part * np.interp(scaled, table["energy_kev"], table[columns[index]], right=0.0)
     filtered = np.exp(-mass_attenuation_cm2_g("aluminium") * DENSITY_G_CM3["aluminium"] * filtration_al_mm / 10.0)
     energy = fluence * filtered * ENERGIES_KEV
     return energy / energy.sum()
 
-
-@cache
-def _read(name: str) -> pd.DataFrame:
-    with (files("mskdex.virtual") / "data" / name).open() as handle:
-        return pd.read_csv(handle)

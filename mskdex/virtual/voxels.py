@@ -50,7 +50,7 @@ def _strength(where, labels, depths, mine):
 
 @njit(cache=True, fastmath=True)
 def fill(
-    shape, start, spacing, to_person, posture, person, inverse_poses, boxes, mine, template, made_of, soft_bone,
+    shape, start, spacing, to_person, occupied, posture, person, inverse_poses, boxes, mine, template, made_of, soft_bone,
     out_labels, out_hu, volumes,
 ):  # fmt: skip
     """Fills a grid.
@@ -58,6 +58,7 @@ def fill(
     Args:
         shape, start, spacing: the grid.
         to_person: 4×4 from the grid's frame to the frame of `posture`.
+        occupied: (bool (z, y, x), origin, cell) in the frame of `posture`; elsewhere is air.
         posture: (shift, origin, cell) of soft tissue; an empty shift is the reference posture.
         person: (shift, origin, cell, 1 / scale) from the person to the template.
         inverse_poses: (bodies, 4, 4), reference from posed, of each rigid body.
@@ -76,6 +77,15 @@ def fill(
         for j in range(shape[1]):
             for i in range(shape[2]):
                 _transform(to_person, start[0] + spacing * i, start[1] + spacing * j, start[2] + spacing * k, at)
+                a = int(np.rint((at[0] - occupied[1][0]) / occupied[2]))
+                b = int(np.rint((at[1] - occupied[1][1]) / occupied[2]))
+                c = int(np.rint((at[2] - occupied[1][2]) / occupied[2]))
+                a = min(max(a, 0), occupied[0].shape[2] - 1)
+                b = min(max(b, 0), occupied[0].shape[1] - 1)
+                if not occupied[0][min(max(c, 0), occupied[0].shape[0] - 1), b, a]:
+                    out_hu[k, j, i] = made_of[0][0]
+                    volumes[0] += 1.0
+                    continue
                 point[:] = at
                 if posture[0].size:
                     _shifted(posture[0], posture[1], posture[2], point, move)
