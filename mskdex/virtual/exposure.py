@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import affine_transform, gaussian_filter, zoom
 
 from mskdex.config.virtual import ExposureSettings
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
@@ -19,7 +19,8 @@ _BONE_HU = 1615.0
 
 _METAL_HU = 3000
 _SCATTER_AMPLITUDE, _SCATTER_WIDTH_MM = 0.65, 25.0
-_STEP_VOXELS = 0.75
+_STEP_VOXELS, _PIXEL_VOXELS = 0.75, 0.6
+"""Steps and pixels of the projection in voxels: finer ones would only interpolate the voxels."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,24 @@ def primary(hu: np.ndarray, world_from_voxel: np.ndarray, camera: Camera, pose: 
         pose: camera_from_world, 4×4.
         beam: spectrum and attenuation.
     """
-    step_mm = _STEP_VOXELS * float(np.linalg.norm(world_from_voxel[:3, 0]))
-    paths = render(hu, None, world_from_voxel, [0], camera, pose, material_tables(), step_mm=step_mm, mass=False)
-    return beam.transmission(paths.images[:, 0] / 10.0)
+    voxel_mm = float(np.linalg.norm(world_from_voxel[:3, 0]))
+    factor = max(1, int(_PIXEL_VOXELS * voxel_mm / camera.pixel_mm))
+    shape = tuple(-(-n // factor) for n in camera.shape)
+    coarse = camera.resized((shape[0], shape[1]), factor * camera.pixel_mm)
+    paths = render(
+        hu, None, world_from_voxel, [0], coarse, pose, material_tables(), step_mm=_STEP_VOXELS * voxel_mm, mass=False
+    )
+    transmission = beam.transmission(paths.images[:, 0] / 10.0)
+    return _refined(transmission, camera.shape, factor)
+
+
+def _refined(transmission: np.ndarray, shape: tuple[int, int], factor: int) -> np.ndarray:
+    """Interpolates the log of a transmission to pixels `factor` times as small, both grids on one centre."""
+    if factor == 1:
+        return transmission
+    offset = [(m - 1) / 2 - (n - 1) / 2 / factor for m, n in zip(transmission.shape, shape, strict=True)]
+    fine = affine_transform(np.log(transmission), [1 / factor] * 2, offset, shape, order=3, mode="nearest")
+    return np.exp(np.minimum(fine, 0.0))
 
 
 def scatter(transmission: np.ndarray, pixel_mm: float, grid_selectivity: float) -> np.ndarray:
