@@ -225,6 +225,24 @@ def predict_fold(
 
 
 @app.command()
+def predict(
+    model: Path,
+    radiographs: list[Path],
+    out: Out,
+    settings: Annotated[str, typer.Option(help="the config's radiograph section as JSON")] = "{}",
+    calibration: Annotated[
+        Path | None, typer.Option(help="predictions.parquet of patients that the model has not seen")
+    ] = None,
+) -> None:
+    """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
+    from mskdex.config.imaging import RadiographSettings
+    from mskdex.stages.predict_radiographs import predict_radiographs
+
+    radiograph = RadiographSettings.model_validate_json(settings)
+    predict_radiographs(model, radiographs, radiograph, out, calibration=calibration)
+
+
+@app.command()
 def collect(patients: PatientsRoot, table: Annotated[Path, typer.Option(help="patients.parquet")], out: Out) -> None:
     """Collect the truth and the registrations of all patients into tables."""
     from mskdex.stages.collect import collect as stage

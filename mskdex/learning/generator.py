@@ -1,6 +1,6 @@
 """Generators: an HRNet and a head that brings its features back to the image's grid."""
 
-import math
+import itertools
 
 import torch
 from jaxtyping import Float
@@ -38,8 +38,10 @@ class Generator(nn.Module):
         self.backbone = Hrnet(inputs, SHAPES[settings.backbone], norm, settings.stem_stride)
         joined, width = sum(self.backbone.widths), 2 * self.backbone.widths[0]
         self.mix = conv_norm(joined, width, norm, kernel=1)
-        self.enlarge = nn.ModuleList(conv_norm(width, width, norm) for _ in range(int(math.log2(settings.stem_stride))))
-        self.last = nn.Conv2d(width, outputs, 1)
+        # Half as many channels on the image's own grid, where a convolution costs the most.
+        widths = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]
+        self.enlarge = nn.ModuleList(conv_norm(a, b, norm) for a, b in itertools.pairwise(widths))
+        self.last = nn.Conv2d(widths[-1], outputs, 1)
         self.context = _context(inputs, joined, outputs) if settings.global_context else None
         self.non_negative = non_negative
         self.template: Tensor | None

@@ -38,7 +38,7 @@ class Discriminator(nn.Module):
         scores = []
         for number, scale in enumerate(self.scales):
             if number:
-                image = functional.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
+                image = functional.avg_pool2d(image, 2)
             scores.append(scale(image))
         return scores
 
