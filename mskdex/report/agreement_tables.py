@@ -40,8 +40,8 @@ def _statistic_table(results: Results, statistic: str, quantity: str, name: str)
     groups = [_object_rows(rows, n, methods, pairs[n] if any(pairs.values()) else ()) for n in results.object_names]
     level = f"{results.config.evaluation.confidence:.0%}"
     notes = [
-        f"{level} intervals: percentile bootstrap over patients, {results.config.evaluation.bootstrap_samples} resamples, "
-        "the same for all methods. “Both” is the mean of the left and the right statistic."
+        f"{level} intervals: percentile bootstrap over patients, {results.config.evaluation.bootstrap_samples} "
+        "resamples, the same for all methods. “Both” is the mean of the left and the right statistic."
     ]
     if any(pairs.values()):
         notes.append(f"Published values: {SOURCE}. They are no benchmark of this cohort.")
@@ -117,7 +117,7 @@ def comparison_table(results: Results) -> Table:
             words(title(str(r.object))), words(quantity_title(quantity)), words(shown[measure]),
             words(labels.get(str(r.against), r.against)), Cell(str(r.n), r.n),
             number(r.mean_proposed, None), number(r.mean_against, None), number(r.anova_f, 2),
-            probability(r.anova_p), probability(r.anova_p_holm), probability(r.wilcoxon_p), probability(r.wilcoxon_p_holm),
+            *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
         ])  # fmt: skip
     labelled = ["Object", "Quantity", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
                 "ANOVA p", "ANOVA p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"]  # fmt: skip

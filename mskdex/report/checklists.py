@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from mskdex.evaluation.agreement import STATISTICS
 from mskdex.report.data import Results, title
@@ -28,7 +29,7 @@ def checklist_tables(results: Results) -> list[Table]:
         for order, item in enumerate(own):
             answer = answers.get(item["answer"])
             shown = words(answer) if answer else Cell(TO_THE_AUTHOR, TO_THE_AUTHOR, style="author")
-            rows.append([Cell(item["item"], order), words(item["section"]), words(item["asks"]), shown])
+            rows.append([Cell(item["item"], f"{order:03d}"), words(item["section"]), words(item["asks"]), shown])
         known = sum(bool(answers.get(i["answer"])) for i in own)
         name = "checklist_" + guideline.split()[0].lower().replace("+", "_")
         caption = f"{reference}: {known} of {len(own)} items are answered from this run."
@@ -52,10 +53,11 @@ def _data_answers(results: Results) -> dict[str, str]:
         "exclusions": f"{len(results.excluded)} patients excluded by the cohort sheet, with the reasons listed in this "
         "report; clinical criteria are for the author to add.",
         "preprocessing": f"CT in HU, {spacing}; radiographs as log attenuation; DRRs on {c.image.rows} × "
-        f"{c.image.columns} pixels of {c.image.pixel_mm} mm; intensities normalised by constants of the training folds.",
+        f"{c.image.columns} pixels of {c.image.pixel_mm} mm; intensities normalised by constants of the training "
+        "folds.",
         "subsets": f"Folds {_folds(results)} of {c.folds.count} were trained and tested.",
-        "missing": f"Demographics: {absent}; the regression takes the training mean. Objects that the CT cuts off or that "
-        "lie outside the detector count in no statistic, and are listed.",
+        "missing": f"Demographics: {absent}; the regression takes the training mean. Objects that the CT cuts off or "
+        "that lie outside the detector count in no statistic, and are listed.",
         "reference": "Volume and lean mass of each object, summed over the CT's voxels within its label.",
         "reference_reason": "The CT measures in three dimensions what the radiograph shows as a projection.",
         "label_sources": f"Label source: {sources}.",
@@ -69,10 +71,11 @@ def _data_answers(results: Results) -> dict[str, str]:
 
 def _model_answers(results: Results) -> dict[str, str]:
     experiment = results.config.experiments.get(results.proposed)
-    facts = next((t.get("manifest", {}) for t in results.trainings.values()), {})
+    facts: dict[str, Any] = next((t.get("manifest", {}) for t in results.trainings.values()), {})
     answers = {
         "method": "Deep learning: decomposition of one radiograph into DRRs of each muscle and bone.",
-        "software": f"mskdex {facts.get('mskdex', '')}, Python {facts.get('python', '')}, torch {facts.get('torch', '')}.",
+        "software": f"mskdex {facts.get('mskdex', '')}, Python {facts.get('python', '')}, torch "
+        f"{facts.get('torch', '')}.",
         "ensembling": "None: one model per fold.",
         "selection": "The weights after the last epoch; no selection on test patients.",
         "updating": "No model was updated.",
@@ -86,10 +89,10 @@ def _model_answers(results: Results) -> dict[str, str]:
         o, n, w = experiment.optimisation, experiment.network, experiment.losses
         objects = ", ".join(title(x) for x in results.object_names)
         answers |= {
-            "model": f"Generator {n.backbone} from radiograph to three DRRs (weighted volume, volume, lean mass) of each "
-            f"of: {objects}; inverse generator; PatchGAN discriminators on {n.discriminator_scales} scales.",
+            "model": f"Generator {n.backbone} from radiograph to three DRRs (weighted volume, volume, lean mass) of "
+            f"each of: {objects}; inverse generator; PatchGAN discriminators on {n.discriminator_scales} scales.",
             "initialisation": f"Random, seed {o.seed}.",
-            "training": f"{o.epochs} epochs, batch {o.batch_size}, AdamW at {o.learning_rate:g}; weights of the losses: "
+            "training": f"{o.epochs} epochs, batch {o.batch_size}, AdamW at {o.learning_rate:g}; loss weights: "
             f"cycle {w.lambda_cyc:g}, gradient correlation {w.lambda_gc:g}, intensity sum {w.lambda_is:g}, bones "
             f"{w.lambda_bone:g}.",
         }
@@ -105,8 +108,8 @@ def _evaluation_answers(results: Results) -> dict[str, str]:
         f"{results.config.folds.seed} and the patient's number.",
         "disjoint": "Patients: no test patient was in the training set; asserted from the training manifests.",
         "metrics": f"{names}; PSNR, SSIM and gradient correlation of bones.",
-        "uncertainty": f"{s.confidence:.0%} intervals from {s.bootstrap_samples} bootstrap resamples of patients; analysis "
-        "of variance and paired Wilcoxon tests, Holm-corrected.",
+        "uncertainty": f"{s.confidence:.0%} intervals from {s.bootstrap_samples} bootstrap resamples of patients; "
+        "analysis of variance and paired Wilcoxon tests, Holm-corrected.",
         "internal": f"Cross-validation, folds {_folds(results)} of {results.config.folds.count}.",
         "performance": "Given in this report's tables of agreement, with intervals.",
         "failures": f"Best, median and worst patient are shown; {int((~accepted).sum())} of {len(accepted)} bone "

@@ -10,7 +10,6 @@ from mskdex.evaluation.decompositions import Rendered, read_decomposition
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results
-from mskdex.report.numbers import significant
 from mskdex.report.sprites import sheet
 
 
@@ -27,7 +26,7 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, np.ndarray]:
     """Predicted DRRs of the patient by method, (3, N, H, W), of experiments that left them."""
     found = {}
     patient = rendered.stack.patient
-    fold = results.patients.loc[patient, "fold"]
+    fold = results.patients["fold"].loc[patient]
     for method in results.methods:
         path = results.root / "experiments" / method.id / f"fold{fold}" / "decompositions" / f"{patient}.zst"
         if method.kind == "experiment" and path.is_file():
@@ -35,13 +34,16 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, np.ndarray]:
     return found
 
 
-def viewer_payload(results: Results, rendered: Rendered, images: dict[str, np.ndarray]) -> dict[str, Any]:
+def viewer_payload(
+    results: Results, rendered: Rendered, images: dict[str, np.ndarray], numbers: dict[str, Any]
+) -> dict[str, Any]:
     """What the page's viewer needs: sheets per quantity, channels, fixed ranges, numbers.
 
     Args:
         results: the results.
         rendered: the patient's rendered DRRs.
         images: from `predicted`.
+        numbers: by channel and quantity, truth and predictions.
     """
     pixels, truth = results.config.report.image_pixels, reference(rendered)
     sheets = {}
@@ -60,23 +62,8 @@ def viewer_payload(results: Results, rendered: Rendered, images: dict[str, np.nd
         ],
         "ranges": results.ranges,
         "units": QUANTITY_UNITS,
-        "numbers": _numbers(results, rendered.stack.patient),
+        "numbers": numbers,
     }
-
-
-def _numbers(results: Results, patient: str) -> dict[str, Any]:
-    numbers: dict[str, Any] = {}
-    truth = results.quantities[results.quantities["patient_id"] == patient]
-    for row in truth.to_dict("records"):
-        whole = bool(row["present"]) and not bool(row["truncated"])
-        numbers[row["object"]] = {
-            q: {"truth": significant(row[q]) if whole else None, "predicted": {}} for q in QUANTITY_UNITS
-        }
-    labels = {m.id: m.label for m in results.methods}
-    for row in results.points[results.points["patient_id"] == patient].itertuples():
-        if row.channel in numbers and row.method in labels:
-            numbers[row.channel][row.quantity]["predicted"][labels[row.method]] = significant(row.predicted)
-    return numbers
 
 
 def relative_errors(results: Results) -> pd.Series:

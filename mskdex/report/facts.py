@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -131,13 +132,17 @@ def registration_table(results: Results) -> Table:
     return plain("registration", "Registration of each rigid body; medians of those used.", labels, rows)
 
 
+def _float(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def rejected_table(results: Results) -> Table:
     """Every registration that was not used, with its reason."""
     rows = [
         [
             words(r.patient_id),
             words(title(str(r.body))),
-            number(pd.to_numeric(r.confidence, errors="coerce"), 2),
+            number(_float(r.confidence), 2),
             words(r.reason),
         ]
         for r in results.registration[~results.registration["accepted"]].itertuples()
@@ -175,11 +180,12 @@ def summary(results: Results) -> list[dict[str, str]]:
     labels = {m.id: m.label for m in results.methods}
     cards = []
     for quantity, name in (("lean_mass_g", "lean mass"), ("volume_cm3", "volume")):
-        cells = means[means["quantity"] == quantity].set_index("method")["value"]
+        some = means[means["quantity"] == quantity]
+        cells = {str(m): float(v) for m, v in zip(some["method"], some["value"], strict=True)}
         value = cells.get(results.proposed, float("nan"))
-        others = [f"{labels[m]} {decimals(float(v), 3)}" for m, v in cells.items() if m != results.proposed]
+        others = [f"{labels[m]} {decimals(v, 3)}" for m, v in cells.items() if m != results.proposed]
         note = "; ".join(others) or "nothing to compare with"
-        cards.append({"label": f"Mean PCC of the muscles, {name}", "value": decimals(float(value), 3), "note": note})
+        cards.append({"label": f"Mean PCC of the muscles, {name}", "value": decimals(value, 3), "note": note})
     accepted = results.registration["accepted"]
     folds = results.evaluation.get("folds", [])
     tested = f"of {len(results.patients)}, in {len(folds)} of {results.config.folds.count} folds"

@@ -180,20 +180,21 @@ def ablation_table(results: Results) -> pd.DataFrame:
     """
     source = results.agreement if results.tuning is None else results.tuning
     means = muscle_mean(source)
-    means = means[means["quantity"] == "lean_mass_g"].set_index("method")["value"]
+    lean = means[means["quantity"] == "lean_mass_g"]
+    values = {str(m): float(v) for m, v in zip(lean["method"], lean["value"], strict=True)}
     rows = []
     for name, experiment in results.config.experiments.items():
         losses = experiment.losses
-        if name in means.index and losses.gc_beta > 0:
+        if name in values and losses.gc_beta > 0:
             bone = losses.lambda_bone > 0
             known = published_ablation().get((losses.lambda_is, bone), float("nan"))
             rows.append({"experiment": name, "lambda_is": losses.lambda_is, "bone_loss": bone,
-                         "pcc": float(means[name]), "published": known})  # fmt: skip
+                         "pcc": values[name], "published": known})  # fmt: skip
     return pd.DataFrame(rows, columns=["experiment", "lambda_is", "bone_loss", "pcc", "published"])
 
 
 def ablation_chart(results: Results) -> Chart | None:
-    """Mean PCC against the weight of the object-wise intensity sum; None with fewer than two experiments of the grid."""
+    """Mean PCC against the weight of the object-wise intensity sum; None with fewer than two experiments."""
     table = ablation_table(results)
     if len(table) < 2:
         return None

@@ -1,8 +1,10 @@
 """The paper's figure 4: decompositions side by side, as a static picture."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,40 +13,60 @@ from mskdex.evaluation.decompositions import Rendered
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results, title
 from mskdex.report.decompositions import examples, predicted, reference
+from mskdex.report.sprites import shrink
+
+_GAP = 2
+_STYLE: Any = {"font.size": 6, "svg.fonttype": "none", "svg.hashsalt": "mskdex"}
 
 
 def save_montage(results: Results, name: str, folder: Path, quantity: str = "volume") -> None:
-    """Writes {name}.svg, {name}.png and {name}.csv: best, median and worst patient, CT and predicted, object by object."""
-    rows, sums = [], []
-    shown = examples(results)
-    for label, patient, _ in shown:
+    """Writes {name}.svg, {name}.png and {name}.csv: best, median and worst patient, CT and predicted.
+
+    Paired objects are shown on the left side only; the CSV holds the sums of all.
+    """
+    q, rows, sums = QUANTITIES.index(quantity), [], []
+    shown = [i for i, c in enumerate(results.objects) if c["side"] != "right"]
+    for label, patient, _ in examples(results):
         rendered = Rendered.read(results.root / "patients", patient)
-        images = {"CT": reference(rendered), **predicted(results, rendered)}
-        for source, drr in images.items():
-            rows.append((f"{label}\n{source}", drr[QUANTITIES.index(quantity)]))
-            sums += [
-                {"patient": patient, "which": label, "source": source, "object": c.name, "sum": float(drr[q, i].sum()),
-                 "quantity": COLUMNS[QUANTITIES[q]]}
-                for i, c in enumerate(rendered.stack.channels) for q in range(len(QUANTITIES))
-            ]  # fmt: skip
+        for source, drr in {"CT": reference(rendered), **predicted(results, rendered)}.items():
+            rows.append((f"{label}, {source}", shrink(drr[q][shown], results.config.report.image_pixels)))
+            sums += [{"patient": patient, "which": label, "source": source, **s} for s in _sums(results, drr)]
     if not rows:
         return
-    channels = [c for c in results.objects if c["side"] != "right"]
-    indices = [i for i, c in enumerate(results.objects) if c["side"] != "right"]
-    with mpl.rc_context({"font.size": 7, "svg.fonttype": "none", "svg.hashsalt": "mskdex"}):
-        figure = Figure(figsize=(0.9 * len(channels) + 0.7, 0.95 * len(rows)), layout="constrained", dpi=160)
-        grid = figure.subplots(len(rows), len(channels), squeeze=False)
-        for across, (axes_row, (label, drr)) in enumerate(zip(grid, rows, strict=True)):
-            for axes, channel, i in zip(axes_row, channels, indices, strict=True):
-                top = results.ranges[channel["object"]][COLUMNS[quantity]]
-                axes.imshow(drr[i], cmap="inferno", vmin=0, vmax=top, interpolation="nearest")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                if across == 0:
-                    axes.set_title(title(channel["object"]).replace(" ", "\n", 1), fontsize=6)
-            axes_row[0].set_ylabel(label, fontsize=6)
-        for suffix, more in ((".svg", {"metadata": {"Date": None}}), (".png", {})):
+    objects = [results.objects[i]["object"] for i in shown]
+    ranges = np.array([results.ranges[n][COLUMNS[quantity]] for n in objects])
+    with mpl.rc_context(_STYLE):
+        figure = _figure([title(n) for n in objects], rows, ranges)
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", None)):
             with atomic_path(folder / f"{name}{suffix}") as path:
-                figure.savefig(path, **more)
+                figure.savefig(path, metadata=metadata)
     with atomic_path(folder / f"{name}.csv") as path:
         pd.DataFrame(sums).to_csv(path, index=False)
+
+
+def _sums(results: Results, drr: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {"object": c["name"], "quantity": COLUMNS[quantity], "sum": float(drr[q, i].sum())}
+        for i, c in enumerate(results.objects)
+        for q, quantity in enumerate(QUANTITIES)
+    ]
+
+
+def _figure(titles: list[str], rows: list[tuple[str, np.ndarray]], ranges: np.ndarray) -> Figure:
+    count, height, width = rows[0][1].shape
+    canvas = np.full((len(rows) * (height + _GAP) - _GAP, count * (width + _GAP) - _GAP), np.nan)
+    for down, (_, images) in enumerate(rows):
+        for across, image in enumerate(images / np.maximum(ranges, 1e-12)[:, None, None]):
+            top, left = down * (height + _GAP), across * (width + _GAP)
+            canvas[top : top + height, left : left + width] = image
+    inches = 0.85
+    figure = Figure(
+        figsize=(inches * count + 1.2, inches * height / width * len(rows) + 0.5), layout="constrained", dpi=200
+    )
+    axes = figure.subplots()
+    axes.imshow(canvas, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([(i + 0.5) * (width + _GAP) for i in range(count)], [t.replace(" ", "\n", 1) for t in titles])
+    axes.set_yticks([(i + 0.5) * (height + _GAP) for i in range(len(rows))], [label for label, _ in rows])
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return figure

@@ -17,7 +17,7 @@ from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
 from mskdex.report.numbers import significant
-from mskdex.report.patient_pages import patients_table
+from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
 from mskdex.report.published import SOURCE
 from mskdex.report.tables import Table, number, plain, words
 from mskdex.report.templating import asset, pack, plotly, render
@@ -34,8 +34,8 @@ SECTIONS = (
 def write_index(results: Results, folder: Path) -> None:
     """Writes index.html and the tables' CSV files."""
     tables, charts, ablation = _tables(results), _charts(results), figures.ablation_chart(results)
-    shown = [e for e in examples(results)]
-    every_chart = [c for c in _flat(charts) + [ablation] if isinstance(c, Chart)]
+    shown = examples(results)
+    every_chart = [c for c in [*_flat(charts), ablation] if isinstance(c, Chart)]
     page = render(
         "index.html.j2",
         title=results.config.report.title,
@@ -106,7 +106,7 @@ def _ablation_table(results: Results) -> Table | None:
     if len(table) < 2:
         return None
     rows = [
-        [words(r.experiment), number(float(r.lambda_is), 0), words("yes" if r.bone_loss else "no"), number(r.pcc, 3),
+        [words(r.experiment), number(r.lambda_is, 0), words("yes" if r.bone_loss else "no"), number(r.pcc, 3),
          number(r.published, 3, style="published", hint=SOURCE)]
         for r in table.itertuples()
     ]  # fmt: skip
@@ -142,7 +142,8 @@ def _notices(results: Results) -> list[str]:
         )
     for gap in results.evaluation.get("missing", []):
         notices.append(
-            f"Experiment {gap['experiment']} has no predictions for fold {gap['fold']}: its cells rest on fewer patients."
+            f"Experiment {gap['experiment']} has no predictions for fold {gap['fold']}: its cells rest on fewer "
+            "patients."
         )
     rows = results.agreement[results.agreement["statistic"] == "mae"]
     empty = [title(n) for n in results.object_names if (rows.loc[rows["object"] == n, "n"] == 0).all()]
@@ -160,9 +161,11 @@ def _example(results: Results, label: str, patient: str, error: float) -> dict[s
 
 def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, float]]) -> dict[str, Any]:
     viewers = []
+    known = {p.id: p for p in patients(results)} if shown else {}
     for _, patient, _ in shown:
         rendered = Rendered.read(results.root / "patients", patient)
-        viewers.append(viewer_payload(results, rendered, predicted(results, rendered)))
+        numbers = viewer_numbers(results, known[patient])
+        viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers))
     return {
         "objects": [
             {"id": n, "label": title(n), "channels": [{"name": c["name"], "side": c["side"]} for c in results.objects

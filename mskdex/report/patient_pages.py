@@ -1,6 +1,9 @@
 """A page per patient."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,112 +14,178 @@ from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import predicted, viewer_payload
-from mskdex.report.numbers import decimals
+from mskdex.report.numbers import decimals, significant
 from mskdex.report.sprites import picture_uri, radiograph_uri
 from mskdex.report.tables import Cell, Column, Table, number, plain, words
 from mskdex.report.templating import asset, pack, render
 
+_NAN = float("nan")
 
-def write_patient(results: Results, patient: str, folder: Path) -> None:
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient's rows of the results.
+
+    Attributes:
+        id: patient_id.
+        person: demographics and fold.
+        truth: row of the CT's quantities by channel.
+        predicted: by channel, quantity, method.
+        left_out: why a channel counts in no statistic.
+        registrations: rows of the registrations.
+    """
+
+    id: str
+    person: dict[str, Any]
+    truth: dict[str, dict[str, Any]]
+    predicted: dict[tuple[str, str, str], float]
+    left_out: dict[str, str]
+    registrations: list[dict[str, Any]]
+
+    @property
+    def methods(self) -> set[str]:
+        """Methods that predicted anything of this patient."""
+        return {method for _, _, method in self.predicted}
+
+    def why_not(self, channel: str) -> str:
+        """Why a channel has no truth or does not count; empty where it counts."""
+        held = self.truth.get(channel)
+        if held is None or not held["present"]:
+            return "absent from the CT's labels"
+        return "truncated by the CT's field of view" if held["truncated"] else self.left_out.get(channel, "")
+
+    def true(self, channel: str, quantity: str) -> float:
+        """The CT's value; NaN where the CT does not hold the object whole."""
+        held = self.truth.get(channel)
+        whole = held is not None and held["present"] and not held["truncated"]
+        return float(held[quantity]) if whole and held is not None else _NAN
+
+
+def patients(results: Results) -> Iterator[Patient]:
+    """Every patient of the cohort, with the rows that are theirs."""
+    points = {str(k): v for k, v in results.points.groupby("patient_id")}
+    truth = {str(k): v for k, v in results.quantities.groupby("patient_id")}
+    registration = {str(k): v for k, v in results.registration.groupby("patient_id")}
+    none = pd.DataFrame()
+    for person in results.patients.reset_index().to_dict("records"):
+        name = str(person["patient_id"])
+        own = points.get(name, none).to_dict("records")
+        yield Patient(
+            name,
+            {str(k): v for k, v in person.items()},
+            {str(r["object"]): dict(r) for r in truth.get(name, none).to_dict("records")},  # type: ignore[arg-type]
+            {(r["channel"], r["quantity"], r["method"]): float(r["predicted"]) for r in own},
+            {r["channel"]: r["left_out"] for r in own if isinstance(r["left_out"], str)},
+            [{str(k): v for k, v in r.items()} for r in registration.get(name, none).to_dict("records")],
+        )
+
+
+def write_patient(results: Results, patient: Patient, folder: Path) -> None:
     """Writes {patient}.html: radiograph, registration, DRRs of CT and predictions, and the numbers."""
-    rendered = Rendered.read(results.root / "patients", patient)
-    images = predicted(results, rendered)
+    rendered = Rendered.read(results.root / "patients", patient.id)
+    numbers = viewer_numbers(results, patient)
+    payload = viewer_payload(results, rendered, predicted(results, rendered), numbers)
     page = render(
         "patient.html.j2",
-        patient=patient,
-        lead=_lead(results.patients.loc[patient]),
-        tested=patient in set(results.points["patient_id"]),
-        channels=[{"name": c.name, "label": _channel_label(c.object, c.side)} for c in rendered.stack.channels],
+        patient=patient.id,
+        lead=_lead(patient.person),
+        tested=bool(patient.predicted),
+        channels=[{"name": c.name, "label": channel_label(c.object, c.side)} for c in rendered.stack.channels],
         quantities=[(q, quantity_title(q)) for q in QUANTITY_COLUMNS],
-        sheets=True,
         number_tables=[_numbers(results, patient, q) for q in QUANTITY_COLUMNS],
         radiograph=radiograph_uri(rendered.stack.radiograph, rendered.stack.field),
-        qc=picture_uri(results.root / "patients" / patient / "qc.png"),
-        registration_table=_registrations(results, patient),
-        payload=pack(viewer_payload(results, rendered, images)),
+        qc=picture_uri(results.root / "patients" / patient.id / "qc.png"),
+        registration_table=_registrations(patient),
+        payload=pack(payload),
         patient_js=asset("patient.js"),
         version=mskdex.__version__,
     )
-    with atomic_path(folder / f"{patient}.html") as path:
+    with atomic_path(folder / f"{patient.id}.html") as path:
         path.write_text(page, encoding="utf-8")
 
 
-def _channel_label(name: str, side: str) -> str:
+def channel_label(name: str, side: str) -> str:
+    """A channel's name for people."""
     return title(name) if side == "midline" else f"{title(name)}, {side}"
 
 
-def _lead(row: pd.Series) -> str:
-    facts = [
-        {"F": "woman", "M": "man"}.get(str(row["sex"]), ""),
-        f"{row['age']:.0f} years" if pd.notna(row["age"]) else "",
-        f"{row['height_cm']:.0f} cm" if pd.notna(row["height_cm"]) else "",
-        f"{row['weight_kg']:.0f} kg" if pd.notna(row["weight_kg"]) else "",
-        f"BMI {decimals(float(row['bmi']), 1)}" if pd.notna(row["bmi"]) else "",
-        f"fold {row['fold']:.0f}" if pd.notna(row["fold"]) else "",
-    ]
-    return ", ".join(f for f in facts if f).capitalize() or "No demographics are known."
+def _lead(person: dict[str, Any]) -> str:
+    units = (("age", "{:.0f} years"), ("height_cm", "{:.0f} cm"), ("weight_kg", "{:.0f} kg"), ("bmi", "BMI {:.1f}"),
+             ("fold", "fold {:.0f}"))  # fmt: skip
+    facts = [{"F": "woman", "M": "man"}.get(str(person["sex"]), "")]
+    facts += [form.format(person[key]) for key, form in units if pd.notna(person[key])]
+    text = ", ".join(f for f in facts if f)
+    return text[:1].upper() + text[1:] or "No demographics are known."
 
 
-def _numbers(results: Results, patient: str, quantity: str) -> Table:
-    points = results.points[(results.points["patient_id"] == patient) & (results.points["quantity"] == quantity)]
-    truth = results.quantities[results.quantities["patient_id"] == patient].set_index("object")
-    methods = [m for m in results.methods if m.id in set(points["method"])]
+def viewer_numbers(results: Results, patient: Patient) -> dict[str, Any]:
+    """What stands below the images: by channel and quantity, the truth and each method's prediction."""
+    labels = {m.id: m.label for m in results.methods}
+    return {
+        c["name"]: {
+            q: {
+                "truth": significant(patient.true(c["name"], q)),
+                "predicted": {
+                    label: significant(patient.predicted.get((c["name"], q, m), _NAN)) for m, label in labels.items()
+                },
+            }
+            for q in QUANTITY_COLUMNS
+        }
+        for c in results.objects
+    }
+
+
+def _numbers(results: Results, patient: Patient, quantity: str) -> Table:
+    methods = [m for m in results.methods if m.id in patient.methods]
     rows = []
     for channel in results.objects:
         name = channel["name"]
-        own = points[points["channel"] == name]
-        held = truth.loc[name] if name in truth.index else None
-        why = next((str(v) for v in own["left_out"].dropna()), "") or _why(held)
-        known = held is not None and not _why(held)
-        value = float(held[quantity]) if known and held is not None else float("nan")
-        row = [words(_channel_label(channel["object"], channel["side"])), number(value, None, below=why)]
+        value = patient.true(name, quantity)
+        row = [
+            words(channel_label(channel["object"], channel["side"])),
+            number(value, None, below=patient.why_not(name)),
+        ]
         for m in methods:
-            found = own.loc[own["method"] == m.id, "predicted"]
-            guess = float(found.iloc[0]) if len(found) else float("nan")
-            error = f"{decimals(100 * (guess / value - 1), 1)} %" if known and value and guess == guess else ""
+            guess = patient.predicted.get((name, quantity, m.id), _NAN)
+            error = f"{decimals(100 * (guess / value - 1), 1)} %" if value > 0 and guess == guess else ""
             row.append(number(guess, None, below=error))
         rows.append(row)
-    columns = [Column("Object"), Column("CT"), *(Column(m.label, "Radiograph") for m in methods)]
+    columns = [Column("Object"), Column("CT"), *(Column(m.label, "Prediction") for m in methods)]
     caption = f"{QUANTITY_NAMES[quantity].capitalize()} in {QUANTITY_UNITS[quantity]}; below, the relative error."
     return plain(f"numbers_{quantity}", caption, columns, rows, quantity=quantity)
 
 
-def _why(held: pd.Series | None) -> str:
-    if held is None or not bool(held["present"]):
-        return "absent from the CT's labels"
-    return "truncated by the CT's field of view" if bool(held["truncated"]) else ""
-
-
-def _registrations(results: Results, patient: str) -> Table:
+def _registrations(patient: Patient) -> Table:
     rows = [
-        [
-            words(title(str(r.body))), words("used" if r.accepted else "not used"),
-            number(float(r.confidence) if r.confidence is not None else float("nan"), 2),
-            number(float(r.similarity) if r.similarity is not None else float("nan"), 3), words(r.reason),
-        ]
-        for r in results.registration[results.registration["patient_id"] == patient].itertuples()
+        [words(title(str(r["body"]))), words("used" if r["accepted"] else "not used"),
+         number(_float(r["confidence"]), 2), number(_float(r["similarity"]), 3), words(r["reason"])]
+        for r in patient.registrations
     ]  # fmt: skip
     return plain(
         "registrations", "Registration of each rigid body.", ["Body", "", "Confidence", "Similarity", "Why not"], rows
     )
 
 
+def _float(value: Any) -> float:
+    return _NAN if value is None else float(value)
+
+
 def patients_table(results: Results) -> Table:
     """All patients with their errors, linked to their pages."""
     p = results.points[results.points["left_out"].isna() & (results.points["truth"] > 0)]
     p = p.assign(error=100 * (p["predicted"] - p["truth"]).abs() / p["truth"])
-    means = p.groupby(["patient_id", "quantity", "method"])["error"].mean()
+    means = p.groupby(["patient_id", "quantity", "method"])["error"].mean().to_dict()
     methods = [m for m in results.methods if m.kind != "baseline"]
-    registered = results.registration.groupby("patient_id")["accepted"].agg(["sum", "size"])
+    registered = {str(k): (int(v.sum()), len(v)) for k, v in results.registration.groupby("patient_id")["accepted"]}
     rows = []
-    for patient, row in results.patients.iterrows():
-        name = str(patient)
+    for row in results.patients.reset_index().to_dict("records"):
+        name = str(row["patient_id"])
         link = f"patients/{name}.html" if results.config.report.patient_pages else ""
-        used = registered.loc[name] if name in registered.index else {"sum": 0, "size": 0}
+        used, bodies = registered.get(name, (0, 0))
         cells = [Cell(name, name, link=link), words(row["sex"]), number(row["age"], 0), number(row["bmi"], 1),
-                 number(row["fold"], 0), Cell(f"{used['sum']} of {used['size']}", int(used["sum"]))]  # fmt: skip
+                 number(row["fold"], 0), Cell(f"{used} of {bodies}", used)]  # fmt: skip
         for quantity in ("lean_mass_g", "volume_cm3"):
-            cells += [number(float(means.get((name, quantity, m.id), float("nan"))), 1) for m in methods]
+            cells += [number(float(means.get((name, quantity, m.id), _NAN)), 1) for m in methods]
         rows.append(cells)
     columns = [Column(c) for c in ("Patient", "Sex", "Age", "BMI", "Fold", "Bodies registered")]
     for quantity in ("lean_mass_g", "volume_cm3"):

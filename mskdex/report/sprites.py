@@ -51,7 +51,7 @@ def sheet(images: np.ndarray, ranges: Sequence[float], pixels: int) -> Sheet:
     canvas = np.zeros((down * across, rows, columns), np.uint8)
     canvas[:count] = grey
     canvas = canvas.reshape(down, across, rows, columns).transpose(0, 2, 1, 3).reshape(down * rows, across * columns)
-    return Sheet(_uri(Image.fromarray(canvas), "PNG", optimize=True), rows, columns, across)
+    return Sheet(_uri(Image.fromarray(canvas), "PNG", compress_level=6), rows, columns, across)
 
 
 def radiograph_uri(log_attenuation: np.ndarray, field: np.ndarray, pixels: int = 512) -> str:

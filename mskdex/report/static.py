@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mskdex.artifacts import atomic_path
 from mskdex.report.charts import Chart, Series
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": "#e3e6ea", "grid.linewidth": 0.6,
     "axes.edgecolor": "#8a929c", "axes.linewidth": 0.7, "svg.fonttype": "none", "svg.hashsalt": "mskdex",
     "legend.frameon": False, "figure.dpi": 160,
 }  # fmt: skip
 _MANY = 2000
+_PANEL_IN = (2.6, 2.3)
+_SINGLE_IN = (6.4, 3.8)
+_LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _BETWEEN_IN = 0.6, 0.15, 0.3, 0.85, (0.62, 0.62)
 
 
 def save(charts: Sequence[Chart], name: str, folder: Path, *, columns: int = 3) -> None:
@@ -34,54 +38,66 @@ def save(charts: Sequence[Chart], name: str, folder: Path, *, columns: int = 3) 
         return
     with mpl.rc_context(_STYLE):
         figure = _figure(charts, columns)
-        for suffix, more in ((".svg", {"metadata": {"Date": None}}), (".png", {})):
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", None)):
             with atomic_path(folder / f"{name}{suffix}") as path:
-                figure.savefig(path, bbox_inches="tight", **more)
+                figure.savefig(path, metadata=metadata)
+    table = pd.concat([c.table().assign(panel=c.title) for c in charts], ignore_index=True)
     with atomic_path(folder / f"{name}.csv") as path:
-        _table(charts).to_csv(path, index=False)
-
-
-def _table(charts: Sequence[Chart]) -> Any:
-    import pandas as pd
-
-    return pd.concat([c.table().assign(panel=c.title) for c in charts], ignore_index=True).dropna(axis=1, how="all")
+        table.dropna(axis=1, how="all").to_csv(path, index=False)
 
 
 def _figure(charts: Sequence[Chart], columns: int) -> Figure:
+    """Panels at fixed places: an automatic layout would draw everything several times."""
     across = min(columns, len(charts))
     down = math.ceil(len(charts) / across)
-    size = (6.4, 3.6) if len(charts) == 1 else (2.7 * across, 2.4 * down)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = _SINGLE_IN if len(charts) == 1 else _PANEL_IN
+    slanted = 0.45 if any(len(_categories(c)) > 3 for c in charts) else 0.0
+    total = (across * width, down * height + slanted)
+    figure = Figure(figsize=total)
     grid = figure.subplots(down, across, squeeze=False).ravel()
+    inner = (width - _BETWEEN_IN[0], height - _BETWEEN_IN[1])
+    figure.subplots_adjust(
+        left=_LEFT_IN / total[0], right=1 - _RIGHT_IN / total[0], top=1 - _TOP_IN / total[1],
+        bottom=(_BOTTOM_IN + slanted) / total[1], wspace=_BETWEEN_IN[0] / inner[0], hspace=_BETWEEN_IN[1] / inner[1],
+    )  # fmt: skip
     for axes, chart in zip(grid, charts, strict=False):
         _draw(axes, chart, with_title=len(charts) > 1)
     for axes in grid[len(charts) :]:
         axes.set_visible(False)
+    _legend(figure, list(grid))
+    return figure
+
+
+def _legend(figure: Figure, grid: list[Axes]) -> None:
     handles: dict[str, Any] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if len(handles) > 1:
-        rows = min(4, len(handles))
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=rows, fontsize=7)
-    return figure
+        figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=min(5, len(handles)), fontsize=7)
+
+
+def _categories(chart: Chart) -> list[str]:
+    return list(dict.fromkeys(v for s in chart.series for v in s.x if isinstance(v, str)))
 
 
 def _draw(axes: Axes, chart: Chart, *, with_title: bool) -> None:
-    categories = list(dict.fromkeys(v for s in chart.series for v in s.x if isinstance(v, str)))
+    categories = _categories(chart)
     for i, series in enumerate(chart.series):
         shift = (i - (len(chart.series) - 1) / 2) * min(0.12, 0.7 / len(chart.series)) if categories else 0.0
-        positions = [categories.index(v) + shift for v in series.x] if categories else list(series.x)
-        _draw_series(axes, series, positions)
+        _draw_series(axes, series, [categories.index(v) + shift for v in series.x] if categories else list(series.x))
     if categories:
-        axes.set_xticks(range(len(categories)), categories, rotation=30 if len(categories) > 3 else 0, ha="right"
-                        if len(categories) > 3 else "center")  # fmt: skip
+        many = len(categories) > 3
+        axes.set_xticks(
+            range(len(categories)), categories, rotation=30 if many else 0, ha="right" if many else "center"
+        )
     if chart.x_log:
         axes.set_xscale("log")
     if chart.y_range:
         axes.set_ylim(*chart.y_range)
-    axes.set_xlabel(chart.x_label)
-    axes.set_ylabel(chart.y_label)
+    axes.set_xlabel(chart.x_label, fontsize=7)
+    axes.set_ylabel(chart.y_label, fontsize=7)
+    axes.tick_params(labelsize=7)
     if with_title:
         axes.set_title(chart.title)
 
@@ -91,9 +107,11 @@ def _draw_series(axes: Axes, s: Series, x: list[Any]) -> None:
     if s.low is not None and s.high is not None:
         axes.vlines(x, s.low, s.high, color=s.colour, linewidth=1.0, alpha=0.8)
     if "lines" in s.mark:
-        axes.plot(x, s.y, color=s.colour, linewidth=1.2, alpha=0.45 if s.muted else 1, linestyle="--" if s.muted else "-",
-                  label=label, marker="o" if "markers" in s.mark else None, markersize=3)  # fmt: skip
-    else:
-        face = "none" if s.muted else s.colour
-        axes.scatter(x, s.y, s=14 if s.low is not None or s.muted else 9, facecolors=face, edgecolors=s.colour, label=label,
-                     linewidths=0.8 if s.muted else 0, alpha=0.85, rasterized=len(x) > _MANY)  # fmt: skip
+        line, strength = ("--", 0.45) if s.muted else ("-", 1.0)
+        marker = "o" if "markers" in s.mark else None
+        axes.plot(x, s.y, line, color=s.colour, lw=1.2, alpha=strength, label=label, marker=marker, markersize=3)
+        return
+    face, edge = ("none", 0.8) if s.muted else (s.colour, 0.0)
+    size = 14 if s.low is not None or s.muted else 9
+    axes.scatter(x, s.y, s=size, facecolors=face, edgecolors=s.colour, linewidths=edge, label=label, alpha=0.85,
+                 rasterized=len(x) > _MANY)  # fmt: skip

@@ -113,15 +113,15 @@ def estimate(row: Any, places: int | None = 3) -> Cell:
     return Cell(show(row.value), float(row.value), below=below, hint=f"n = {row.n}{left_out}")
 
 
-def number(value: float, places: int | None = 3, **more: Any) -> Cell:
+def number(value: Any, places: int | None = 3, **more: Any) -> Cell:
     """A plain number."""
     text = quantity(float(value)) if places is None else decimals(float(value), places)
     return Cell(text, float(value), **more)
 
 
-def probability(value: float) -> Cell:
+def probability(value: Any) -> Cell:
     """A p value; bold below 0.05."""
-    return Cell(p_value(value), float(value), style="strong" if value < 0.05 else "")
+    return Cell(p_value(float(value)), float(value), style="strong" if float(value) < 0.05 else "")
 
 
 def words(value: Any, **more: Any) -> Cell:

@@ -29,7 +29,7 @@ function trace(series, categories) {
 }
 function draw(element, chart) {
   const categories = chart.series.some((s) => typeof s.x[0] === "string");
-  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"], toImageButtonOptions: { format: "svg", filename: chart.id } };
+  const options = { responsive: true, displayModeBar: false };
   element.querySelector("img")?.remove();
   Plotly.react(element, chart.series.map((s) => trace(s, categories)), layout(chart), options);
 }

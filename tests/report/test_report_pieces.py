@@ -1,0 +1,93 @@
+"""Numbers, published values, image sheets and charts."""
+
+import base64
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mskdex.report.charts import Chart, Series
+from mskdex.report.numbers import decimals, duration, p_value, quantity, significant
+from mskdex.report.published import published, published_ablation
+from mskdex.report.sprites import radiograph_uri, sheet, shrink
+
+MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
+
+
+def test_the_published_values_give_the_abstracts_mean() -> None:
+    cells = [published("pcc", q, m) for q in ("lean_mass_g", "volume_cm3") for m in MUSCLES]
+    proposed = [c[0] for c in cells if c]
+    assert len(proposed) == 12
+    assert np.mean(proposed) == pytest.approx(0.863, abs=5e-4)
+
+
+def test_the_published_lean_mass_cells_give_the_ablations_full_method_within_its_split() -> None:
+    cells = [published("pcc", "lean_mass_g", m) for m in MUSCLES]
+    assert np.mean([c[0] for c in cells if c]) == pytest.approx(published_ablation()[100.0, True], abs=0.02)
+
+
+def test_an_object_the_paper_does_not_have_has_no_published_value() -> None:
+    assert published("pcc", "lean_mass_g", "iliopsoas") is None
+    assert published("pcc", "lean_mass_g", "femur") is None
+    assert published("psnr_db", "volume_cm3", "femur") == (39.5, 32.4)
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "text"),
+    [(0.8314, 3, "0.831"), (-0.2, 2, "−0.20"), (-0.0004, 3, "0.000"), (math.nan, 3, "–"), (math.inf, 1, "∞")],
+)
+def test_decimals(value: float, places: int, text: str) -> None:
+    assert decimals(value, places) == text
+
+
+def test_quantities_have_three_digits() -> None:
+    assert [quantity(v) for v in (1234.5, 123.4, 12.34, 1.234, 0.01234, 0.0)] == [
+        "1234", "123", "12.3", "1.23", "0.012", "0.0",
+    ]  # fmt: skip
+
+
+def test_other_numbers() -> None:
+    assert p_value(0.0004) == "< 0.001"
+    assert p_value(0.0321) == "0.032"
+    assert [duration(s) for s in (12, 600, 7200)] == ["12 s", "10 min", "2.0 h"]
+    assert significant(123456.7) == 123500.0
+    assert significant(float("nan")) is None
+
+
+def _pixels(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
+
+
+def test_a_sheets_tiles_are_the_images_on_the_fixed_range() -> None:
+    images = np.random.default_rng(0).uniform(-1, 12, (5, 8, 6)).astype(np.float32)
+    ranges = [10.0, 10.0, 5.0, 20.0, 10.0]
+    found = sheet(images, ranges, 64)
+    canvas = _pixels(found.uri)
+    assert (found.rows, found.columns, found.across) == (8, 6, 3)
+    for i, image in enumerate(images):
+        top, left = i // 3 * 8, i % 3 * 6
+        tile = canvas[top : top + 8, left : left + 6]
+        assert tile == pytest.approx(np.clip(image / ranges[i], 0, 1) * 255, abs=0.51)
+
+
+def test_shrinking_keeps_the_mean_and_the_size_bound() -> None:
+    image = np.random.default_rng(1).uniform(size=(2, 96, 64))
+    small = shrink(image, 40)
+    assert small.shape == (2, 32, 21)
+    assert small[:, :, :20].mean() == pytest.approx(image[:, :, :60].mean())
+    assert shrink(image, 96) is image
+
+
+def test_a_radiograph_of_one_value_can_be_shown() -> None:
+    assert _pixels(radiograph_uri(np.full((16, 16), 2.0), np.zeros((16, 16), bool))).shape[:2] == (16, 16)
+
+
+def test_a_charts_payload_and_table_hold_its_points() -> None:
+    series = [Series("a", ["left", "right"], [0.123456, float("nan")], low=[0.1, 0.2], high=[0.3, 0.4])]
+    chart = Chart("c", "t", "", "x", "y", series)
+    assert chart.payload()["series"][0]["y"] == [0.1235, None]
+    table = chart.table()
+    assert table["x"].tolist() == ["left", "right"]
+    assert table["high"].tolist() == [0.3, 0.4]
