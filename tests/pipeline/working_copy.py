@@ -1,0 +1,90 @@
+"""A working copy of the workflow and the package, in which the real workflow is run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = {
+    "virtual": {"patients": 8, "voxel_mm": 6.0, "radiograph_pixel_mm": 2.0},
+    "radiograph": {"working_pixel_mm": 2.0},
+    "image": {"rows": 64, "columns": 64, "pixel_mm": 6.72},
+    "folds": {"train": [0, 2]},
+    "evaluation": {"bootstrap_samples": 100},
+}
+
+
+@dataclass
+class Project:
+    """A working copy of the workflow and the package, with a config of its own."""
+
+    folder: Path
+
+    def configure(self, *path, value):
+        """Sets one key of config.yaml."""
+        file = self.folder / "config.yaml"
+        content = yaml.safe_load(file.read_text())
+        section = content
+        for key in path[:-1]:
+            section = section.setdefault(key, {})
+        section[path[-1]] = value
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def snakemake(self, *arguments, check=True):
+        """Runs Snakemake in the project; its output is stdout and stderr together."""
+        run = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if check and run.returncode:
+            raise AssertionError(run.stdout)
+        return run
+
+    def planned(self):
+        """The jobs that a dry run plans: {rule: number}, without the target."""
+        return _jobs(self.snakemake("--dry-run", "--quiet", "rules").stdout)
+
+
+def _jobs(output):
+    lines = output.splitlines()
+    if "Job stats:" not in lines:
+        return {}
+    table = lines[lines.index("Job stats:") + 3 :]
+    counts = {}
+    for line in table:
+        words = line.split()
+        if len(words) != 2 or words[0] == "total":
+            break
+        counts[words[0]] = int(words[1])
+    counts.pop("all", None)
+    return counts
+
+
+def copy_project(folder):
+    """Copies what a clone holds that the workflow needs."""
+    for name in ("mskdex", "workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    return Project(folder)
+
+
+def shrink(project):
+    """Makes the default config small enough for a test; the stages stay the same."""
+    for section, values in SMALL.items():
+        for key, value in values.items():
+            project.configure(section, key, value=value)
+    for experiment in ("mskdex", "conventional"):
+        project.configure("experiments", experiment, "optimisation", "epochs", value=2)
+    return project
