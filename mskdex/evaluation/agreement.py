@@ -15,6 +15,7 @@ MIN_DEFINED_SHARE = 0.9
 """A confidence interval is undefined when a smaller share of the resamples gives a value."""
 
 _MIN_PATIENTS = {"mae": 1, "mae_percent": 1, "rmse": 1, "bias": 1, "loa_low": 2, "loa_high": 2}
+_NEEDS_SPREAD = ("pcc", "icc21", "icc11", "slope")
 _TINY = 1e-12
 
 
@@ -144,17 +145,15 @@ def undefined(name: str, pairs: Pairs, column: int) -> str | None:
     truth, predicted = pairs.truth[known, column], pairs.predicted[known, column]
     count, needed = len(truth), _MIN_PATIENTS.get(name, 3)
     if count == 0:
-        return "no patient in whom it is complete"
+        return "complete in no patient"
     if missing := int((~np.isfinite(predicted)).sum()):
         return f"{missing} of {count} predictions are not numbers"
     if count < needed:
         return f"needs {needed} patients, has {count}"
-    if name in ("pcc", "slope") and _constant_in_groups(predicted, pairs.groups[known]):
-        return "the prediction is the same for every patient"
-    if name == "pcc" and _constant(truth):
-        return "the truth is the same for every patient"
-    if name.startswith("icc") and _constant(np.concatenate([truth, predicted])):
-        return "prediction and truth are the same for every patient"
+    if name in _NEEDS_SPREAD and _constant_in_groups(predicted, pairs.groups[known]):
+        return "constant prediction"
+    if name in _NEEDS_SPREAD and _constant(truth):
+        return "constant truth"
     if name == "mae_percent" and not truth.mean() > 0:
         return "the mean truth is zero"
     return None

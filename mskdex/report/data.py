@@ -49,6 +49,7 @@ class Results:
         agreement: table of agreement, and so on for images, tests, points, tuning.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
+        flagged: segmentations that stand out, patient_id, flags, reasons; None where they were not looked at.
         trainings: train.json by (experiment, fold).
         histories: history.parquet by (experiment, fold).
     """
@@ -67,6 +68,7 @@ class Results:
     tuning: pd.DataFrame | None
     ranges: dict[str, dict[str, float]]
     evaluation: dict[str, Any]
+    flagged: pd.DataFrame | None = None
     trainings: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     histories: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
 
@@ -116,7 +118,7 @@ def read_results(root: Path, config: Config) -> Results:
         MskdexError: an artifact is missing or cannot be read.
     """
     cohort, evaluation = root / "cohort", root / "evaluation"
-    tuning = evaluation / "tuning.parquet"
+    tuning, quality = evaluation / "tuning.parquet", cohort / "quality.csv"
     trainings, histories = _trainings(root / "experiments", config)
     return Results(
         root=root,
@@ -130,6 +132,7 @@ def read_results(root: Path, config: Config) -> Results:
         tuning=read_parquet(tuning) if tuning.is_file() else None,
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
+        flagged=pd.read_csv(quality, dtype=str, keep_default_na=False) if quality.is_file() else None,
         trainings=trainings,
         histories=histories,
     )

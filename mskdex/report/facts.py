@@ -161,6 +161,16 @@ def excluded_table(results: Results) -> Table:
     return plain("excluded", "Excluded by the cohort sheet.", ["Patient", "Reason"], rows)
 
 
+def flagged_table(results: Results) -> Table | None:
+    """Segmentations that stand out in the cohort and stay in it; None where they were not looked at."""
+    if results.flagged is None:
+        return None
+    some = results.flagged[pd.to_numeric(results.flagged["flags"], errors="coerce") > 0]
+    rows = [[words(r.patient_id), Cell(str(r.flags), float(str(r.flags))), words(r.reasons)] for r in some.itertuples()]
+    caption = "Segmentations that stand out in the cohort. They count: a human decides, in the cohort sheet."
+    return plain("flagged", caption, ["Patient", "Flags", "Why"], rows)
+
+
 def left_out_table(results: Results) -> Table:
     """Objects that count in no statistic, by reason."""
     points = results.points[results.points["left_out"].notna() & (results.points["quantity"] == "volume_cm3")]

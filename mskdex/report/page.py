@@ -85,6 +85,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "rejected_table": facts.rejected_table(results),
         "excluded_table": facts.excluded_table(results),
         "left_out_table": facts.left_out_table(results),
+        "flagged_table": facts.flagged_table(results),
         "training_table": facts.training_table(results),
         "patients_table": patients_table(results),
         "checklist_tables": checklist_tables(results),

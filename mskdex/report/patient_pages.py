@@ -93,7 +93,7 @@ def write_patient(results: Results, patient: Patient, folder: Path) -> None:
         channels=[{"name": c.name, "label": channel_label(c.object, c.side)} for c in rendered.stack.channels],
         quantities=[(q, quantity_title(q)) for q in QUANTITY_COLUMNS],
         number_tables=[_numbers(results, patient, q) for q in QUANTITY_COLUMNS],
-        radiograph=radiograph_uri(rendered.stack.radiograph, rendered.stack.field),
+        radiograph=_radiograph(results.root / "patients" / patient.id, rendered),
         qc=picture_uri(results.root / "patients" / patient.id / "qc.png"),
         registration_table=_registrations(patient),
         payload=pack(payload),
@@ -102,6 +102,16 @@ def write_patient(results: Results, patient: Patient, folder: Path) -> None:
     )
     with atomic_path(folder / f"{patient.id}.html") as path:
         path.write_text(page, encoding="utf-8")
+
+
+def _radiograph(folder: Path, rendered: Rendered) -> str:
+    """The imported radiograph, or where it is gone the training sample's coarser one."""
+    if not (folder / "radiograph.nii.gz").is_file():
+        return radiograph_uri(rendered.stack.radiograph, rendered.stack.field)
+    from mskdex.imaging.radiograph import read_radiograph
+
+    radiograph = read_radiograph(folder)
+    return radiograph_uri(radiograph.image, radiograph.field)
 
 
 def channel_label(name: str, side: str) -> str:

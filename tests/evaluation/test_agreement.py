@@ -114,7 +114,8 @@ def test_a_constant_prediction_has_no_correlation_and_no_slope_but_an_error() ->
     found = statistics(pairs, np.ones((1, len(truth))))
     assert np.isnan(found["pcc"][0, 0])
     assert np.isnan(found["slope"][0, 0])
-    assert undefined("pcc", pairs, 0) == "the prediction is the same for every patient"
+    assert undefined("pcc", pairs, 0) == "constant prediction"
+    assert undefined("icc21", pairs, 0) == "constant prediction"
     assert undefined("mae", pairs, 0) is None
     assert found["mae"][0, 0] == pytest.approx(np.abs(truth - 700).mean())
 
@@ -147,7 +148,7 @@ def test_a_prediction_that_is_no_number_makes_every_statistic_undefined() -> Non
 def test_an_object_that_nobody_has_is_undefined() -> None:
     pairs = _pairs(np.full(5, np.nan), np.ones(5))
     for name in STATISTICS:
-        assert undefined(name, pairs, 0) == "no patient in whom it is complete"
+        assert undefined(name, pairs, 0) == "complete in no patient"
 
 
 def test_resamples_draw_as_many_patients_and_repeat_for_a_seed() -> None:

@@ -62,7 +62,7 @@ def test_a_truncated_object_is_undefined_and_says_so(one_fold: Path) -> None:
     femur = agreement[agreement["object"] == "femur"]
     assert len(femur)
     assert femur["value"].isna().all()
-    assert (femur["undefined"] == "no patient in whom it is complete").all()
+    assert (femur["undefined"] == "complete in no patient").all()
     assert (femur["left_out"] == 10).all()
     points = _table(one_fold, "points")
     assert (points.loc[points["object"] == "femur", "left_out"] == "truncated by the CT's field of view").all()

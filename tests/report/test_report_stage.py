@@ -92,6 +92,7 @@ def test_exclusions_and_unused_registrations_are_listed(report_folder: Path) -> 
     html = _index(report_folder)
     assert "hip prosthesis on the left" in _section(html, "exclusions")
     assert "truncated by the CT&#39;s field of view" in _section(html, "exclusions")
+    assert "sacrum volume is small" in _section(html, "exclusions")
     registration = pd.read_parquet(report_folder.parent / "cohort" / "registration.parquet")
     for row in registration[~registration["accepted"]].itertuples():
         assert str(row.patient_id) in _section(html, "registration")
