@@ -43,7 +43,7 @@ class RegistrationSettings(Settings):
     joint_rotation_range_deg: float = Field(
         12.0, gt=0, le=60, description="how far the search turns a body in the joint with its parent"
     )
-    joint_sd_mm: float = Field(2.0, gt=0, description="standard deviation of the joint's centre against the parent")
+    joint_sd_mm: float = Field(1.0, gt=0, description="standard deviation of the joint's centre against the parent")
     attempts: int = Field(3, ge=1, description="searches of a body, at most, until a pose can be trusted")
     restarts: int = Field(8, ge=1, description="independent CMA-ES runs of one search")
     finalists: int = Field(2, ge=1, description="runs that go on after the heats, the best")

@@ -9,11 +9,11 @@ from scipy import ndimage
 from mskdex.config.objects import Channel
 
 SOFT_TISSUE_HU = 50.0
-"""Muscle's HU (Gu et al. 2023: 35 to 56 in the hip), where no soft tissue is near enough to measure."""
+"""Muscle's HU (Gu et al. 2023: 35 to 56 in the hip): what would be in the bone's place."""
 
 _RIM_MM = 3.0
 _CROP_MM = 12.0
-_SMOOTHING_MM = 10.0
+_SMOOTHING_MM = 5.0
 _TARGETS = 400
 
 
@@ -129,16 +129,17 @@ def _extent(surface_mm: np.ndarray) -> float:
 
 
 def _excess(ct: np.ndarray, mask: np.ndarray, others: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Attenuation relative to water that would be missing were the bone soft tissue like that around it.
+    """Attenuation relative to water that would be missing were the bone soft tissue.
 
-    The rim outside the mask keeps its excess, for it holds the bone's share of the voxels on the edge.
+    The rim outside the mask keeps what it has above the soft tissue around it: the bone's share of the voxels
+    on the edge, without which the bone would look too small and be placed too near to the source.
     """
     hu = ct.astype(np.float32)
-    grown = ndimage.distance_transform_edt(~mask, sampling=spacing) <= _RIM_MM + 1e-6
+    grown = ndimage.distance_transform_edt(~mask, sampling=spacing) <= max(_RIM_MM, 1.5 * float(spacing.min()))
     soft = (~grown & ~others & (hu > -200) & (hu < 150)).astype(np.float32)
     sigma = _SMOOTHING_MM / spacing
-    weight = ndimage.gaussian_filter(soft, sigma, truncate=3) + 1e-3
-    around = (ndimage.gaussian_filter(soft * hu, sigma, truncate=3) + 1e-3 * SOFT_TISSUE_HU) / weight
-    excess = np.where(mask, hu - around, 0.0)
+    weight = ndimage.gaussian_filter(soft, sigma, truncate=3) + 1e-4
+    around = (ndimage.gaussian_filter(soft * hu, sigma, truncate=3) + 1e-4 * SOFT_TISSUE_HU) / weight
     rim = grown & ~mask & ~others
-    return np.where(rim, np.maximum(hu - np.maximum(around, SOFT_TISSUE_HU), 0.0), excess) / 1000.0
+    excess = np.where(rim, np.maximum(hu - around, 0.0), 0.0)
+    return np.where(mask, hu - SOFT_TISSUE_HU, excess) / 1000.0

@@ -6,7 +6,10 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.registration.bodies import Body
 from mskdex.registration.measures import in_field
 from mskdex.registration.scene import View
-from mskdex.registration.single import Outcome, Task, mirrored_objective, objective
+from mskdex.registration.single import Outcome, Task, either_way
+
+_FLIP_MARGIN = 0.02
+"""Bones are nearly symmetric: noise alone makes either similarity the larger by less than this."""
 
 
 def of_ct(body: Body, min_extent_mm: float) -> str | None:
@@ -33,10 +36,8 @@ def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settin
     if share < settings.min_in_field:
         return _not_in_field(share, settings)
     if task.joint is None:
-        view = views(settings.fine_pixels_mm[0])
-        here = objective(task, view, outcome.pose, settings)
-        there = mirrored_objective(task, view, outcome.pose, settings)
-        if there > here:
+        here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
+        if there > here + _FLIP_MARGIN:
             return (
                 f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "
                 "check its laterality and its view (AP or PA)"

@@ -51,8 +51,7 @@ class Problem:
     """What is minimised.
 
     Attributes:
-        render: renderer of the body with its derivatives.
-        background: image of what else is there and does not move, (rows, columns) or 0.
+        render: renderer of the scene with its derivatives by the body's pose.
         similarity: prepared for the radiograph, energy-weighted.
         pivot_mm: pivot of `render`'s derivatives, RAS.
         joint: the parent's hold, if any.
@@ -60,7 +59,6 @@ class Problem:
     """
 
     render: RenderTangents
-    background: np.ndarray | float
     similarity: GradientCorrelation
     pivot_mm: np.ndarray
     joint: Joint | None = None
@@ -105,7 +103,7 @@ def refine(problem: Problem, start: np.ndarray, max_iterations: int = 12, tolera
 def _linearise(problem: Problem, pose: np.ndarray) -> _Linear:
     image, jacobian = problem.render(pose)
     jacobian = jacobian * RAD_PER_UNIT[:, None, None].astype(jacobian.dtype)
-    residual, slope = problem.similarity.residuals(image + problem.background, jacobian)
+    residual, slope = problem.similarity.residuals(image, jacobian)
     prior, prior_slope = np.zeros(0), np.zeros((6, 0))
     if problem.joint is not None:
         prior, prior_slope = _hold(problem.joint, pose, problem.pivot_mm)

@@ -17,6 +17,9 @@ from mskdex.registration.scene import View
 from mskdex.registration.search import Spread
 from mskdex.registration.single import Model, Outcome, Task, register_body
 
+_SURE = 0.9
+"""Confidence from which no other search is tried."""
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -77,12 +80,13 @@ class _Run:
         self.models = {name: Model.of(body, settings, step_mm) for name, body in patient.bodies.items()}
         self.done: dict[str, _Done] = {}
         self.refused: dict[str, str] = {}
+        self.blurred = patient.view.blurred(settings.radiograph_blur_mm)
         self._views: dict[float, View] = {}
 
     def views(self, pixel_mm: float) -> View:
         """The radiograph on a grid, made once."""
         if pixel_mm not in self._views:
-            self._views[pixel_mm] = self.patient.view.at(pixel_mm)
+            self._views[pixel_mm] = self.blurred.at(pixel_mm)
         return self._views[pixel_mm]
 
     def register(self, name: str, parent: str | None, minimum: float) -> None:
@@ -97,8 +101,7 @@ class _Run:
         if reason is not None:
             self.refused[name] = reason
             return
-        outcome = register_body(task, self.views, self.settings)
-        outcome = replace(outcome, scores=measures(task, outcome, self.views, self.settings))
+        task, outcome = self._best_of_attempts(task)
         self.done[name] = _Done(task, outcome, time.process_time() - started)
         reason = checks.of_pose(task, outcome, self.views, self.settings)
         trust = confidence.probability(outcome.scores)
@@ -106,6 +109,21 @@ class _Run:
             reason = checks.describe(outcome.scores, trust, self.settings.min_confidence)
         if reason is not None:
             self.refused[name] = reason
+
+    def _best_of_attempts(self, task: Task) -> tuple[Task, Outcome]:
+        """Searches again, from other random starts, until a pose can be trusted."""
+        best, best_trust = None, -1.0
+        for attempt in range(self.settings.attempts):
+            tried = replace(task, seed=task.seed + attempt)
+            outcome = register_body(tried, self.views, self.settings)
+            outcome = replace(outcome, scores=measures(tried, outcome, self.views, self.settings))
+            trust = confidence.probability(outcome.scores)
+            if trust > best_trust:
+                best, best_trust = (tried, outcome), trust
+            if best_trust >= _SURE:
+                break
+        assert best is not None
+        return best
 
     def _task(self, name: str, parent: str | None) -> Task:
         body, settings = self.patient.bodies[name], self.settings

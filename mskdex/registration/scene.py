@@ -38,6 +38,15 @@ class View:
         field: np.ndarray = np.all(_blocks(self.field, factor), axis=(1, 3))
         return View(_blocks(image, factor).mean(axis=(1, 3)), field, camera)
 
+    def blurred(self, sigma_mm: float) -> "View":
+        """Blurred within the field by a Gaussian, `sigma_mm` on the detector: to the resolution of a CT's DRR."""
+        if sigma_mm == 0:
+            return self
+        sigma = sigma_mm / self.camera.pixel_mm
+        weight = ndimage.gaussian_filter(self.field.astype(np.float32), sigma)
+        total = ndimage.gaussian_filter(np.where(self.field, self.image, 0.0).astype(np.float32), sigma)
+        return replace(self, image=np.where(self.field, total / np.maximum(weight, 1e-3), 0.0))
+
     def cropped(self, mask: np.ndarray) -> tuple["View", np.ndarray]:
         """The part that holds `mask` with two pixels around it, and the mask on that part."""
         part = tuple(_span(np.any(mask, axis=1 - axis), mask.shape[axis]) for axis in (0, 1))

@@ -8,6 +8,7 @@ from cmaes import CMA
 
 from mskdex.registration.rigid import along_ray
 
+_SIGMA = 0.7
 _LIMIT, _PENALTY = 1.8, 0.2
 """Beyond so many spreads a pose is penalised: a bone far away, or mostly out of the picture, can match noise."""
 
@@ -41,13 +42,17 @@ class Effort:
 
     Attributes:
         restarts: independent searches; the first starts at the start, the others around it.
+        finalists: how many of them go on after the heats, the best.
         population: poses per generation.
-        generations: at most so many.
+        heat_generations: generations of every restart.
+        generations: of the finalists, at most, the heat counted in.
         tolerance: a search ends when its step is below this share of the spread.
     """
 
     restarts: int
+    finalists: int
     population: int
+    heat_generations: int
     generations: int
     tolerance: float = 0.04
 
@@ -74,35 +79,42 @@ def multi_start(
     Source: Hansen 2016, CMA-ES; in 2D-3D registration Otake et al. 2012.
     """
     random = np.random.default_rng(seed)
-    found = []
+    runs = []
     for restart in range(effort.restarts):
         mean = np.zeros(6) if restart == 0 else random.uniform(-1.0, 1.0, 6)
-        found.append(_search(score, start, pivot_mm, spread, effort, mean, int(random.integers(2**31))))
-    return sorted(found, key=lambda f: -f.similarity)
+        runs.append(_Run(mean, effort.population, int(random.integers(2**31))))
+
+    def evaluate(units: np.ndarray) -> np.ndarray:
+        excess = np.maximum(np.abs(units) - _LIMIT, 0.0)
+        return score(along_ray(start, pivot_mm, units * spread.scale)) - _PENALTY * (excess**2).sum(axis=1)
+
+    for run in runs:
+        run.advance(evaluate, effort.heat_generations, effort.tolerance)
+    runs.sort(key=lambda r: -r.value)
+    for run in runs[: effort.finalists]:
+        run.advance(evaluate, effort.generations - effort.heat_generations, effort.tolerance)
+    ends = [Found(along_ray(start, pivot_mm, run.best * spread.scale), run.value) for run in runs[: effort.finalists]]
+    return sorted(ends, key=lambda found: -found.similarity)
 
 
-def _search(
-    score: Score,
-    start: np.ndarray,
-    pivot_mm: np.ndarray,
-    spread: Spread,
-    effort: Effort,
-    mean: np.ndarray,
-    seed: int,
-) -> Found:
-    optimiser = CMA(mean=mean, sigma=0.7, seed=seed, population_size=effort.population)
-    best, best_value = start, -np.inf
-    for _ in range(effort.generations):
-        units = np.stack([optimiser.ask() for _ in range(effort.population)])
-        poses = along_ray(start, pivot_mm, units * spread.scale)
-        values = score(poses) - _PENALTY * (np.maximum(np.abs(units) - _LIMIT, 0.0) ** 2).sum(axis=1)
-        if values.max() > best_value:
-            best, best_value = poses[values.argmax()], float(values.max())
-        optimiser.tell([(unit, -float(value)) for unit, value in zip(units, values, strict=True)])
-        if optimiser.should_stop() or _step(optimiser) < effort.tolerance:
-            break
-    return Found(best, best_value)
+class _Run:
+    """One CMA-ES search in units of the spread, which can be continued."""
 
+    def __init__(self, mean: np.ndarray, population: int, seed: int) -> None:
+        self._optimiser = CMA(mean=mean, sigma=_SIGMA, seed=seed, population_size=population)
+        self._finished = False
+        self.best, self.value = mean, -np.inf
 
-def _step(optimiser: CMA) -> float:
-    return float(optimiser._sigma * np.sqrt(np.diag(optimiser._C).max()))
+    def advance(self, evaluate: Score, generations: int, tolerance: float) -> None:
+        """Runs some generations more, or fewer once the step is below `tolerance` spreads."""
+        optimiser = self._optimiser
+        for _ in range(generations):
+            if self._finished:
+                return
+            units = np.stack([optimiser.ask() for _ in range(optimiser.population_size)])
+            values = evaluate(units)
+            if values.max() > self.value:
+                self.best, self.value = units[values.argmax()], float(values.max())
+            optimiser.tell([(unit, -float(value)) for unit, value in zip(units, values, strict=True)])
+            step = optimiser._sigma * np.sqrt(np.diag(optimiser._C).max())
+            self._finished = bool(optimiser.should_stop() or step < tolerance)

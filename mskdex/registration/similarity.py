@@ -101,6 +101,7 @@ class GradientCorrelation:
         patch_px: int | None = None,
         weighting: Literal["equal", "energy"] = "equal",
         cap: float = 8.0,
+        trend: int = 0,
     ) -> None:
         """Prepares the radiograph.
 
@@ -110,11 +111,13 @@ class GradientCorrelation:
             patch_px: edge length of a patch; None is one patch over the whole image.
             weighting: how patches are weighed, see the class.
             cap: energy of a patch beyond so many times the median counts no more (gas, metal, markers).
+            trend: degree of the polynomial that is taken out of every patch's gradients: 0 the mean, as in any
+                correlation; 1 a plane, so that soft tissue of quadratic thickness does not count.
         """
         usable = ndimage.binary_erosion(mask, np.ones((3, 3)))
         self._tiling = _Tiling(radiograph.shape, patch_px)
         self._inside = self._tiling.cut(usable.astype(np.float32))
-        self._count = np.maximum(self._inside.sum(axis=-1, keepdims=True), 1.0)
+        self._basis = self._trends(trend)
         enough = self._inside.sum(axis=-1) >= self._inside.shape[-1] / 4 if patch_px else np.ones(1, dtype=bool)
         fixed = self._centred(self._tiling.cut(sobel(np.where(mask, radiograph, 0.0).astype(np.float32))))
         self._norm = np.sqrt((fixed * fixed).sum(axis=-1))
@@ -130,8 +133,25 @@ class GradientCorrelation:
         capped = np.minimum(energy, cap * np.median(energy[used])) if weighting == "energy" else np.ones(energy.shape)
         return np.where(used, capped, 0.0) / np.where(used, capped, 0.0).sum()
 
+    def _trends(self, degree: int) -> np.ndarray:
+        """Orthonormal polynomials on the usable pixels of every tile, (terms, tiles, pixels)."""
+        rows, columns = (self._tiling.cut(n.astype(np.float64)) for n in np.indices(self._tiling.shape))
+        terms = [self._inside.astype(np.float64)]
+        if degree > 0:
+            terms += [rows * self._inside, columns * self._inside]
+        basis: list[np.ndarray] = []
+        for term in terms:
+            for known in basis * 2:
+                term = term - (term * known).sum(axis=-1, keepdims=True) * known
+            norm = np.sqrt((term**2).sum(axis=-1, keepdims=True))
+            basis.append(np.where(norm > 1e-6, term / np.maximum(norm, 1e-6), 0.0))
+        return np.stack(basis).astype(np.float32)
+
     def _centred(self, tiles: np.ndarray) -> np.ndarray:
-        return (tiles - (tiles * self._inside).sum(axis=-1, keepdims=True) / self._count) * self._inside
+        centred = tiles * self._inside
+        for term in self._basis:
+            centred = centred - (centred * term).sum(axis=-1, keepdims=True) * term
+        return centred
 
     def _normalised(self, drrs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         moving = self._centred(self._tiling.cut(sobel(drrs)))

@@ -9,6 +9,7 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.projection.camera import Camera
 from mskdex.projection.density import Density, render_density, render_with_tangents
 from mskdex.registration.bodies import Body
+from mskdex.registration.contrast import shown, slope
 from mskdex.registration.refine import Joint, Problem, Refined, refine
 from mskdex.registration.scene import View, cut_shadow, near
 from mskdex.registration.search import Effort, Found, Spread, multi_start
@@ -106,11 +107,6 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
 
 
-def polish(task: Task, views: Callable[[float], View], pose: np.ndarray, settings: RegistrationSettings) -> Refined:
-    """Refines a pose once more on the finest grid, with the bodies that were registered since."""
-    return _refined(task, views(settings.fine_pixels_mm[-1]), pose, settings)
-
-
 def neighbourhood(task: Task, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels of the field near the body's projection, and not near where the CT cuts it."""
     support = np.abs(task.model.image(view.camera, pose)) > _SUPPORT_MM
@@ -124,17 +120,18 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     mask = _reach(task, view)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, mask, patch, "energy")
-    return float(similarity.value(task.model.image(view.camera, pose) + _background(task, view.camera)))
+    scene = task.model.image(view.camera, pose) + _background(task, view.camera)
+    return float(similarity.value(shown(scene, settings.scatter_to_primary)))
 
 
-def mirrored_objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> float:
-    """The best `objective` on the radiograph flipped left-right, near the mirror image of a pose."""
-    flipped = view.mirrored()
-    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-    centre = np.eye(4)
-    centre[0, 3] = 2 * task.model.body.centre_mm[0]
-    there = replace(task, start=mirror @ pose @ (centre @ mirror))
-    return objective(there, flipped, _refined(there, flipped, there.start, settings).pose, settings)
+def either_way(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
+    """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
+    mirror, across = np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4)
+    across[0, 3] = 2 * task.model.body.centre_mm[0]
+    flipped = mirror @ pose @ across @ mirror
+    alone = replace(task, others=(), joint=None)
+    here = _refined(alone, view, pose, settings).similarity
+    return here, _refined(alone, view.mirrored(), flipped, settings).similarity
 
 
 def _reach(task: Task, view: View) -> np.ndarray:
@@ -157,13 +154,16 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
     background = _background(task, view.camera)
 
     def score(poses: np.ndarray) -> np.ndarray:
-        values = similarity.value(splat(task.model.coarse, view.camera, poses) + background)
+        scenes = splat(task.model.coarse, view.camera, poses) + background
+        values = similarity.value(shown(scenes, settings.scatter_to_primary))
         if task.joint is None:
             return values
         offset = poses[:, :3, :3] @ task.joint.point_mm + poses[:, :3, 3] - task.joint.target_mm
         return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
 
-    effort = Effort(settings.restarts, settings.population, settings.generations)
+    effort = Effort(
+        settings.restarts, settings.finalists, settings.population, settings.heat_generations, settings.generations
+    )
     return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
 
 
@@ -187,8 +187,14 @@ def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSe
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
     pivot = task.model.body.centre_mm
 
-    def render(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return render_with_tangents(task.model.density, view.camera, pose, centre_mm=pivot, step_mm=task.model.step_mm)
+    background, scatter = _background(task, view.camera), settings.scatter_to_primary
 
-    similarity = GradientCorrelation(view.image, mask, patch, "energy")
-    return refine(Problem(render, _background(task, view.camera), similarity, pivot, task.joint), start)
+    def render(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        image, jacobian = render_with_tangents(
+            task.model.density, view.camera, pose, centre_mm=pivot, step_mm=task.model.step_mm
+        )
+        scene = image + background
+        return shown(scene, scatter), jacobian * slope(scene, scatter)
+
+    similarity = GradientCorrelation(view.image, mask, patch, "energy", trend=1)
+    return refine(Problem(render, similarity, pivot, task.joint), start)
