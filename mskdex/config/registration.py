@@ -55,8 +55,14 @@ class RegistrationSettings(Settings):
     fine_pixels_mm: tuple[float, ...] = Field(
         (3.2, 1.6), min_length=1, description="detector pixels of the refinement, coarse to fine"
     )
+    radiograph_blur_mm: float = Field(
+        1.0, ge=0, description="Gaussian SD, on the detector, that blurs the radiograph to the CT's resolution"
+    )
+    scatter_to_primary: float = Field(
+        1.0, ge=0, description="scattered over primary radiation, which lowers the contrast of thick bone; 0 for none"
+    )
     patch_mm: float = Field(
-        26.0, gt=0, description="patches, on the detector, that each have a grey scale of their own"
+        20.0, gt=0, description="patches, on the detector, that each have a grey scale of their own"
     )
     neighbourhood_mm: float = Field(
         12.0, gt=0, description="margin around a bone's projection that is compared, on the detector"
