@@ -10,7 +10,7 @@ from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import make_patient
 from mskdex.virtual.population import cohort_sheet, person_of, write_sheet
 
-__all__ = ["cohort_sheet", "synthesize", "write_sheet"]
+__all__ = ["cohort_sheet", "preview", "synthesize", "write_sheet"]
 
 
 def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
@@ -34,3 +34,18 @@ def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
     write_radiograph(out / "radiograph.dcm", patient.exposure, patient.taken, patient.stored)
     facts = manifest("synthesize", started, seed=settings.seed, patient=patient_id)
     write_json(out / "truth.json", {**patient.truth, "manifest": facts})
+
+
+def preview(patient_id: str, settings: VirtualSettings, out: Path) -> None:
+    """Draws one figure of a virtual patient: CT slices, label map, radiograph, object-wise DRRs.
+
+    Args:
+        patient_id: id of the cohort sheet.
+        settings: the virtual cohort.
+        out: PNG to write.
+    """
+    from mskdex.virtual.preview import draw_preview
+
+    person = person_of(settings, patient_id)
+    facts = f"{person.sex}, {person.age:.0f} years, {person.height_cm:.0f} cm, {person.weight_kg:.0f} kg"
+    draw_preview(make_patient(person, settings), f"Virtual patient {patient_id}: {facts}", out)

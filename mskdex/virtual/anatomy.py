@@ -17,7 +17,7 @@ _FITS = 4
 PAIRED_BONES = ("pelvis", "femur")
 MIDLINE_BONES = ("sacrum", "lumbar_spine")
 _NOT_MUSCLES = (*PAIRED_BONES, "sacrum", "other_soft_tissue")
-_ORGANS = ("bladder", "rectum", "bowel")
+ORGANS = ("bladder", "rectum", "bowel")
 
 
 @cache
@@ -34,7 +34,7 @@ def built_in(voxel_mm: float) -> Template:
         voxel_mm: its voxel size; volumes of the atlas's structures are met to a few percent at any size.
     """
     paired = (*PAIRED_BONES, *muscles(), "vessels")
-    names = ["air", *(f"{n}_{s}" for n in paired for s in ("left", "right")), *MIDLINE_BONES, *_ORGANS]
+    names = ["air", *(f"{n}_{s}" for n in paired for s in ("left", "right")), *MIDLINE_BONES, *ORGANS]
     names += ["bowel_gas", "cartilage", "fat", "skin"]
     half, origin = _left_half(names, voxel_mm)
     swap = np.arange(len(names), dtype=np.uint8)
@@ -74,21 +74,11 @@ def _left_half(names: list[str], voxel_mm: float) -> tuple[np.ndarray, np.ndarra
 
 def _background(points: Points, names: list[str]) -> np.ndarray:
     """Everything but bones and muscles: skin, fat, organs, vessels."""
-    x, y, z = points
     skin = outline_depth(points)
     labels = np.zeros(skin.shape, np.uint8)
     labels[skin > 0] = names.index("skin")
     labels[skin > _SKIN_MM] = names.index("fat")
-    cavity = _cavity(points, skin)
-    loops = np.sin(x / 8.5 + np.sin(z / 13.0)) + np.sin(y / 9.5 + np.sin(x / 17.0)) + np.sin(z / 8.0 + np.sin(y / 15.0))
-    labels[(cavity > 4) & (loops > 0.1)] = names.index("bowel")
-    labels[(cavity > 12) & (loops > 1.9) & (y > 45)] = names.index("bowel_gas")
-    rectum = join(
-        [capsule(points, (0, -62, 62), (0, -58, 0), (18, 17)), capsule(points, (0, -58, 0), (0, -38, -55), (17, 9))],
-        6.0,
-    )
-    labels[rectum > 0] = names.index("rectum")
-    labels[ellipsoid(points, (0, 14, 14), (40, 34, 30)) > 0] = names.index("bladder")
+    put_organs(points, skin, labels, names)
     vessels = join(
         [
             capsule(points, (-30, 12, 215), (-32, 14, 120), (9, 8)),
@@ -99,6 +89,28 @@ def _background(points: Points, names: list[str]) -> np.ndarray:
     )
     labels[vessels > 0] = names.index("vessels_left")
     return labels
+
+
+def put_organs(points: Points, skin: np.ndarray, labels: np.ndarray, names: list[str]) -> None:
+    """Writes bowel with gas, rectum and bladder into `labels`.
+
+    Args:
+        points: left half, x ≤ 0.
+        skin: depth under the skin in mm.
+        labels: (z, y, x), changed in place.
+        names: name of each label.
+    """
+    x, y, z = points
+    cavity = _cavity(points, skin)
+    loops = np.sin(x / 8.5 + np.sin(z / 13.0)) + np.sin(y / 9.5 + np.sin(x / 17.0)) + np.sin(z / 8.0 + np.sin(y / 15.0))
+    labels[(cavity > 4) & (loops > 0.1)] = names.index("bowel")
+    labels[(cavity > 12) & (loops > 1.9) & (y > 45)] = names.index("bowel_gas")
+    rectum = join(
+        [capsule(points, (0, -62, 62), (0, -58, 0), (18, 17)), capsule(points, (0, -58, 0), (0, -38, -55), (17, 9))],
+        6.0,
+    )
+    labels[rectum > 0] = names.index("rectum")
+    labels[ellipsoid(points, (0, 14, 14), (40, 34, 30)) > 0] = names.index("bladder")
 
 
 def _cavity(points: Points, skin: np.ndarray) -> np.ndarray:

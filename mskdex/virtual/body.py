@@ -1,10 +1,12 @@
 """A person's body on a voxel grid, in the reference posture or another."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation
 
+from mskdex.imaging.quantities import density_table
 from mskdex.virtual.grid import Grid
 from mskdex.virtual.posture import Posture, body_of, composed
 from mskdex.virtual.shape import FINE, Shape, fine_labels
@@ -25,12 +27,14 @@ class Body:
         labels: uint8 (z, y, x), ids of the template.
         hu: float32 (z, y, x), without noise.
         volumes_cm3: per label, partial voxels counted in part.
+        masses_g: lean mass per label of bone and muscle, likewise.
     """
 
     grid: Grid
     labels: np.ndarray
     hu: np.ndarray
     volumes_cm3: np.ndarray
+    masses_g: np.ndarray
 
 
 def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.ndarray) -> Body:
@@ -70,17 +74,20 @@ def _occupied(labels: np.ndarray) -> np.ndarray:
 def _filled(shape: Shape, made_of: Composition, grid: Grid, to_person: np.ndarray, soft: tuple, bodies: tuple) -> Body:
     template = shape.template
     labels, hu = np.zeros(grid.shape, np.uint8), np.empty(grid.shape, np.float32)
-    volumes = np.zeros(len(template.names))
-    fill(
+    volumes, masses = np.zeros((2, len(template.names)))
+    (lean_density,) = density_table(("lean_mass",))
+    arguments: tuple[Any, ...] = (
         grid.shape, grid.origin_mm, grid.cell_mm, to_person, *soft,
         (shape.shift, shape.grid.origin_mm, shape.grid.cell_mm, 1.0 / shape.scale), *bodies,
         (template.labels, template.depth_mm, template.origin_mm, template.voxel_mm),
         (made_of.hu, made_of.tissue, made_of.threshold, made_of.cortex_mm, made_of.axis, made_of.cortex_hu,
          made_of.noise),
         template.names.index("cartilage") if "cartilage" in template.names else template.names.index("fat"),
-        labels, hu, volumes,
+        lean_density, labels, hu, volumes, masses,
     )  # fmt: skip
-    return Body(grid, labels, hu, volumes * grid.cell_mm**3 / 1000.0)
+    fill(*arguments)
+    voxel_cm3 = grid.cell_mm**3 / 1000.0
+    return Body(grid, labels, hu, volumes * voxel_cm3, masses * voxel_cm3)
 
 
 def label_box(shape: Shape, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

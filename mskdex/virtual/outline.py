@@ -17,7 +17,7 @@ def _sections() -> tuple[np.ndarray, np.ndarray]:
     """Heights, and per height: trunk centre y, semi-axes; thigh centre x, y, semi-axes."""
     table = read_table("profiles.csv")
     heights = np.unique(table["z_mm"])
-    heights = heights[heights <= 180.0]
+    heights = heights[(heights > -200.0) & (heights < 180.0)]  # the atlas fills its first and last slab in part
     slabs = [{name: column[table["z_mm"] == z] for name, column in table.items()} for z in heights]
     return heights, np.array([_moments(slab) for slab in slabs])
 

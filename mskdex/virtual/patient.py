@@ -1,18 +1,22 @@
 """One virtual patient from start to end: shape, CT, posture, radiograph, truth."""
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mskdex.config.virtual import VirtualSettings
-from mskdex.projection.camera import Camera, nominal_pose
+from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
+from mskdex.projection.camera import nominal_pose
 from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.atlas import read_atlas
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.dicom import Format, Taken
+from mskdex.virtual.examination import draw_examination, obstructed
 from mskdex.virtual.exposure import Beam, expose, primary
 from mskdex.virtual.grid import Grid
+from mskdex.virtual.implant import with_implant
 from mskdex.virtual.population import Person
 from mskdex.virtual.posture import draw_poses, rotation_about, take_posture
 from mskdex.virtual.scanner import scan
@@ -49,7 +53,9 @@ class Patient:
 
 def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     """Makes a patient's CT, radiograph and truth."""
-    template = built_in(settings.voxel_mm)
+    template = read_atlas(Path(settings.atlas)) if settings.atlas else built_in(settings.voxel_mm)
+    if person.implant:
+        template = with_implant(template, person.affected)
     shape = grown(person, template)
     made_of = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
     body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
@@ -93,7 +99,7 @@ def _scanned(
     person_from_ct = turn.copy()
     person_from_ct[:3, 3] -= turn[:3, :3] @ table
     moved = Grid(grid.shape, grid.origin_mm + table, grid.cell_mm)
-    return Body(moved, body.labels, body.hu, body.volumes_cm3), ct, person_from_ct
+    return replace(body, grid=moved), ct, person_from_ct
 
 
 def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -106,46 +112,49 @@ def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 def _radiographed(
     person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings, person_from_ct: np.ndarray
 ) -> tuple[np.ndarray, Taken, Format, dict[str, Any]]:
-    draw, setup = person.random("posture"), person.random("exposure")
+    draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
     poses = draw_poses(settings.posture, heads, draw)
     posture = take_posture(shape, poses)
-    x = settings.exposure
-    sdd = float(round(setup.uniform(x.sdd_min_mm, x.sdd_max_mm), 1))
-    depth = sdd - x.patient_to_detector_mm - float(np.clip(setup.normal(), -2, 2)) * 10.0
-    count = round(x.detector_mm / settings.radiograph_pixel_mm)
-    camera = Camera(sdd, settings.radiograph_pixel_mm, (count, count), ((count - 1) / 2, (count - 1) / 2))
-    low, high = bone_box(shape)
-    low[2], high[2] = np.clip([low[2], high[2]], -_BELOW_MM * shape.scale[2], _ABOVE_MM * shape.scale[2])
+    how = draw_examination(settings.exposure, settings.radiograph_pixel_mm, person.random("exposure"))
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
-    camera_from_posed = nominal_pose((low + high) / 2.0 + shift, depth)
-    grid = Grid.around(*posed_box(shape, posture), settings.voxel_mm)
-    hu = np.clip(np.rint(posed(shape, made_of, posture, grid).hu), -1024, 3071).astype(np.int16)
-    beam = Beam.of(float(round(setup.uniform(x.tube_voltage_min_kv, x.tube_voltage_max_kv), 1)), x.filtration_al_mm)
-    transmission = primary(hu, grid.world_from_voxel, camera, camera_from_posed, beam)
-    chances = setup.random(size=5)
-    stored = Format(
-        chances[0] < x.log_fraction, chances[1] < x.monochrome1_fraction, chances[2] < x.presentation_fraction
-    )
-    exposure = expose(transmission, camera, sdd / depth, x, person.random("noise"))
-    # What the console writes as the distance to the patient is an estimate.
-    told = depth + float(np.clip(setup.normal(), -2, 2)) * 8.0
+    camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
+    body = posed(shape, made_of, posture, Grid.around(*posed_box(shape, posture), settings.voxel_mm))
+    hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int16)
+    beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
+    transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)
+    noise = np.random.default_rng(person.random("noise").integers(2**63))
+    exposure = expose(obstructed(transmission, how), how.camera, how.magnification, settings.exposure, noise)
     taken = Taken(
-        person.patient_id, person.sex, person.age, camera, told, beam.tube_voltage_kv, x.filtration_al_mm, None
-    )
+        person.patient_id, person.sex, person.age, how.camera, how.told_source_to_patient_mm, how.tube_voltage_kv,
+        settings.exposure.filtration_al_mm, how.collimation,
+    )  # fmt: skip
     facts = {
         "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
-        "camera": camera.as_dict(),
-        "source_to_isocentre_mm": depth,
-        "tube_voltage_kv": beam.tube_voltage_kv,
+        "camera": how.camera.as_dict(),
+        "source_to_isocentre_mm": how.source_to_isocentre_mm,
+        "tube_voltage_kv": how.tube_voltage_kv,
+        "collimation": how.collimation,
+        "marker": how.marker,
+        "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
-    return exposure, taken, stored, facts
+    return exposure, taken, how.stored, facts
+
+
+def _middle(shape: Shape) -> np.ndarray:
+    """Middle of the box of the bones that the CT shows: what the beam is centred on."""
+    low, high = bone_box(shape)
+    low[2] = max(low[2], -_BELOW_MM * shape.scale[2])
+    high[2] = min(high[2], _ABOVE_MM * shape.scale[2])
+    return (low + high) / 2.0
+
+
+def _by_name(template: Template, values: np.ndarray) -> dict[str, float]:
+    return {n: round(float(v), 4) for n, v in zip(template.names[1:], values[1:], strict=True)}
 
 
 def _quantities(template: Template, body: Body) -> dict[str, dict[str, float]]:
     """Noise-free quantities per structure inside the CT."""
-    from mskdex.imaging.quantities import COLUMNS, density_table, QUANTITIES, HU_MIN, HU_MAX
-
     inside = np.flatnonzero(np.isin(template.tissues, (Tissue.MUSCLE, Tissue.BONE))[body.labels.ravel()])
     hu = np.clip(np.rint(body.hu.ravel()[inside]), HU_MIN, HU_MAX).astype(np.int64) - HU_MIN
     voxel, flat = body.grid.cell_mm**3 / 1000.0, body.labels.ravel()[inside]

@@ -31,7 +31,7 @@ _REFERENCE = {"sex": "M", "age": 38.0, "height_cm": 180.0, "weight_kg": 90.0}
 """The donor of the atlas, for whom every factor is 1 (Visible Human Male; age, height and weight as published)."""
 
 _GROWTH = {
-    "gluteus_maximus": (0.72, -0.0050, 0.085),
+    "gluteus_maximus": (0.60, -0.0050, 0.085),
     "gluteus_medius": (0.45, -0.0035, 0.080),
     "gluteus_minimus": (0.35, -0.0050, 0.110),
     "iliacus": (0.05, -0.0040, 0.090),

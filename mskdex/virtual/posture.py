@@ -11,6 +11,7 @@ from mskdex.virtual.grid import Grid, sample
 from mskdex.virtual.shape import Shape, cell_means, fine_labels
 from mskdex.virtual.template import Tissue
 
+_PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
 BODIES = ("pelvis", "femur_left", "femur_right")
 _CELL_MM = 8.0
 _SOFTENING_MM = 5.0
@@ -39,10 +40,11 @@ class Posture:
 
 
 def body_of(name: str) -> str | None:
-    """The rigid body of a bone's label; None for other labels."""
-    if name in ("femur_left", "femur_right"):
-        return name
-    return "pelvis" if name in ("pelvis_left", "pelvis_right", "sacrum", "lumbar_spine") else None
+    """The rigid body of a label, of bone or of metal; None for soft tissue."""
+    bare = name.removesuffix("_left").removesuffix("_right")
+    if bare in ("femur", "stem"):
+        return f"femur_{name.rpartition('_')[2]}"
+    return "pelvis" if bare in _PELVIS or bare.startswith("vertebra") else None
 
 
 def draw_poses(

@@ -47,10 +47,10 @@ def profiles() -> dict[str, Profile]:
 def _profile(table: dict[str, np.ndarray], rows: np.ndarray) -> Profile:
     mirror = np.where([str(n).endswith("_right") for n in table["object"][rows]], -1.0, 1.0)
     double = np.deg2rad(2.0 * mirror * table["angle_deg"][rows])
-    area, y, a, minor = (
-        table[c][rows] for c in ("slab_volume_cm3", "y_mm", "semi_major_mm", "semi_minor_mm")
+    area, y, a, minor = (table[c][rows] for c in ("slab_volume_cm3", "y_mm", "semi_major_mm", "semi_minor_mm"))
+    columns = np.stack(
+        [area * 1000.0 / SLAB_MM, mirror * table["x_mm"][rows], y, a, minor, np.cos(double), np.sin(double)]
     )
-    columns = np.stack([area * 1000.0 / SLAB_MM, mirror * table["x_mm"][rows], y, a, minor, np.cos(double), np.sin(double)])
     heights, member = np.unique(table["z_mm"][rows], return_inverse=True)
     sums = np.stack([np.bincount(member, c) for c in columns]) / np.bincount(member)
     area, x, y, a, minor, cos, sin = sums

@@ -13,7 +13,7 @@ from mskdex.virtual.template import Template
 
 _STEPS = 5
 _CELL_MM = 8.0
-WARP_MM, WARP_LENGTH_MM = 2.5, 70.0
+WARP_MM, WARP_LENGTH_MM = 2.2, 85.0
 """Size and correlation length of what makes a skeleton a person's own."""
 FINE = 2
 """Volumes are counted on this many samples along each edge of a cell."""
@@ -132,9 +132,9 @@ def nearest_labels(labels, origin, voxel, shape, start, spacing, shift, shift_or
                     (z - shift_origin[2]) / cell,
                     move,
                 )
-                a = int(round(((x + move[0]) * inverse_scale[0] - origin[0]) / voxel))
-                b = int(round(((y + move[1]) * inverse_scale[1] - origin[1]) / voxel))
-                c = int(round(((z + move[2]) * inverse_scale[2] - origin[2]) / voxel))
+                a = round(((x + move[0]) * inverse_scale[0] - origin[0]) / voxel)
+                b = round(((y + move[1]) * inverse_scale[1] - origin[1]) / voxel)
+                c = round(((z + move[2]) * inverse_scale[2] - origin[2]) / voxel)
                 if 0 <= a < nx and 0 <= b < ny:
                     out[k, j, i] = labels[min(max(c, 0), nz - 1), b, a]
     return out

@@ -9,8 +9,11 @@ from mskdex.virtual.profiles import Profile
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 """x, y, z in mm, arrays that broadcast together."""
 
+Vector = Sequence[float] | np.ndarray
+"""One point, as (x, y, z) in mm."""
 
-def capsule(points: Points, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> np.ndarray:
+
+def capsule(points: Points, start: Vector, end: Vector, radii: Sequence[float]) -> np.ndarray:
     """A rounded cone from `start` to `end`, radius going linearly from the first to the second of `radii`."""
     a, b = np.asarray(start, np.float32), np.asarray(end, np.float32)
     along = b - a
@@ -20,7 +23,7 @@ def capsule(points: Points, start: Sequence[float], end: Sequence[float], radii:
     return radii[0] + t * (radii[-1] - radii[0]) - np.sqrt(sum(g * g for g in gap))
 
 
-def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float], power: float = 2.0) -> np.ndarray:
+def ellipsoid(points: Points, centre: Vector, radii: Sequence[float], power: float = 2.0) -> np.ndarray:
     """An ellipsoid along the axes; a `power` above 2 makes it boxier. Depth is exact at the surface only."""
     terms = [np.abs((p - c) / r) ** power for p, c, r in zip(points, centre, radii, strict=True)]
     return (1.0 - sum(terms) ** (1.0 / power)) * min(radii)

@@ -17,7 +17,7 @@ SOCKET_RADIUS_MM = 28.0
 
 def pelvis(points: Points) -> np.ndarray:
     """The hip bone: wing, socket, ischium and both rami."""
-    wing = sweep(points, _cut(profiles()["pelvis"], 40.0, np.inf), towards=(0.0, 40.0), power=2.5)
+    wing = sweep(points, _tapered(_cut(profiles()["pelvis"], 40.0, np.inf)), towards=(0.0, 40.0), power=2.5)
     column = join(
         [
             capsule(points, (-84, -14, 62), (-86, -6, 34), (14, 19)),
@@ -96,3 +96,11 @@ def lumbar_spine(points: Points) -> np.ndarray:
 def _cut(profile: Profile, low_mm: float, high_mm: float) -> Profile:
     keep = (profile.z_mm >= low_mm) & (profile.z_mm <= high_mm)
     return Profile(profile.z_mm[keep], profile.rows[keep])
+
+
+def _tapered(profile: Profile) -> Profile:
+    """The wing runs out into the column that bears it, instead of ending in a ledge."""
+    rows = profile.rows.copy()
+    rows[:3, 2] *= (0.25, 0.5, 0.8)
+    rows[:3, 3] *= (0.6, 0.85, 1.0)
+    return Profile(profile.z_mm, rows)

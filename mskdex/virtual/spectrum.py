@@ -41,4 +41,3 @@ def tungsten_spectrum(tube_voltage_kv: float, filtration_al_mm: float) -> np.nda
     filtered = np.exp(-mass_attenuation_cm2_g("aluminium") * DENSITY_G_CM3["aluminium"] * filtration_al_mm / 10.0)
     energy = fluence * filtered * ENERGIES_KEV
     return energy / energy.sum()
-

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from mskdex.imaging.quantities import HU_MIN
 from mskdex.virtual.grid import trilinear
 from mskdex.virtual.template import Tissue
 from mskdex.virtual.tissue import SHAFT_BELOW_MM, bone_hu, fat_share
@@ -20,9 +21,7 @@ def _transform(matrix, x, y, z, out):
 
 @njit(cache=True, fastmath=True)
 def _shifted(field, origin, cell, point, move):
-    trilinear(
-        field, (point[0] - origin[0]) / cell, (point[1] - origin[1]) / cell, (point[2] - origin[2]) / cell, move
-    )
+    trilinear(field, (point[0] - origin[0]) / cell, (point[1] - origin[1]) / cell, (point[2] - origin[2]) / cell, move)
     for d in range(3):
         point[d] += move[d]
 
@@ -50,8 +49,9 @@ def _strength(where, labels, depths, mine):
 
 @njit(cache=True, fastmath=True)
 def fill(
-    shape, start, spacing, to_person, occupied, posture, person, inverse_poses, boxes, mine, template, made_of, soft_bone,
-    out_labels, out_hu, volumes,
+    shape, start, spacing, to_person, occupied, posture, person, inverse_poses, boxes, mine, template, made_of,
+    soft_bone,
+    lean_density, out_labels, out_hu, volumes, masses,
 ):  # fmt: skip
     """Fills a grid.
 
@@ -67,7 +67,9 @@ def fill(
         template: (labels, depth, origin, voxel).
         made_of: (hu, tissue, threshold, cortex_mm, axis, cortex_hu, noise) of `tissue.Composition`.
         soft_bone: label that bone becomes where no body claims it: what a soft deformation drags out of a bone.
-        out_labels, out_hu: (z, y, x). volumes: (labels,), voxels of each label, partial ones in part.
+        lean_density: (HU range,), lean mass per cm³ by HU.
+        out_labels, out_hu: (z, y, x).
+        volumes, masses: (labels,), voxels of each label, partial ones in part, and the same times lean density.
     """
     labels, depths, origin, voxel = template
     at, point, where, rival = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
@@ -106,7 +108,19 @@ def fill(
                                 where[:] = rival
                 if inside:
                     label, value = _mixture(
-                        where, labels, depths, origin, voxel, made_of, claimed, soft_bone, volumes, found, weight
+                        where,
+                        labels,
+                        depths,
+                        origin,
+                        voxel,
+                        made_of,
+                        claimed,
+                        soft_bone,
+                        lean_density,
+                        volumes,
+                        masses,
+                        found,
+                        weight,
                     )
                     out_labels[k, j, i], out_hu[k, j, i] = label, value
                 else:
@@ -115,7 +129,9 @@ def fill(
 
 
 @njit(cache=True, fastmath=True)
-def _mixture(where, labels, depths, origin, voxel, made_of, claimed, soft_bone, volumes, found, weight):
+def _mixture(
+    where, labels, depths, origin, voxel, made_of, claimed, soft_bone, lean_density, volumes, masses, found, weight
+):
     """Label and HU at a template index: the eight voxels around it, each by its share."""
     hu_of, tissue_of, threshold, cortex, axis, cortex_hu, noise = made_of
     i, j, k = int(where[0]), int(where[1]), int(where[2])
@@ -154,5 +170,7 @@ def _mixture(where, labels, depths, origin, voxel, made_of, claimed, soft_bone, 
         elif tissue_of[label] == _BONE:
             shaft = cortex[label] > _SHELL_MM and z < SHAFT_BELOW_MM
             here = bone_hu(x, y, z, here, cortex[label], cortex_hu, depth, noise, shaft)
+        entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
+        masses[label] += weight[m] * lean_density[entry]
         value += weight[m] * here
     return found[best], value
