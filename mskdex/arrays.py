@@ -95,7 +95,8 @@ def write_arrays(
 
 def _cropped_parts(crops: Crops) -> dict[str, np.ndarray]:
     # High and low bytes apart: exponents repeat, mantissas do not, so zstd finds more this way.
-    planes = np.ascontiguousarray(crops.values.view(np.uint8).reshape(-1, 2).T)
+    bits = crops.values.view(np.uint16)
+    planes = np.stack([bits & 0xFF, bits >> 8]).astype(np.uint8)
     return {"boxes": crops.boxes.astype(np.int32), "scales": crops.scales, "values": planes}
 
 
@@ -139,6 +140,15 @@ def _split(entries: list[dict[str, Any]], body: bytes) -> dict[str, np.ndarray |
         if "" in parts:
             arrays[entry["name"]] = parts[""]
         else:
-            values = np.ascontiguousarray(parts["values"].T).view(np.float16).ravel()
-            arrays[entry["name"]] = Crops(tuple(entry["shape"]), parts["boxes"], parts["scales"], values)
+            arrays[entry["name"]] = Crops(
+                tuple(entry["shape"]), parts["boxes"], parts["scales"], _joined(*parts["values"])
+            )
     return arrays
+
+
+def _joined(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Half-precision values from their low and high bytes."""
+    values = high.astype(np.uint16)
+    values <<= 8
+    values |= low
+    return values.view(np.float16)
