@@ -6,7 +6,7 @@ import numpy as np
 
 from mskdex.projection.camera import Camera
 from mskdex.projection.geometry import make_rays
-from mskdex.projection.grid import BLOCK, classify_cells, distance_of_blocks, occupied_blocks
+from mskdex.projection.grid import BLOCK, MIXED, classify_cells, distance_of_blocks, occupied_blocks
 from mskdex.projection.jit import spread
 from mskdex.projection.march import LANES, march
 from mskdex.projection.sampling import Sampling
@@ -30,17 +30,14 @@ def add_images(
     scene.depths_mm(box, camera, pose)
     step = sampling.step_mm if sampling.method == "march" else 1.0
     rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
-    lookup = np.full(256, -2, np.int16)
-    lookup[255] = -1
-    lookup[list(ids)] = np.arange(len(ids))
+    lookup = label_lookup(ids)
     cells, blocks = skip_map(scene, lookup, box)
     if sampling.method == "march":
         volume: tuple = (scene.ct, scene.labels, cells, blocks)
-        limits = np.stack([box[0] + 1.0, box[1] + 2.0])
+        limits = cell_limits(box)
     else:
         volume = (scene.ct, scene.labels, blocks)
-        limits = np.stack([box[0] - 0.5, box[1] - 0.5])
-    limits = limits[:, ::-1].copy()
+        limits = np.ascontiguousarray(box[:, ::-1] - 0.5)
     kernel = march if sampling.method == "march" else walk
     for start in range(0, len(tables), LANES):
         part = tables[start : start + LANES]
@@ -56,6 +53,19 @@ def _over_rows(kernel, constants: tuple, oversampling: int, images: np.ndarray) 
         kernel(*constants, oversampling, images, sums, start, stop)
 
     spread(rows, images.shape[2])
+
+
+def label_lookup(ids: Sequence[int]) -> np.ndarray:
+    """Object of each cell value (256,) int16: -1 for a cell of several labels, -2 for a label of no object."""
+    lookup = np.full(256, -2, np.int16)
+    lookup[MIXED] = -1
+    lookup[list(ids)] = np.arange(len(ids))
+    return lookup
+
+
+def cell_limits(box: np.ndarray) -> np.ndarray:
+    """Box (2, 3), x y z, of cell coordinates in which the voxels of a box (2, 3), z y x, are felt."""
+    return np.ascontiguousarray(np.stack([box[0] + 1.0, box[1] + 2.0])[:, ::-1])
 
 
 def skip_map(scene: Scene, lookup: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """One function that renders a labelled CT into object-wise images that conserve every object's total."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,7 +63,7 @@ def render(
         mass: weight by (z/SDD)², so that sums are conserved; False is the plain line integral in mm.
         method: "march" (trilinear, the better image) or "walk" (exact lengths through voxels, Siddon; faster).
         oversampling: rays per pixel edge; None takes what keeps rays no farther apart than voxels.
-        device: "auto", "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:i" (Triton); "auto" is the CPU.
 
     Raises:
         MskdexError: arrays that do not match, HU out of range, a pose that is not rigid or not finite, a
@@ -88,16 +89,14 @@ def render_scene(
     if not sampling.step_mm > 0:
         msg = f"step_mm is {sampling.step_mm}; it must be positive"
         raise MskdexError(msg)
-    if device not in ("auto", "cpu"):
-        msg = f"rendering on {device} is not available in this installation; use auto or cpu"
-        raise MskdexError(msg)
+    add_images = _kernels(device)
     images = np.zeros((len(tables), len(ids), *camera.shape), np.float32)
     outside = np.full(len(ids), np.nan)
     for pose, members in _by_pose(camera_from_ct, len(ids)):
         chosen = [ids[i] for i in members]
         rays = replace(sampling, oversampling=sampling.oversampling or auto_oversampling(scene, chosen, camera, pose))
         part = np.zeros((len(tables), len(chosen), *camera.shape), np.float32) if len(chosen) < len(ids) else images
-        cpu.add_images(scene, chosen, camera, pose, tables, rays, part)
+        add_images(scene, chosen, camera, pose, tables, rays, part)
         outside[members] = scene.outside(chosen, camera, pose)
         if part is not images:
             images[:, members] = part
@@ -132,6 +131,17 @@ def auto_oversampling(scene: Scene, ids: Sequence[int], camera: Camera, pose: np
         pitch *= sum(scene.depths_mm(box, camera, pose)) / 2.0 / camera.sdd_mm
     voxel = np.linalg.norm(scene.world_from_voxel[:3, :3], axis=0).min()
     return max(1, int(np.ceil(pitch / voxel - 0.05)))
+
+
+def _kernels(device: str) -> Callable[..., None]:
+    if device in ("auto", "cpu"):
+        return cpu.add_images
+    try:
+        from mskdex.projection import cuda
+    except ImportError as error:
+        msg = f"rendering on {device} needs torch for CUDA with Triton ({error}); use auto or cpu"
+        raise MskdexError(msg) from error
+    return functools.partial(cuda.add_images, device=device)
 
 
 def _by_pose(camera_from_ct: np.ndarray, count: int) -> list[tuple[np.ndarray, list[int]]]:
