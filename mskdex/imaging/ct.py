@@ -50,17 +50,21 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
         volume, facts = _read_dicom(path, settings, series_uid, root)
     else:
         raw, found = read_volume_file(path, "the CT", settings.max_megavoxels)
-        array, facts = _to_hu(raw.array, path)
-        volume = Volume(array, raw.world_from_voxel)
+        volume, facts = _ras_hu(raw, path)
         facts |= {"format": found["format"], "sha256": content_hash(found["files"])}
     _check_hu(volume.array, path)
     facts |= {
         "shape_zyx": list(volume.array.shape),
         "spacing_mm": list(volume.spacing_mm),
-        "orientation": orientation(volume.world_from_voxel),
         "obliquity_deg": round(obliquity_deg(volume.world_from_voxel), 3),
     }
-    return Ct(to_ras(volume), facts)
+    return Ct(volume, facts)
+
+
+def _ras_hu(raw: Volume, path: Path) -> tuple[Volume, dict[str, Any]]:
+    ras = to_ras(raw)
+    array, facts = _to_hu(ras.array, path)
+    return Volume(array, ras.world_from_voxel), facts | {"orientation": orientation(raw.world_from_voxel)}
 
 
 def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
@@ -75,10 +79,13 @@ def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
                 msg = f"{path} has {count} voxels that are no number (NaN or infinite); replace them by -1024"
                 raise MskdexError(msg)
             slab = np.rint(slab)
-        low, high = min(low, float(slab.min())), max(high, float(slab.max()))
-        below += int(np.count_nonzero(slab < HU_MIN))
-        above += int(np.count_nonzero(slab > HU_MAX))
-        out[start : start + _SLAB] = np.clip(slab, HU_MIN, HU_MAX)
+        least, most = float(slab.min()), float(slab.max())
+        low, high = min(low, least), max(high, most)
+        if least < HU_MIN or most > HU_MAX:
+            below += int(np.count_nonzero(slab < HU_MIN))
+            above += int(np.count_nonzero(slab > HU_MAX))
+            slab = np.clip(slab, HU_MIN, HU_MAX)
+        out[start : start + _SLAB] = slab
     return out, {"hu_range_read": [low, high], "voxels_clipped_below": below, "voxels_clipped_above": above}
 
 
@@ -109,17 +116,19 @@ def _read_dicom(
         from mskdex.imaging.dicom_multiframe import read_enhanced_ct
 
         raw = read_enhanced_ct(chosen[0][0], settings.max_megavoxels)
-        array, facts = _to_hu(raw.array, path)
-        volume = Volume(array, raw.world_from_voxel)
+        volume, facts = _ras_hu(raw, path)
     else:
         slices = order_slices(chosen, path)
         if not settings.resample_uneven_slices:
             require_even(slices, path)
         array, facts = _read_slices(slices, settings)
         volume = Volume(array, slices.world_from_voxel)
+        facts["orientation"] = orientation(volume.world_from_voxel)
         if not slices.even:
             volume = _even_out(volume, slices.positions_mm)
             facts["slices_resampled_to_mm"] = volume.spacing_mm[2]
+        volume = to_ras(volume)
+        volume = Volume(np.ascontiguousarray(volume.array), volume.world_from_voxel)
     return volume, {"format": "dicom", "sha256": content_hash([p for p, _ in chosen])} | facts
 
 

@@ -29,7 +29,7 @@ def obliquity_deg(world_from_voxel: np.ndarray) -> float:
 def to_ras(volume: Volume) -> Volume:
     """Permutes and flips the axes so that i, j, k point most nearly right, anterior, superior.
 
-    No voxel is interpolated: an oblique volume keeps its direction cosines.
+    No voxel is interpolated: an oblique volume keeps its direction cosines. The array is a view.
     """
     order = [0, 0, 0]
     for i, (axis, _) in enumerate(_closest_axes(volume.world_from_voxel)):
@@ -41,7 +41,7 @@ def to_ras(volume: Volume) -> Volume:
             affine[:3, 3] += affine[:3, i] * (array.shape[2 - i] - 1)
             affine[:3, i] *= -1
             array = np.flip(array, 2 - i)
-    return Volume(np.ascontiguousarray(array), affine)
+    return Volume(array, affine)
 
 
 def grid_difference(one: Volume, other: Volume) -> str | None:

@@ -131,12 +131,20 @@ def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:
 
 def _pieces(labels: np.ndarray) -> dict[int, list[int]]:
     """Sizes of the connected pieces (26 neighbours) of every label, the largest first."""
+    used = labels.any(axis=(1, 2))
+    if not used.any():
+        return {}
+    labels = labels[np.argmax(used) : len(used) - np.argmax(used[::-1])]
+    rows = np.flatnonzero(labels.any(axis=(0, 2)))
+    labels = labels[:, rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(labels.any(axis=(0, 1)))
+    labels = np.ascontiguousarray(labels[:, :, columns[0] : columns[-1] + 1])
     boxes = sitk.LabelShapeStatisticsImageFilter()
     boxes.Execute(sitk.GetImageFromArray(labels))
     found: dict[int, list[int]] = {}
     for label in boxes.GetLabels():
-        i, j, k, columns, rows, slices = boxes.GetBoundingBox(label)
-        part = labels[k : k + slices, j : j + rows, i : i + columns] == label
+        i, j, k, width, height, depth = boxes.GetBoundingBox(label)
+        part = labels[k : k + depth, j : j + height, i : i + width] == label
         joined = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
         found[label] = sorted(np.bincount(joined.ravel())[1:].tolist(), reverse=True)
     return found

@@ -93,9 +93,8 @@ def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels
     for channel in request.channels:
         for i in ids.get(channel.name, ()):
             table[i] = channel.label
-    mapped = Volume(table[on_grid.array], on_grid.world_from_voxel)
-    present = np.unique(mapped.array)
-    if not (present > 0).any():
+    mapped = Volume(_translated(on_grid.array, table), on_grid.world_from_voxel)
+    if not mapped.array.any():
         have = np.unique(raw.array)
         msg = (
             f"{path} has none of the structures that label source {request.source_name} maps "
@@ -104,6 +103,21 @@ def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels
         )
         raise MskdexError(msg)
     return Labels(mapped, facts, warnings)
+
+
+def _translated(ids: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """`table[ids]`, slice by slice, contiguous; bytes go through a table of bytes, which is several times faster."""
+    out = np.zeros(ids.shape, np.uint8)
+    bytes_table = np.zeros(256, np.uint8)
+    bytes_table[: min(256, table.size)] = table[:256]
+    for k, plane in enumerate(ids):
+        if not plane.any():
+            continue
+        if ids.dtype == np.uint8:
+            out[k] = np.frombuffer(plane.tobytes().translate(bytes_table.tobytes()), np.uint8).reshape(plane.shape)
+        else:
+            out[k] = table[plane]
+    return out
 
 
 def _ids_by_channel(request: LabelRequest) -> dict[str, tuple[int, ...]]:

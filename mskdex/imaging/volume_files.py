@@ -24,7 +24,8 @@ def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bo
         layers: whether several values per voxel are allowed (overlapping segments of a `.seg.nrrd`).
 
     Returns:
-        The volume, its array (z, y, x) or with layers (z, y, x, layer), and facts: format and header entries.
+        The volume, its array (z, y, x) or with layers (z, y, x, layer), and facts: format, header entries, files and
+        the image that the array is a view of, to be kept as long as the array is used.
 
     Raises:
         MskdexError: not such a file, damaged, not three-dimensional, or without a usable grid.
@@ -53,9 +54,9 @@ def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bo
         raise _damaged(path, error) from error
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
-    volume = volume_from_sitk(image)
+    volume = volume_from_sitk(image, copy=False)
     require_orthogonal(volume.world_from_voxel, str(path))
-    return volume, {"format": kind, "header": header, "files": [path, *data]}
+    return volume, {"format": kind, "header": header, "files": [path, *data], "image": image}
 
 
 def _shape(path: Path, reader: sitk.ImageFileReader, layers: bool) -> tuple[int, ...]:
