@@ -22,4 +22,3 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
-        "results/cohort/quality.csv",

@@ -28,6 +28,7 @@ rule evaluate:
     """Compare the predictions with the CT, and the experiments with each other and with simple baselines."""
     input:
         predictions=fold_results("predictions.parquet"),
+        manifests=fold_results("train.json"),
         decompositions=fold_results("decompositions"),
         stacks=patient_results("stack.zst"),
         patients="results/cohort/patients.parquet",
@@ -38,6 +39,9 @@ rule evaluate:
         agreement="results/evaluation/agreement.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
+        points="results/evaluation/points.parquet",
+        ranges="results/evaluation/ranges.json",
+        manifest="results/evaluation/evaluate.json",
     log:
         "results/logs/evaluate.log",
     benchmark:
