@@ -113,10 +113,10 @@ def main() -> None:
             peer = [run(_PEER, ct, labels, spacing) for _ in range(options.repeats)]
             ours = [run(_IMPORT, ct, labels, spacing, str(folder / "out")) for _ in range(options.repeats)]
             medians = [
-                statistics.median(v) for v in (list(zip(*peer, strict=True))[0], *list(zip(*ours, strict=True))[::2])
+                statistics.median(v) for v in (next(zip(*peer, strict=True)), *list(zip(*ours, strict=True))[::2])
             ]
             print(
-                f"{options.format}, {options.slices} slices, {'resampled to 2 mm' if spacing == '2' else 'native grid'}: "
+                f"{options.format}, {options.slices} slices, {'to 2 mm' if spacing == '2' else 'native grid'}: "
                 f"SimpleITK {medians[0]:.1f} CPU-s, {max(p[1] for p in peer):.2f} GB; "
                 f"import {medians[1]:.1f} CPU-s ({medians[1] / medians[0]:.2f} x), "
                 f"with writing {medians[2]:.1f} CPU-s ({medians[2] / medians[0]:.2f} x), "

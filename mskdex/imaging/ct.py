@@ -63,25 +63,27 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
 
 def _ras_hu(raw: Volume, path: Path) -> tuple[Volume, dict[str, Any]]:
     ras = to_ras(raw)
-    array, facts = _to_hu(ras.array, path)
+    array, facts = _to_hu(ras.array, raw.array, path)
     return Volume(array, ras.world_from_voxel), facts | {"orientation": orientation(raw.world_from_voxel)}
 
 
-def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Rounds and clips to int16 HU, slab by slab."""
+def _to_hu(array: np.ndarray, memory: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Rounds and clips to int16 HU, slab by slab.
+
+    `memory` is the same array in the order in which it lies in memory, where its extremes are found much faster.
+    """
+    low, high = float(memory.min()), float(memory.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int((~np.isfinite(array)).sum())
+        msg = f"{path} has {count} voxels that are no number (NaN or infinite); replace them by -1024"
+        raise MskdexError(msg)
     out = np.empty(array.shape, np.int16)
-    low, high, below, above = np.inf, -np.inf, 0, 0
+    below = above = 0
     for start in range(0, len(array), _SLAB):
         slab = array[start : start + _SLAB]
         if np.issubdtype(slab.dtype, np.floating):
-            if not np.isfinite(slab).all():
-                count = int((~np.isfinite(array)).sum())
-                msg = f"{path} has {count} voxels that are no number (NaN or infinite); replace them by -1024"
-                raise MskdexError(msg)
             slab = np.rint(slab)
-        least, most = float(slab.min()), float(slab.max())
-        low, high = min(low, least), max(high, most)
-        if least < HU_MIN or most > HU_MAX:
+        if low < HU_MIN or high > HU_MAX:
             below += int(np.count_nonzero(slab < HU_MIN))
             above += int(np.count_nonzero(slab > HU_MAX))
             slab = np.clip(slab, HU_MIN, HU_MAX)
@@ -141,7 +143,8 @@ def _read_slices(slices: Slices, settings: CtSettings) -> tuple[np.ndarray, dict
     out = np.empty(shape, np.int16)
     facts: dict[str, Any] = {"hu_range_read": [np.inf, -np.inf], "voxels_clipped_below": 0, "voxels_clipped_above": 0}
     for k, path in enumerate(slices.files):
-        out[k : k + 1], found = _to_hu(_slice_hu(path, slices.shape)[None], path)
+        plane = _slice_hu(path, slices.shape)[None]
+        out[k : k + 1], found = _to_hu(plane, plane, path)
         low, high = found["hu_range_read"]
         facts["hu_range_read"] = [min(low, facts["hu_range_read"][0]), max(high, facts["hu_range_read"][1])]
         for key in ("voxels_clipped_below", "voxels_clipped_above"):
@@ -163,7 +166,10 @@ def _slice_hu(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if kind not in {"HU", "US"}:
         msg = f"{path} holds {kind}, not HU; name the series of the CT itself"
         raise MskdexError(msg)
-    hu = pixels * np.float32(slope) + np.float32(intercept)
+    if slope == 1 and intercept == int(intercept) and pixels.dtype.itemsize <= 2:
+        hu = pixels.astype(np.int32) + int(intercept)
+    else:
+        hu = pixels * np.float32(slope) + np.float32(intercept)
     padding = number(dataset, "PixelPaddingValue")
     if padding is not None:
         limit = number(dataset, "PixelPaddingRangeLimit")
