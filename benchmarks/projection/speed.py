@@ -15,7 +15,7 @@ from phantom import labelled_ct
 from mskdex.imaging.quantities import density_table
 from mskdex.projection.camera import Camera, nominal_pose
 from mskdex.projection.density import Density, render_density, render_with_tangents
-from mskdex.projection.jit import threads
+from mskdex.projection.parallel import threads
 from mskdex.projection.render import render
 
 DEPTH_MM, FIELD_MM = 850.0, 409.6

@@ -7,8 +7,8 @@ import numpy as np
 from mskdex.projection.camera import Camera
 from mskdex.projection.geometry import make_rays
 from mskdex.projection.grid import BLOCK, MIXED, classify_cells, distance_of_blocks, occupied_blocks
-from mskdex.projection.jit import spread
 from mskdex.projection.march import LANES, march
+from mskdex.projection.parallel import spread
 from mskdex.projection.sampling import Sampling
 from mskdex.projection.scene import Scene
 from mskdex.projection.walk import walk

@@ -11,7 +11,7 @@ from mskdex.projection.camera import Camera
 from mskdex.projection.density_kernels import empty_blocks, march_density, march_tangents
 from mskdex.projection.geometry import Rays, checked_affine, checked_depth, checked_pose, make_rays
 from mskdex.projection.grid import BLOCK, distance_of_blocks
-from mskdex.projection.jit import spread
+from mskdex.projection.parallel import spread
 
 _PADDING = 2
 

@@ -1,11 +1,11 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
 from mskdex.projection.grid import BLOCK, leap, span
-from mskdex.projection.jit import kernel
 from mskdex.projection.march import ray
+from mskdex.projection.native import Kernel
 
 
-@kernel()
+@Kernel
 def _clip(ox, oy, oz, dx, dy, dz, step, high):
     """Sample range inside the zero-padded volume; the outermost shell of cells is zero and left out."""
     first, last = span(ox, dx * step, 1.0, high[0], 0, 1 << 30)
@@ -13,7 +13,7 @@ def _clip(ox, oy, oz, dx, dy, dz, step, high):
     return span(oz, dz * step, 1.0, high[2], first, last)
 
 
-@kernel()
+@Kernel
 def march_density(density, blocks, coefficients, slope, weight, step, images, start, stop):
     """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
 
@@ -58,7 +58,7 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
             images[pose, row, column] = total
 
 
-@kernel()
+@Kernel
 def march_tangents(density, blocks, coefficients, slope, weight, step, images, moments, start, stop):
     """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
 
@@ -112,7 +112,7 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
             out[0], out[1], out[2], out[3], out[4], out[5] = m0, m1, m2, m3, m4, m5
 
 
-@kernel()
+@Kernel
 def empty_blocks(density, blocks):
     """Sets blocks (z, y, x) uint8 to 0 where a cell of theirs has a corner that is not zero, elsewhere to 255."""
     blocks[:] = 255

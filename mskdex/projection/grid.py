@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.projection.jit import kernel
+from mskdex.projection.native import Kernel
 
 BLOCK = 8
 """Edge of a block in cells: of 4, 8 and 16 the fastest for objects of 3 to 20 cm at 1 to 3 mm voxels."""
@@ -11,7 +11,7 @@ MIXED = 255
 """Cell whose eight corners differ, or that reaches out of the volume."""
 
 
-@kernel()
+@Kernel
 def survey(ct, labels, start, stop, boxes, counts, limits):
     """Box and voxel count of each label id in the slices start … stop, and the range of HU.
 
@@ -47,7 +47,7 @@ def survey(ct, labels, start, stop, boxes, counts, limits):
     limits[0], limits[1] = lowest, highest
 
 
-@kernel()
+@Kernel
 def _shared(a, b, c, d, out):
     """A row of cells from its four rows of voxels; counts from 0 over few arrays, so that it vectorises."""
     for x in range(out.size):
@@ -56,7 +56,7 @@ def _shared(a, b, c, d, out):
         out[x] = np.uint8(MIXED) if np.uint8(differ) != 0 else v
 
 
-@kernel()
+@Kernel
 def classify_cells(labels, cells, low, high, start, stop):
     """Fills `cells` (z, y, x; three longer than the volume): the label that a cell's corners share.
 
@@ -85,7 +85,7 @@ def classify_cells(labels, cells, low, high, start, stop):
                 )
 
 
-@kernel()
+@Kernel
 def occupied_blocks(cells, lookup, blocks, low, high, start, stop):
     """Sets blocks (z, y, x) uint8 of layers start … stop to 0 where a cell may hold an object, elsewhere to 255."""
     for k in range(start, stop):
@@ -106,7 +106,7 @@ def occupied_blocks(cells, lookup, blocks, low, high, start, stop):
                             out[b] = 0
 
 
-@kernel()
+@Kernel
 def distance_of_blocks(blocks):
     """Turns occupied (0) and empty (255) blocks into chessboard distances to the nearest occupied one, in place."""
     nz, ny, nx = blocks.shape
@@ -128,7 +128,7 @@ def distance_of_blocks(blocks):
                     blocks[z, y, x] = min(best, 254)
 
 
-@kernel()
+@Kernel
 def span(origin, direction, low, high, first, last):
     """Narrows the sample range first ≤ k ≤ last to where low ≤ origin + k·direction ≤ high."""
     if abs(direction) < 1e-12:
@@ -141,7 +141,7 @@ def span(origin, direction, low, high, first, last):
     return max(first, int(np.ceil(max(a, -1e9)))), min(last, int(np.floor(min(b, 1e9))))
 
 
-@kernel()
+@Kernel
 def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
     """Voxels of `label` in the slices start … stop whose centre projects outside the detector.
 
@@ -167,7 +167,7 @@ def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
     return count
 
 
-@kernel()
+@Kernel
 def reach(x, y, z, gx, gy, gz, distance):
     """How many times (gx, gy, gz) a ray at (x, y, z), in cells, may advance from an empty block.
 
@@ -177,7 +177,7 @@ def reach(x, y, z, gx, gy, gz, distance):
     return min(least, _rest(z, gz, distance))
 
 
-@kernel()
+@Kernel
 def _rest(x, g, distance):
     size = np.float32(BLOCK)
     place = x - size * np.floor(x / size)
@@ -185,7 +185,7 @@ def _rest(x, g, distance):
     return rest / max(abs(g), np.float32(1e-6))
 
 
-@kernel()
+@Kernel
 def leap(x, y, z, gx, gy, gz, distance):
     """Samples that a ray may advance from an empty block; at least one."""
     return int(reach(x, y, z, gx, gy, gz, distance)) + 1

@@ -4,13 +4,13 @@ import numpy as np
 
 from mskdex.imaging.quantities import HU_MIN
 from mskdex.projection.grid import BLOCK, leap, span
-from mskdex.projection.jit import kernel
+from mskdex.projection.native import Kernel
 
 LANES = 4
 """Quantities per pass: one SIMD register of float32."""
 
 
-@kernel()
+@Kernel
 def ray(coefficients, slope, row, column):
     """Origin and direction per mm of depth (voxel coordinates) and obliquity of the ray of a pixel."""
     ox = coefficients[0, 0] + coefficients[1, 0] * row + coefficients[2, 0] * column
@@ -24,7 +24,7 @@ def ray(coefficients, slope, row, column):
     return ox, oy, oz, dx, dy, dz, np.sqrt(1.0 + sx * sx + sy * sy)
 
 
-@kernel()
+@Kernel
 def _mixed(hu, labels, lookup, table, sums, z, y, x, fz, fy, fx, weight):
     """Adds a cell whose corners differ: each corner to its own object; corners outside the volume hold nothing."""
     nz, ny, nx = labels.shape
@@ -43,7 +43,7 @@ def _mixed(hu, labels, lookup, table, sums, z, y, x, fz, fy, fx, weight):
                     sums[owner, 3] += w * table[entry, 3]
 
 
-@kernel()
+@Kernel
 def march(
     hu, labels, cells, blocks, lookup, table, box, coefficients, slope, weight, step, sub, images, sums, start, stop
 ):

@@ -11,7 +11,7 @@ from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.projection.camera import Camera
 from mskdex.projection.geometry import checked_affine, checked_depth
 from mskdex.projection.grid import count_outside, survey
-from mskdex.projection.jit import spread
+from mskdex.projection.parallel import spread
 
 
 @dataclass(frozen=True)

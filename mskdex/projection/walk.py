@@ -4,11 +4,11 @@ import numpy as np
 
 from mskdex.imaging.quantities import HU_MIN
 from mskdex.projection.grid import BLOCK, reach
-from mskdex.projection.jit import kernel
 from mskdex.projection.march import ray
+from mskdex.projection.native import Kernel
 
 
-@kernel()
+@Kernel
 def _entry(origin, direction, low, high, enter, leave):
     """Narrows the depths enter … leave to where low ≤ origin + depth · direction ≤ high."""
     if abs(direction) < 1e-12:
@@ -19,7 +19,7 @@ def _entry(origin, direction, low, high, enter, leave):
     return max(enter, min(a, b)), min(leave, max(a, b))
 
 
-@kernel()
+@Kernel
 def _next_face(place, origin, direction):
     """Depth at which the ray leaves voxel `place` along one axis, and the depth between two faces."""
     if abs(direction) < 1e-12:
@@ -28,7 +28,7 @@ def _next_face(place, origin, direction):
     return (face - origin) / direction, abs(1.0 / direction)
 
 
-@kernel()
+@Kernel
 def walk(hu, labels, blocks, lookup, table, box, coefficients, slope, weight, step, sub, images, sums, start, stop):
     """Fills rows start … stop of `images` with the exact integral over voxels of constant density.
 
