@@ -251,14 +251,19 @@ def collect(patients: PatientsRoot, table: Annotated[Path, typer.Option(help="pa
 
 
 @app.command()
-def evaluate(results: Path, settings: SettingsJson, out: Out) -> None:
+def evaluate(
+    results: Path,
+    settings: SettingsJson,
+    out: Out,
+    rival: Annotated[list[str] | None, typer.Option(help="another method's predictions, NAME=TABLE")] = None,
+) -> None:
     """Compare predictions with the CT: agreement, image quality, tests."""
     from mskdex.config.stages import EvaluateStage
     from mskdex.stages.evaluate import evaluate as stage
 
     s = EvaluateStage.model_validate_json(settings)
     experiments, cohort_dir, patients = results / "experiments", results / "cohort", results / "patients"
-    stage(experiments, s.experiments, s.folds, cohort_dir, patients, s.evaluation, out)
+    stage(experiments, s.experiments, s.folds, cohort_dir, patients, s.evaluation.with_rivals(rival or ()), out)
 
 
 @app.command()

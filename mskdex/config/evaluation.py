@@ -1,8 +1,11 @@
 """Evaluation and the report."""
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from mskdex.config.base import Settings
+from mskdex.errors import MskdexError
 
 
 class EvaluationSettings(Settings):
@@ -27,6 +30,21 @@ class EvaluationSettings(Settings):
         description="further methods: name and table (CSV, TSV, Parquet: patient, object, quantity, predicted, truth)",
     )
 
+    def with_rivals(self, tables: Iterable[str]) -> "EvaluationSettings":
+        """The same settings with further methods, each given as NAME=TABLE.
+
+        Raises:
+            MskdexError: one is not of that form.
+        """
+        rivals = dict(self.rivals)
+        for text in tables:
+            name, _, path = text.partition("=")
+            if not name or not path:
+                msg = f"--rival {text}: write NAME=TABLE, e.g. another=predictions.csv"
+                raise MskdexError(msg)
+            rivals[name] = path
+        return self.model_copy(update={"rivals": rivals})
+
 
 class ReportSettings(Settings):
     """The HTML report."""
@@ -34,6 +52,6 @@ class ReportSettings(Settings):
     title: str = Field("MSKdeX: muscle and bone from a plain X-ray", description="title of the report")
     notice: str | None = Field(None, description="a sentence to print on top of the report, e.g. where it may be shown")
     image_pixels: int = Field(
-        128, ge=32, le=1024, description="DRRs are shown with at most this many pixels along the longer side"
+        96, ge=32, le=1024, description="DRRs are shown with at most this many pixels along the longer side"
     )
     patient_pages: bool = Field(True, description="whether each patient gets a page")

@@ -8,7 +8,7 @@ from mskdex.evaluation.agreement import STATISTICS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.tables import MEAN_OF_SIDES
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
-from mskdex.report.data import Method, Results, quantity_title, title
+from mskdex.report.data import Method, Results, title
 from mskdex.report.published import SOURCE, published
 from mskdex.report.tables import Cell, Column, Table, estimate, number, plain, probability, words
 
@@ -102,30 +102,36 @@ def _wide(rows: pd.DataFrame) -> Iterator[tuple[tuple, list[Cell]]]:
         yield tuple(key), [Cell(str(n), n), *(estimate(by_name[s], places[s]) for s in STATISTICS)]  # type: ignore[arg-type]
 
 
-def comparison_table(results: Results) -> Table:
-    """Tests of the proposed method against every other method."""
+def comparison_tables(results: Results) -> list[Table]:
+    """Tests of the proposed method against every other method, one table per quantity."""
+    return [_comparison_table(results, quantity) for quantity in QUANTITY_COLUMNS]
+
+
+def _comparison_table(results: Results, quantity: str) -> Table:
     labels = {m.id: m.label for m in results.methods}
     rows = []
     for r in results.tests.itertuples():
-        quantity, _, measure = str(r.measure).partition(" ")
+        own, _, measure = str(r.measure).partition(" ")
+        if own != quantity:
+            continue
         shown = {
             "absolute error": f"absolute error ({QUANTITY_UNITS[quantity]})",
             "psnr_db": "PSNR (dB)",
             "ssim": "SSIM",
         }
         rows.append([
-            words(title(str(r.object))), words(quantity_title(quantity)), words(shown[measure]),
+            words(title(str(r.object)), style="name"), words(shown[measure]),
             words(labels.get(str(r.against), r.against)), Cell(str(r.n), r.n),
             number(r.mean_proposed, None), number(r.mean_against, None), number(r.anova_f, 2),
             *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
         ])  # fmt: skip
-    labelled = ["Object", "Quantity", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
+    labelled = ["Object", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
                 "ANOVA p", "ANOVA p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"]  # fmt: skip
     caption = (
         f"{results.proposed} against every other method on the same patients: one-way analysis of variance as in the "
         "paper, and the paired Wilcoxon test that the design calls for; Holm's correction over the objects."
     )
-    return plain("tests", caption, labelled, rows)
+    return plain(f"tests_{quantity}", caption, labelled, rows, quantity=quantity)
 
 
 def bone_tables(results: Results) -> list[Table]:

@@ -118,7 +118,7 @@ def read_results(root: Path, config: Config) -> Results:
         MskdexError: an artifact is missing or cannot be read.
     """
     cohort, evaluation = root / "cohort", root / "evaluation"
-    tuning, quality = evaluation / "tuning.parquet", cohort / "quality.csv"
+    tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.csv"
     trainings, histories = _trainings(root / "experiments", config)
     return Results(
         root=root,
@@ -129,7 +129,7 @@ def read_results(root: Path, config: Config) -> Results:
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
         objects=read_json(cohort / "objects.json"),
         **{name: read_parquet(evaluation / f"{name}.parquet") for name in ("agreement", "images", "tests", "points")},
-        tuning=read_parquet(tuning) if tuning.is_file() else None,
+        tuning=tuning if len(tuning) else None,
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
         flagged=pd.read_csv(quality, dtype=str, keep_default_na=False) if quality.is_file() else None,

@@ -76,7 +76,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
         "statistics_tables": agreement.statistics_table(results),
-        "comparison_table": agreement.comparison_table(results),
+        "comparison_tables": agreement.comparison_tables(results),
         "bone_tables": agreement.bone_tables(results),
         "ablation_table": _ablation_table(results),
         "cohort_table": facts.cohort_table(results),

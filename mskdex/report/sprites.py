@@ -51,7 +51,7 @@ def sheet(images: np.ndarray, ranges: Sequence[float], pixels: int) -> Sheet:
     canvas = np.zeros((down * across, rows, columns), np.uint8)
     canvas[:count] = grey
     canvas = canvas.reshape(down, across, rows, columns).transpose(0, 2, 1, 3).reshape(down * rows, across * columns)
-    return Sheet(_uri(Image.fromarray(canvas), "PNG", compress_level=6), rows, columns, across)
+    return Sheet(_uri(Image.fromarray(canvas), "WEBP", lossless=True, method=3, quality=50), rows, columns, across)
 
 
 def radiograph_uri(log_attenuation: np.ndarray, field: np.ndarray, pixels: int = 512) -> str:
@@ -63,14 +63,14 @@ def radiograph_uri(log_attenuation: np.ndarray, field: np.ndarray, pixels: int =
     return _uri(image, "WEBP", quality=80, method=4)
 
 
-def picture_uri(path: Path, pixels: int = 1400) -> str | None:
+def picture_uri(path: Path, pixels: int = 1000) -> str | None:
     """A picture file, scaled down to at most so many pixels; None where there is no such file."""
     if not path.is_file():
         return None
     with Image.open(path) as image:
         small = image.convert("RGB")
         small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-        return _uri(small, "WEBP", quality=72, method=4)
+        return _uri(small, "WEBP", quality=65, method=4)
 
 
 def _uri(image: Image.Image, kind: str, **options: object) -> str:

@@ -17,7 +17,7 @@ _STYLE: Any = {
     "font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": "#e3e6ea", "grid.linewidth": 0.6,
     "axes.edgecolor": "#8a929c", "axes.linewidth": 0.7, "svg.fonttype": "none", "svg.hashsalt": "mskdex",
-    "legend.frameon": False, "figure.dpi": 160,
+    "legend.frameon": False, "figure.dpi": 140,
 }  # fmt: skip
 _MANY = 2000
 _PANEL_IN = (2.6, 2.3)

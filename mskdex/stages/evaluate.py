@@ -29,7 +29,7 @@ def evaluate(
     settings: EvaluationSettings,
     out: Path,
 ) -> str:
-    """Writes agreement, images, tests and points (Parquet), ranges.json and evaluate.json.
+    """Writes agreement, images, tests, points and tuning (Parquet), ranges.json and evaluate.json.
 
     Args:
         experiments_root: results/experiments.
@@ -66,9 +66,8 @@ def evaluate(
     write_parquet(out / "images.parquet", images)
     reported = images[~images["fold"].isin(settings.tuning_folds)]
     write_parquet(out / "tests.parquet", tests_table(results, reported, settings))
-    if settings.tuning_folds:
-        tuned = points[points["fold"].isin(settings.tuning_folds)]
-        write_parquet(out / "tuning.parquet", agreement_table(tuned, settings) if len(tuned) else agreement.iloc[:0])
+    tuned = points[points["fold"].isin(settings.tuning_folds)]
+    write_parquet(out / "tuning.parquet", agreement_table(tuned, settings) if len(tuned) else agreement.iloc[:0])
     write_json(out / "ranges.json", ranges)
     write_json(out / "evaluate.json", _facts(started, settings, folds, missing, results))
     reported_folds = sorted(int(f) for f in results["fold"].unique())

@@ -218,6 +218,12 @@ def test_another_methods_table_stands_in_the_same_tables(tmp_path: Path) -> None
     assert "another" in set(_table(root, "tests")["against"])
 
 
+def test_another_methods_table_on_the_command_line() -> None:
+    assert FAST.with_rivals(["a=x.csv", "b=y=z.csv"]).rivals == {"a": "x.csv", "b": "y=z.csv"}
+    with pytest.raises(MskdexError, match="write NAME=TABLE"):
+        FAST.with_rivals(["x.csv"])
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

@@ -1,0 +1,40 @@
+"""How large the report becomes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SETTINGS, make_index, make_results
+from fabricated import Fabrication
+
+from mskdex.arrays import read_arrays, write_arrays
+from mskdex.config import Config
+from mskdex.config.learning import FoldSettings
+from mskdex.stages.report import report
+
+pytestmark = pytest.mark.slow
+MB = 1e6
+
+
+def test_the_index_of_539_patients_stays_below_5_mb(tmp_path: Path) -> None:
+    config = Config(evaluation=SETTINGS, folds=FoldSettings(train="all"))
+    make_results(tmp_path, Fabrication(patients=539, trained=(0, 1, 2, 3), size=16), config)
+    size = len(make_index(tmp_path, config).encode())
+    print(f"index of 539 patients: {size / MB:.2f} MB")
+    assert size <= 5 * MB
+
+
+def test_a_report_of_60_patients_stays_below_25_mb(tmp_path: Path) -> None:
+    """Predictions carry noise, as a network's do: it is what makes pictures large."""
+    config = Config(evaluation=SETTINGS, folds=FoldSettings(train="all"))
+    make_results(tmp_path, Fabrication(patients=60, trained=(0, 1, 2, 3), size=96), config)
+    generator = np.random.default_rng(0)
+    for path in sorted(tmp_path.glob("experiments/*/fold*/decompositions/*.zst")):
+        arrays, meta = read_arrays(path)
+        noise = generator.normal(0, 0.006 * arrays["drr"].max(axis=(-2, -1), keepdims=True), arrays["drr"].shape)
+        write_arrays(path, {"drr": (arrays["drr"] + noise).astype(np.float16)}, meta)
+    report(tmp_path, config, tmp_path / "report")
+    sizes = {p: p.stat().st_size for p in (tmp_path / "report").rglob("*") if p.is_file()}
+    print(f"report of 60 patients: {sum(sizes.values()) / MB:.1f} MB")
+    assert sum(sizes.values()) <= 25 * MB
+    assert sizes[tmp_path / "report" / "index.html"] <= 5 * MB
