@@ -151,9 +151,9 @@ def quantities(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
 
 @app.command()
 def render(
-    patient: PatientDir,
+    patient: Annotated[list[Path], typer.Option(help="folder of an imported patient; give it again for more")],
     settings: SettingsJson,
-    out: Out,
+    out: Annotated[Path, typer.Option(help="output; of several patients, the file's name in each one's folder")],
     poses: Annotated[Path | None, typer.Option(help="pose.json: render the registered bones at their poses")] = None,
 ) -> None:
     """Render the object-wise DRRs at the nominal pose, or the bones at their registered poses."""
@@ -161,11 +161,14 @@ def render(
     from mskdex.stages.project import render_aligned, render_nominal
 
     s = RenderStage.model_validate_json(settings)
-    ct, labels, camera = patient / "ct.nii.gz", patient / "labels.nii.gz", patient / "camera.json"
-    if poses is None:
-        render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, out)
-    else:
-        render_aligned(ct, labels, camera, poses, s.channels, s.image, s.rendering, out)
+    for folder in patient:
+        ct, labels, camera = folder / "ct.nii.gz", folder / "labels.nii.gz", folder / "camera.json"
+        target = out if len(patient) == 1 else folder / out.name
+        if poses is None:
+            render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, target)
+        else:
+            own = poses if len(patient) == 1 else folder / poses.name
+            render_aligned(ct, labels, camera, own, s.channels, s.image, s.rendering, target)
 
 
 @app.command()

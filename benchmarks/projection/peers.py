@@ -82,11 +82,11 @@ def rtk_joseph(density: np.ndarray, spacing_mm: float, camera: Camera, depth_mm:
     volume.SetOrigin([-(n - 1) / 2 * spacing_mm for n in density.transpose(1, 0, 2).shape[::-1]])
     geometry = RTK.ThreeDCircularProjectionGeometry.New()
     geometry.AddProjection(depth_mm, camera.sdd_mm, 0.0)
-    empty = itk.image_from_array(np.zeros((1, *camera.shape), np.float32))
-    empty.SetSpacing([camera.pixel_mm, camera.pixel_mm, 1.0])
-    empty.SetOrigin([-(n - 1) / 2 * camera.pixel_mm for n in camera.shape[::-1]] + [0.0])
 
     def forward() -> np.ndarray:
+        empty = itk.image_from_array(np.zeros((1, *camera.shape), np.float32))
+        empty.SetSpacing([camera.pixel_mm, camera.pixel_mm, 1.0])
+        empty.SetOrigin([-(n - 1) / 2 * camera.pixel_mm for n in camera.shape[::-1]] + [0.0])
         joseph = RTK.JosephForwardProjectionImageFilter[image_type, image_type].New()
         joseph.SetInput(0, empty)
         joseph.SetInput(1, volume)
