@@ -92,7 +92,7 @@ class Table:
                 if cell.below:
                     content[f"{name} interval"] = cell.below
             rows.append(content)
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=None if rows else [c.label for c in self.columns])
 
 
 def estimate(row: Any, places: int | None = 3) -> Cell:
