@@ -35,10 +35,11 @@ class Group:
             g.copy_(flat[offset : offset + g.numel()].view_as(g))
             offset += g.numel()
 
-    def wait(self) -> None:
-        """Waits until every process is here."""
+    def leave(self) -> None:
+        """Waits until every process is here, and takes the group apart."""
         if self.size > 1:
             distributed.barrier()
+            distributed.destroy_process_group()
 
 
 def join_group() -> Group:
@@ -46,6 +47,8 @@ def join_group() -> Group:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Group()
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Group(distributed.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Group(distributed.get_rank(), size, local_rank)

@@ -57,7 +57,7 @@ def train(
         write_parquet(out / "history.parquet", pd.DataFrame(trainer.progress.history))
         write_json(out / "train.json", facts)
         write_model(out / "model.safetensors", trainer.final, card, facts["manifest"])
-    group.wait()
+    group.leave()
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
