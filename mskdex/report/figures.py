@@ -13,6 +13,7 @@ from mskdex.report.data import COLOURS, Method, Results, quantity_title, title
 from mskdex.report.published import SOURCE, published, published_ablation
 
 SEXES = {"F": ("women", "#c2417b"), "M": ("men", "#2f6fde")}
+_NOT_A_LOSS = ("rate", "seconds", "step", "time", "memory")
 _UNKNOWN_SEX = ("sex unknown", "#7a869a")
 REPORTED = ("lean_mass_g", "volume_cm3")
 """The quantities of the paper's figures."""
@@ -155,11 +156,12 @@ def registration_charts(results: Results) -> list[Chart]:
 
 
 def training_charts(results: Results) -> list[Chart]:
-    """Every column of the training histories, a line per experiment and fold."""
+    """Every column of the training histories, a line per experiment and fold; losses first."""
     columns = dict.fromkeys(c for h in results.histories.values() for c in h.select_dtypes("number").columns)
+    ordered = sorted(columns, key=lambda c: any(word in c for word in _NOT_A_LOSS))
     colours = {m.id: m.colour for m in results.methods}
     charts = []
-    for column in columns:
+    for column in ordered:
         if column in ("epoch", "step"):
             continue
         series = []

@@ -6,14 +6,14 @@ function theme() {
   const css = getComputedStyle(document.documentElement);
   return { ink: css.getPropertyValue("--ink").trim(), soft: css.getPropertyValue("--soft").trim(), line: css.getPropertyValue("--line").trim() };
 }
-function layout(chart) {
+function layout(chart, categories) {
   const { ink, soft, line } = theme();
   const axis = (title, more) => ({ title: { text: title, font: { size: 12, color: soft } }, gridcolor: line, zerolinecolor: line, linecolor: line, tickfont: { color: soft, size: 11 }, automargin: true, ...more });
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: getComputedStyle(document.body).fontFamily, color: ink, size: 12 },
     margin: { l: 56, r: 14, t: 10, b: 46 }, hovermode: "closest", hoverlabel: { font: { size: 12 } },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: soft, size: 11 } },
-    xaxis: axis(chart.x_label, chart.x_log ? { type: "log" } : {}), yaxis: axis(chart.y_label, chart.y_range ? { range: chart.y_range } : {}), scattermode: "group", scattergap: 0.4,
+    xaxis: axis(chart.x_label, chart.x_log ? { type: "log" } : {}), yaxis: axis(chart.y_label, chart.y_range ? { range: chart.y_range } : {}), ...(categories ? { scattermode: "group", scattergap: 0.4 } : {}),
   };
 }
 function trace(series, categories) {
@@ -31,7 +31,7 @@ function draw(element, chart) {
   const categories = chart.series.some((s) => typeof s.x[0] === "string");
   const options = { responsive: true, displayModeBar: false };
   element.querySelector("img")?.remove();
-  Plotly.react(element, chart.series.map((s) => trace(s, categories)), layout(chart), options);
+  Plotly.react(element, chart.series.map((s) => trace(s, categories)), layout(chart, categories), options);
 }
 
 /* Prediction against truth, and Bland–Altman, from the table of points. */
