@@ -23,7 +23,7 @@ class ExposureSettings(Settings):
     sdd_min_mm: float = Field(1000.0, ge=800, le=2000, description="shortest distance from source to detector")
     sdd_max_mm: float = Field(1200.0, ge=800, le=2000, description="longest distance from source to detector")
     patient_to_detector_mm: float = Field(
-        170.0, ge=120, le=400, description="mean distance from the middle of the pelvis to the detector"
+        150.0, ge=100, le=400, description="mean distance from the middle of the pelvis to the detector"
     )
     tube_voltage_min_kv: float = Field(70.0, ge=60, le=90, description="lowest tube voltage")
     tube_voltage_max_kv: float = Field(80.0, ge=60, le=90, description="highest tube voltage")

@@ -92,17 +92,18 @@ def _filled(shape: Shape, made_of: Composition, grid: Grid, to_person: np.ndarra
 
 def label_box(shape: Shape, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Box (low, high) in mm of the labels of which `labels` is True, in the reference posture."""
-    return _box_of(labels[fine_labels(shape.template, shape.shift, shape.grid, shape.scale)], shape.grid)
+    return box_of(labels[fine_labels(shape.template, shape.shift, shape.grid, shape.scale)], shape.grid)
 
 
 def posed_box(shape: Shape, posture: Posture) -> tuple[np.ndarray, np.ndarray]:
     """Box (low, high) in mm of the posed body, with a margin at its sides."""
     labels = fine_labels(shape.template, composed(shape, posture), posture.grid, shape.scale)
-    low, high = _box_of(labels > 0, posture.grid)
+    low, high = box_of(labels > 0, posture.grid)
     return low - _BOX_MARGIN_MM, high + _BOX_MARGIN_MM
 
 
-def _box_of(where: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def box_of(where: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Box (low, high) in mm of what is True on twice as fine a grid as `grid`."""
     step = grid.cell_mm / FINE
     origin = grid.origin_mm - grid.cell_mm * (FINE - 1) / (2 * FINE)
     ends = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {2 - d})))[[0, -1]] for d in range(3)]

@@ -1,9 +1,9 @@
 """Growth as a flow: tissue swells or shrinks, what surrounds it makes room, bone stays as it is.
 
 The displacement u of a small step obeys div u = rate, u = m ∇p: the flow of an incompressible medium through
-tissues of mobility m, with sources where tissue grows. Bone has mobility zero, so it neither moves nor deforms; air is
-very mobile, so that the skin gives way; muscle and fat lie between. The five-minus-one unknowns per cell of an elastic
-model would cost fifty times the time and need moduli that nobody knows.
+tissues of mobility m, with sources where tissue grows. Bone has next to no mobility, so it hardly moves or deforms;
+air is very mobile, so that the skin gives way; muscle and fat lie between. An elastic model would need three unknowns
+per cell, many times the time, and moduli that nobody knows.
 """
 
 import numpy as np
@@ -22,6 +22,9 @@ MOBILITY = {
     Tissue.METAL: 0.0,
 }
 """Relative mobility of tissues; only their order matters: skin moves rather than organs are squeezed aside."""
+
+LEAST_MOBILITY = 0.02
+"""Of a cell of bone in a body: a pocket between bones could otherwise neither swell nor shrink."""
 
 
 def displacement(

@@ -12,6 +12,7 @@ from mskdex.projection.camera import nominal_pose
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.atlas import read_atlas
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
+from mskdex.virtual.conserve import keep_volumes
 from mskdex.virtual.dicom import Format, Taken
 from mskdex.virtual.examination import draw_examination, obstructed
 from mskdex.virtual.exposure import Beam, expose, primary
@@ -59,7 +60,7 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     shape = grown(person, template)
     made_of = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
     body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
-    exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, person_from_ct)
+    exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, body, person_from_ct)
     truth = {"patient_id": person.patient_id, **facts, "quantities": _quantities(template, body)}
     return Patient(ct, body.labels, body.grid.world_from_voxel, template.names, exposure, taken, stored, truth)
 
@@ -110,7 +111,12 @@ def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _radiographed(
-    person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings, person_from_ct: np.ndarray
+    person: Person,
+    shape: Shape,
+    made_of: Composition,
+    settings: VirtualSettings,
+    scanned: Body,
+    person_from_ct: np.ndarray,
 ) -> tuple[np.ndarray, Taken, Format, dict[str, Any]]:
     draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
@@ -119,7 +125,9 @@ def _radiographed(
     how = draw_examination(settings.exposure, settings.radiograph_pixel_mm, person.random("exposure"))
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
-    body = posed(shape, made_of, posture, Grid.around(*posed_box(shape, posture), settings.voxel_mm))
+    grid = Grid.around(*posed_box(shape, posture), settings.voxel_mm)
+    posture = keep_volumes(shape, made_of, posture, grid, whole_muscles(shape.template, scanned))
+    body = posed(shape, made_of, posture, grid)
     hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int16)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
     transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)
@@ -139,6 +147,13 @@ def _radiographed(
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
     return exposure, taken, how.stored, facts
+
+
+def whole_muscles(template: Template, body: Body) -> dict[int, float]:
+    """Volume in cm³ of each muscle that the body's grid does not cut."""
+    cut = set(np.unique(body.labels[[0, -1]]))
+    muscles = np.flatnonzero((template.tissues == Tissue.MUSCLE) & (body.volumes_cm3 > 1.0))
+    return {int(i): float(body.volumes_cm3[i]) for i in muscles if i not in cut}
 
 
 def _middle(shape: Shape) -> np.ndarray:

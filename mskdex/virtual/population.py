@@ -3,7 +3,7 @@
 Everything here follows from (seed, patient number) alone, and needs numpy and pandas only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,6 @@ class Person:
     weight_kg: float
     affected: str
     implant: bool
-    factors: dict[str, float] = field(default_factory=dict)
 
     @property
     def patient_id(self) -> str:
@@ -126,7 +125,9 @@ class Person:
         common, own = self.random("tissue").normal() * 3.0, draw.normal() * 2.0
         mean = young + (old - young) * (self.age - 55.0) / 30.0 + (3.0 if self.sex == "M" else 0.0)
         obesity = -0.35 * (self.bmi - 23.3)
-        return float(np.clip(mean + obesity + common + own + self._sided(side, 0.5 * draw.normal(), -2.5), 5.0, 62.0))
+        # The mean is that of both sides, of which the affected one has lost the more.
+        sides = self._sided(side, 0.5 * draw.normal(), -2.5)
+        return float(np.clip(mean + 1.25 + obesity + common + own + sides, 5.0, 62.0))
 
     @cached_property
     def bone_density(self) -> float:

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from mskdex.config.virtual import PostureSettings
-from mskdex.virtual.flow import MOBILITY, displacement
+from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample
-from mskdex.virtual.shape import Shape, cell_means, fine_labels
+from mskdex.virtual.shape import FINE, Shape, cell_means, fine_labels
 from mskdex.virtual.template import Tissue
 
 _PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
@@ -16,8 +16,6 @@ BODIES = ("pelvis", "femur_left", "femur_right")
 _CELL_MM = 8.0
 _SOFTENING_MM = 5.0
 _CORRECTIONS = 3
-_LEAST_MOBILITY = 0.02
-"""Of bone: a pocket between bones could otherwise neither swell nor shrink. Bones keep their pose all the same."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +89,22 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     grid = Grid.around(_low(shape), _high(shape), _CELL_MM)
     points = grid.points()
     posture = Posture(poses, grid, _follow_bones(shape, poses, points) - points)
-    mobility_of = np.array([MOBILITY[t] for t in shape.template.tissues])
     pressure = np.zeros(grid.shape)
     for _ in range(_CORRECTIONS):
         labels = fine_labels(shape.template, composed(shape, posture), grid, shape.scale)
-        (mobility,) = cell_means(labels, mobility_of[None], 2)
-        bone = _cell_share(labels, shape.template.tissues == Tissue.BONE)
-        mobility = np.maximum(mobility * (bone < 0.5), _LEAST_MOBILITY)
+        mobility, bone = soft_mobility(labels, shape.template.tissues)
         soft = _cell_share(labels, shape.template.tissues != Tissue.AIR)
         rate = np.log(np.clip(_volume_ratio(posture), 0.5, 2.0)) * soft * (bone < 0.5)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         posture = Posture(poses, grid, sample(posture.shift, grid, points - move) - move)
     return posture
+
+
+def soft_mobility(labels: np.ndarray, tissues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mobility and share of bone of each cell of FINE³ labels."""
+    (mobility,) = cell_means(labels, np.array([[MOBILITY[t] for t in tissues]]), FINE)
+    bone = _cell_share(labels, tissues == Tissue.BONE)
+    return np.maximum(mobility * (bone < 0.5), LEAST_MOBILITY), bone
 
 
 def _low(shape: Shape) -> np.ndarray:
@@ -143,4 +145,4 @@ def _volume_ratio(posture: Posture) -> np.ndarray:
 
 
 def _cell_share(labels: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return cell_means(labels, of[None].astype(float), 2)[0]
+    return cell_means(labels, of[None].astype(float), FINE)[0]

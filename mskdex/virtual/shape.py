@@ -7,9 +7,9 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import zoom
 
-from mskdex.virtual.flow import MOBILITY, displacement
+from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample, trilinear
-from mskdex.virtual.template import Template
+from mskdex.virtual.template import Template, Tissue
 
 _STEPS = 5
 _CELL_MM = 8.0
@@ -69,6 +69,7 @@ def grow(
     grid = Grid.around(*box_mm, _CELL_MM)
     shape = Shape(template, np.asarray(scale, float), grid, _warp(grid, draw, warp_mm))
     mobility_of = np.array([MOBILITY[t] for t in template.tissues])
+    is_bone = (template.tissues == Tissue.BONE).astype(float)
     pressure = np.zeros(grid.shape)
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
@@ -79,7 +80,8 @@ def grow(
         for label, wanted in volumes_cm3.items():
             if now[label] > 0:
                 rate_of[label] = np.clip(np.log(wanted / now[label]) / (_STEPS - step), -0.3, 0.3)
-        rate, mobility = cell_means(labels, np.stack([rate_of, mobility_of]), FINE)
+        rate, mobility, bone = cell_means(labels, np.stack([rate_of, mobility_of, is_bone]), FINE)
+        mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
     return shape

@@ -74,7 +74,7 @@ def sacrum(points: Points) -> np.ndarray:
     rows[:, 4] = np.where(whole.z_mm > 78.0, 0.0, 0.5 * rows[:, 4])
     rows[:, 0], rows[:, 5], rows[:, 6] = 0.0, 1.0, 0.0
     body = sweep(points, Profile(whole.z_mm, rows), towards=(0.0, 40.0))
-    crest = capsule(points, (0, -82, 108), (0, -100, 66), (6, 5))
+    crest = capsule(points, (0, -80, 108), (0, -98, 66), (4, 4))
     return join([body, crest], 6.0)
 
 

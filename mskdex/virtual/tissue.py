@@ -17,8 +17,8 @@ _CONTRAST_HU = 170.0
 _TRABECULAR = {"pelvis": (230.0, 1.9), "femur": (260.0, 2.2), "sacrum": (150.0, 1.2), "lumbar_spine": (150.0, 1.0)}
 """HU inside and thickness of the cortical shell in mm."""
 
-SHAFT_BELOW_MM, SHAFT_CORTEX_MM = -62.0, 6.0
-"""Below this height a femur is a shaft: a thick cortex around marrow."""
+SHAFT_FROM_MM, SHAFT_TO_MM, SHAFT_CORTEX_MM = -35.0, -95.0, 6.0
+"""Between these heights a femur turns from a shell around trabecular bone to a thick cortex around marrow."""
 
 NOISE_SIZE, NOISE_MM = 64, 2.5
 STREAK_SHARPNESS = 0.5
@@ -87,7 +87,7 @@ def _streak_noise(draw: np.random.Generator) -> np.ndarray:
     k = np.fft.fftfreq(NOISE_SIZE)
     square = k[:, None, None] ** 2 + k[None, :, None] ** 2 + np.fft.rfftfreq(NOISE_SIZE)[None, None] ** 2
     # Between fascicles (about 5 mm) and lobules: a band, so that streaks have a width and not only an edge.
-    smooth = np.fft.irfftn(white * np.exp(-square * (2 * np.pi * 1.1) ** 2 / 2), s=(NOISE_SIZE,) * 3)
+    smooth = np.fft.irfftn(white * np.exp(-square * (2 * np.pi * 1.1) ** 2 / 2), s=(NOISE_SIZE,) * 3, axes=(0, 1, 2))
     return (smooth / smooth.std()).astype(np.float32)
 
 
@@ -142,9 +142,12 @@ def fat_share(x, y, z, axis, threshold, noise, depth):
 
 @njit(cache=True, fastmath=True)
 def bone_hu(x, y, z, inside, cortex_mm, cortex_hu, depth, noise, shaft):
-    """HU of bone at a depth under its surface: cortex outside, trabecular bone or marrow inside."""
+    """HU of bone at a depth under its surface: cortex outside, trabecular bone or, in a shaft, marrow inside."""
     if shaft:
-        cortex_mm, inside = SHAFT_CORTEX_MM, _MARROW_HU
+        share = min(max((SHAFT_FROM_MM - z) / (SHAFT_FROM_MM - SHAFT_TO_MM), 0.0), 1.0)
+        share = share * share * (3.0 - 2.0 * share)
+        cortex_mm += share * (SHAFT_CORTEX_MM - cortex_mm)
+        inside += share * (_MARROW_HU - inside)
     edge = 1.0 / (1.0 + np.exp(-(depth - cortex_mm) / (0.35 + 0.12 * cortex_mm)))
     texture = 1.0 + 0.12 * noise_at(noise, x / 3.0, y / 3.0, z / 3.0)
     return cortex_hu * (1.0 - edge) + inside * texture * edge

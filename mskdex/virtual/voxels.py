@@ -6,11 +6,12 @@ from numba import njit
 from mskdex.imaging.quantities import HU_MIN
 from mskdex.virtual.grid import trilinear
 from mskdex.virtual.template import Tissue
-from mskdex.virtual.tissue import SHAFT_BELOW_MM, bone_hu, fat_share
+from mskdex.virtual.tissue import bone_hu, fat_share
 
 _MUSCLE, _BONE = int(Tissue.MUSCLE), int(Tissue.BONE)
 _METAL = int(Tissue.METAL)
 _SHELL_MM = 2.0
+"""A thicker cortical shell marks a bone with a shaft."""
 
 
 @njit(cache=True, fastmath=True)
@@ -168,7 +169,7 @@ def _mixture(
         if tissue_of[label] == _MUSCLE:
             here += fat_share(x, y, z, axis[label], threshold[label], noise, depth) * (-100.0 - here)
         elif tissue_of[label] == _BONE:
-            shaft = cortex[label] > _SHELL_MM and z < SHAFT_BELOW_MM
+            shaft = cortex[label] > _SHELL_MM
             here = bone_hu(x, y, z, here, cortex[label], cortex_hu, depth, noise, shaft)
         entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
         masses[label] += weight[m] * lean_density[entry]

@@ -1,0 +1,52 @@
+"""A patient in two postures, made once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mskdex.config.virtual import VirtualSettings
+from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.body import Body, lying, posed, posed_box
+from mskdex.virtual.conserve import keep_volumes
+from mskdex.virtual.grid import Grid
+from mskdex.virtual.patient import grown, whole_muscles
+from mskdex.virtual.population import Person, person
+from mskdex.virtual.posture import Posture, draw_poses, take_posture
+from mskdex.virtual.shape import Shape
+from mskdex.virtual.template import Template
+from mskdex.virtual.tissue import composition
+
+SETTINGS = VirtualSettings(voxel_mm=2.5, ct_noise_hu=0.0)
+
+
+@dataclass(frozen=True)
+class TwoPostures:
+    person: Person
+    shape: Shape
+    posture: Posture
+    lying: Body
+    posed: Body
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    return built_in(2.5)
+
+
+@pytest.fixture(scope="session")
+def two_postures(template) -> TwoPostures:
+    """A patient whose radiograph's posture differs as much as two standard deviations allow."""
+    one = person(SETTINGS, 2)
+    shape = grown(one, template)
+    heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
+    poses = draw_poses(SETTINGS.posture, heads, np.random.default_rng(5))
+    posture = take_posture(shape, poses)
+    made_of = composition(one, template, contrast=False)
+    low = shape.grid.origin_mm
+    high = low + shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
+    first = lying(shape, made_of, Grid.around(low, high, SETTINGS.voxel_mm), np.eye(4))
+    grid = Grid.around(*posed_box(shape, posture), SETTINGS.voxel_mm)
+    posture = keep_volumes(shape, made_of, posture, grid, whole_muscles(template, first))
+    second = posed(shape, made_of, posture, grid)
+    return TwoPostures(one, shape, posture, first, second)

@@ -1,0 +1,220 @@
+"""A whole patient, as its files."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from mskdex.config.virtual import ExposureSettings, VirtualSettings
+from mskdex.errors import MskdexError
+from mskdex.imaging.quantities import lean_mass_density_g_cm3
+from mskdex.imaging.volume import read_volume
+from mskdex.projection.camera import Camera
+from mskdex.stages.synthesize import preview, synthesize
+from mskdex.virtual.dicom import Format, Taken, write_radiograph
+
+SETTINGS = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=9)
+COARSE = SETTINGS.model_copy(update={"voxel_mm": 6.0, "radiograph_pixel_mm": 3.2})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("virtual") / "V0003"
+    synthesize("V0003", SETTINGS, out)
+    return out
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.name != "truth.json"}
+    truth = json.loads((folder / "truth.json").read_text())
+    truth.pop("manifest")
+    return found | {"truth": json.dumps(truth)}
+
+
+def test_files_and_grids(folder):
+    assert {p.name for p in folder.iterdir()} == {
+        "ct.nii.gz", "labels.nii.gz", "labels.json", "radiograph.dcm", "truth.json",
+    }  # fmt: skip
+    ct, labels = (read_volume(folder / f"{name}.nii.gz") for name in ("ct", "labels"))
+    assert ct.array.dtype == np.int16
+    assert ct.array.shape == labels.array.shape
+    assert np.allclose(ct.world_from_voxel, labels.world_from_voxel)
+    assert ct.array.min() == -1024
+    names = json.loads((folder / "labels.json").read_text())
+    present = set(np.unique(labels.array))
+    for name in ("gluteus_maximus_left", "pelvis_right", "sacrum", "femur_left"):
+        assert names[name] in present
+
+
+def test_tissue_looks_like_a_ct(folder):
+    ct, labels = (read_volume(folder / f"{name}.nii.gz").array for name in ("ct", "labels"))
+    names = json.loads((folder / "labels.json").read_text())
+    mean = {name: float(np.mean(ct[labels == i])) for name, i in names.items() if (labels == i).any()}
+    assert mean["fat"] == pytest.approx(-95.0, abs=12.0)
+    assert 10.0 < mean["gluteus_maximus_left"] < 55.0
+    assert mean["iliacus_left"] > mean["gluteus_maximus_left"]
+    assert 250.0 < mean["pelvis_left"] < 700.0
+    assert mean["femur_left"] > mean["sacrum"]
+    assert 8.0 < np.std(ct[labels == names["bladder"]]) < 40.0
+
+
+def test_truth_s_quantities_are_those_of_the_noise_free_ct(folder):
+    ct, labels = (read_volume(folder / f"{name}.nii.gz") for name in ("ct", "labels"))
+    names = json.loads((folder / "labels.json").read_text())
+    truth = json.loads((folder / "truth.json").read_text())["quantities"]
+    for name in ("gluteus_maximus_left", "pelvis_left"):
+        mask = labels.array == names[name]
+        assert truth[name]["volume_cm3"] == pytest.approx(mask.sum() * ct.voxel_volume_cm3, rel=1e-4)
+        mass = lean_mass_density_g_cm3(ct.array[mask]).sum() * ct.voxel_volume_cm3
+        assert truth[name]["lean_mass_g"] == pytest.approx(mass, rel=0.05)
+
+
+def test_true_poses_are_rigid_and_show_the_hips(folder):
+    truth = json.loads((folder / "truth.json").read_text())
+    labels = read_volume(folder / "labels.nii.gz")
+    names = json.loads((folder / "labels.json").read_text())
+    camera = Camera.from_dict(truth["camera"])
+    assert set(truth["bodies"]) == {"pelvis", "femur_left", "femur_right"}
+    columns = {}
+    for body, pose in truth["bodies"].items():
+        pose = np.array(pose)
+        assert pose[:3, :3] @ pose[:3, :3].T == pytest.approx(np.eye(3), abs=1e-9)
+        name = "sacrum" if body == "pelvis" else body
+        voxels = np.argwhere(labels.array == names[name])[:, ::-1]
+        world = voxels @ labels.world_from_voxel[:3, :3].T + labels.world_from_voxel[:3, 3]
+        pixels = camera.project(world @ pose[:3, :3].T + pose[:3, 3])
+        columns[body] = pixels[:, 1].mean()
+        assert 0 < columns[body] < camera.shape[1]
+    assert columns["femur_right"] < columns["pelvis"] < columns["femur_left"]
+
+
+def test_bones_stand_where_the_true_poses_say(folder):
+    """The femur's shaft, projected by its true pose, attenuates more than what is beside it."""
+    truth = json.loads((folder / "truth.json").read_text())
+    dataset = pydicom.dcmread(folder / "radiograph.dcm")
+    grey = dataset.pixel_array.astype(float) * (1 if dataset.PixelIntensityRelationshipSign < 0 else -1)
+    labels = read_volume(folder / "labels.nii.gz")
+    names = json.loads((folder / "labels.json").read_text())
+    camera = Camera.from_dict(truth["camera"])
+    for side in ("left", "right"):
+        voxels = np.argwhere(labels.array == names[f"femur_{side}"])[:, ::-1]
+        low = voxels[voxels[:, 2] < np.quantile(voxels[:, 2], 0.25)]
+        pose = np.array(truth["bodies"][f"femur_{side}"])
+        world = low @ labels.world_from_voxel[:3, :3].T + labels.world_from_voxel[:3, 3]
+        pixels = camera.project(world @ pose[:3, :3].T + pose[:3, 3])
+        row = int(np.median(pixels[:, 0]))
+        here = pixels[np.abs(pixels[:, 0] - row) < 3, 1]
+        width = int(here.max() - here.min())
+        line = grey[row - 3 : row + 4].mean(axis=0)
+        shaft = line[int(here.min()) : int(here.max()) + 1].mean()
+        beside = [
+            line[int(here.min()) - width : int(here.min()) - 2],
+            line[int(here.max()) + 3 : int(here.max()) + width],
+        ]
+        assert all(shaft > part.mean() for part in beside if part.size)
+
+
+def test_same_seed_same_bytes_on_any_number_of_cores(folder, tmp_path):
+    code = (
+        "from pathlib import Path; from mskdex.config.virtual import VirtualSettings;"
+        "from mskdex.stages.synthesize import synthesize;"
+        "settings = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=500);"
+        f"synthesize('V0003', settings, Path({str(tmp_path)!r}))"
+    )
+    environment = os.environ | {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert hashes(tmp_path) == hashes(folder)
+
+
+def test_preview_is_written(tmp_path):
+    preview("V0002", COARSE, tmp_path / "preview.png")
+    assert (tmp_path / "preview.png").stat().st_size > 50_000
+
+
+def test_a_metal_hip(tmp_path):
+    settings = COARSE.model_copy(update={"implant_fraction": 1.0})
+    synthesize("V0001", settings, tmp_path)
+    ct, labels = (read_volume(tmp_path / f"{name}.nii.gz").array for name in ("ct", "labels"))
+    names = json.loads((tmp_path / "labels.json").read_text())
+    stem = next(i for n, i in names.items() if n.startswith("stem_"))
+    assert (labels == stem).sum() > 100
+    assert np.median(ct[labels == stem]) > 2500
+
+
+def test_an_atlas_takes_the_place_of_the_built_in_anatomy(shared_data, tmp_path):
+    synthesize("V0002", COARSE.model_copy(update={"atlas": str(shared_data / "vhm_atlas")}), tmp_path)
+    labels = read_volume(tmp_path / "labels.nii.gz").array
+    names = json.loads((tmp_path / "labels.json").read_text())
+    counts = np.bincount(labels.ravel(), minlength=256)
+    for name in ("gluteus_maximus_left", "obturator_externus_right", "sacrum", "femur_right", "lumbar_spine"):
+        assert counts[names[name]] > 100
+    # The donor's right rectus femoris is missing from the atlas, so from the patient.
+    assert "rectus_femoris_left" in names
+    assert "rectus_femoris_right" not in names
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(None, "labels.json"), ('{"pelvis_left": 1}', "femur_left"), ("{", "labels.json")]
+)
+def test_an_atlas_that_cannot_serve_is_refused(tmp_path, content, told):
+    if content:
+        (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(MskdexError, match=told):
+        synthesize("V0001", SETTINGS.model_copy(update={"atlas": str(tmp_path)}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+CAMERA = Camera(1111.1, 0.75, (64, 48), (31.5, 23.5))
+TAKEN = Taken("V0007", "F", 61.4, CAMERA, 950.0, 74.0, 3.0, (4, 60, 5, 40))
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_dicom_keeps_the_exposure(tmp_path, logarithmic, inverted):
+    exposure = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)
+    write_radiograph(tmp_path / "a.dcm", exposure, TAKEN, Format(logarithmic, inverted, False))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    value = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    most = 2**dataset.BitsStored - 1
+    if dataset.PixelIntensityRelationshipSign < 0:
+        value = most * float(dataset.RescaleSlope) - value
+    if dataset.PixelIntensityRelationship == "LOG":
+        assert dataset.RescaleType == "OD"
+        value = 10.0 ** (value / 1000.0)
+    assert value / value[-1, -1] == pytest.approx(exposure, rel=0.02)
+    assert dataset.PhotometricInterpretation == ("MONOCHROME1" if inverted else "MONOCHROME2")
+
+
+def test_dicom_tags(tmp_path):
+    write_radiograph(tmp_path / "a.dcm", np.ones(CAMERA.shape, np.float32), TAKEN, Format(False, True, False))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dataset.SOPClassUID.name == "Digital X-Ray Image Storage - For Processing"
+    assert float(dataset.DistanceSourceToDetector) == 1111.1
+    assert float(dataset.DistanceSourceToPatient) == 950.0
+    assert float(dataset.EstimatedRadiographicMagnificationFactor) == pytest.approx(1111.1 / 950.0, abs=1e-3)
+    assert [float(v) for v in dataset.ImagerPixelSpacing] == [0.75, 0.75]
+    assert (dataset.Rows, dataset.Columns) == (64, 48)
+    assert list(dataset.PatientOrientation) == ["L", "F"]
+    assert dataset.CollimatorLeftVerticalEdge == 5
+    assert dataset.CollimatorRightVerticalEdge == 42
+    pydicom.dcmwrite(tmp_path / "b.dcm", dataset, enforce_file_format=True)
+    assert pydicom.dcmread(tmp_path / "b.dcm") == dataset
+
+
+def test_presentation_images_are_not_linear(tmp_path):
+    exposure = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)
+    write_radiograph(tmp_path / "a.dcm", exposure, TAKEN, Format(False, False, True))
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    assert dataset.PresentationIntentType == "FOR PRESENTATION"
+    assert dataset.SOPClassUID.name == "Digital X-Ray Image Storage - For Presentation"
+
+
+def test_nonsense_exposure_settings_are_refused():
+    with pytest.raises(ValueError, match="sdd_min_mm"):
+        ExposureSettings.model_validate({"sdd_min_mm": 1200.0, "sdd_max_mm": 1100.0})
