@@ -43,7 +43,7 @@ class RegistrationSettings(Settings):
     joint_rotation_range_deg: float = Field(
         12.0, gt=0, le=60, description="how far the search turns a body in the joint with its parent"
     )
-    joint_sd_mm: float = Field(1.0, gt=0, description="standard deviation of the joint's centre against the parent")
+    joint_sd_mm: float = Field(0.5, gt=0, description="standard deviation of the joint's centre against the parent")
     attempts: int = Field(3, ge=1, description="searches of a body, at most, until a pose can be trusted")
     restarts: int = Field(8, ge=1, description="independent CMA-ES runs of one search")
     finalists: int = Field(2, ge=1, description="runs that go on after the heats, the best")
@@ -53,7 +53,7 @@ class RegistrationSettings(Settings):
     coarse_pixel_mm: float = Field(8.0, gt=0, description="detector pixels of the search")
     coarse_patch_mm: float = Field(64.0, gt=0, description="patches of the search, on the detector")
     fine_pixels_mm: tuple[float, ...] = Field(
-        (3.2, 1.6), min_length=1, description="detector pixels of the refinement, coarse to fine"
+        (3.2, 2.4), min_length=1, description="detector pixels of the refinement, coarse to fine"
     )
     radiograph_blur_mm: float = Field(
         1.0, ge=0, description="Gaussian SD, on the detector, that blurs the radiograph to the CT's resolution"

@@ -12,6 +12,9 @@ from mskdex.registration.single import Outcome, Task, neighbourhood, objective
 MEASURES = ("similarity", "patch_correlation", "search", "margin", "agreement", "sd_mm", "sd_deg", "in_field", "joint")
 """Names of the measures, in the order of the calibration."""
 
+_SAME_MM = 20.0
+"""Ends of the coarse search within this mTRE of the pose lie in its basin."""
+
 
 def measures(
     task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings
@@ -21,7 +24,7 @@ def measures(
     similarity: share of gradient energy explained near the bone at the finest level; patch_correlation:
     mean gradient correlation over its patches; search: share explained wherever the search could have put
     it; margin: by how much that beats the best restart that ended elsewhere; agreement: share of restarts
-    that ended within 3 mm; sd_mm, sd_deg: predicted standard deviations; in_field: share of the projection
+    that ended near it; sd_mm, sd_deg: predicted standard deviations; in_field: share of the projection
     in the exposed field; joint: distance of the joint from where the parent holds it, in its sd.
     """
     fine = views(settings.fine_pixels_mm[-1])
@@ -41,7 +44,7 @@ def measures(
         "patch_correlation": float(GradientCorrelation(view.image, mask, patch).value(image)) if mask.any() else 0.0,
         "search": search,
         "margin": search - max(elsewhere, default=0.0),
-        "agreement": float(np.mean([a < 3.0 for a in apart])) if apart else 1.0,
+        "agreement": float(np.mean([a < _SAME_MM for a in apart])) if apart else 1.0,
         "sd_mm": sd_mm,
         "sd_deg": sd_deg,
         "in_field": in_field(task, fine, outcome.pose),

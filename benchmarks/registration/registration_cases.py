@@ -1,0 +1,166 @@
+"""Cases with known poses: virtual patients, the real CT, and radiographs that must be refused."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from mskdex.config import Config
+from mskdex.config.objects import Channel
+from mskdex.config.stages import ImportStage
+from mskdex.config.virtual import VirtualSettings
+from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.imaging.radiograph import read_radiograph
+from mskdex.imaging.volume import read_volume, volume_from_sitk
+from mskdex.projection.camera import Camera, nominal_pose
+from mskdex.projection.density import Density, render_density
+from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.registering import Patient
+from mskdex.registration.rigid import moved
+from mskdex.registration.scene import View
+
+REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
+"""Bodies of the real CT, by TotalSegmentator's labels."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A patient to register and the true camera_from_ct of every body; none of it where it must be refused."""
+
+    name: str
+    patient: Patient
+    truth: dict[str, np.ndarray]
+
+
+def virtual(number: int, root: Path) -> Case:
+    """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there."""
+    settings, config = VirtualSettings(patients=300), Config()
+    name = f"V{number:04d}"
+    imported = root / "imported" / name
+    if not (imported / "import.json").exists():
+        _make(name, number, root, imported, settings, config)
+    ct, labels = read_volume(imported / "ct.nii.gz"), read_volume(imported / "labels.nii.gz")
+    radiograph = read_radiograph(imported)
+    bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, config.channels)
+    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    poses = json.loads((root / name / "truth.json").read_text())["bodies"]
+    truth = {body: np.array(poses[body]) for body in bodies}
+    return Case(name, Patient(bodies, view, radiograph.camera_from_ct), truth)
+
+
+def _make(name: str, number: int, root: Path, out: Path, settings: VirtualSettings, config: Config) -> None:
+    from mskdex.stages.importing import import_patient
+    from mskdex.stages.synthesize import synthesize
+    from mskdex.virtual.population import cohort_sheet
+
+    row = cohort_sheet(settings).iloc[number - 1].to_dict()
+    synthesize(name, settings, root / name)
+    row |= {key: str(root / row[key]) for key in ("ct", "labels", "radiograph")}
+    stage = ImportStage(label_sources=config.label_sources, ct=config.ct, radiograph=config.radiograph)
+    import_patient(row, stage, out)
+
+
+def real_cases(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[Case, np.ndarray]]:
+    """The real CT, simulated: Beer-Lambert through all of it, Poisson noise, log; each with random units for its start.
+
+    256² pixels, SDD 1000 mm, 800 mm from the source to the pelvis, whose pose varies by up to 10° and 30 mm. The field
+    ends where the CT does.
+    """
+    ct, labels = (
+        volume_from_sitk(sitk.ReadImage(str(folder / n))) for n in ("ct.nii.gz", "totalsegmentator_total.nii.gz")
+    )
+    hu = np.clip(ct.array, HU_MIN, HU_MAX)
+    own = np.zeros(labels.array.shape, np.uint8)
+    channels = []
+    for index, (body, ids) in enumerate(REAL.items(), start=1):
+        own[np.isin(labels.array, ids)] = index
+        channels.append(
+            Channel(name=body, object=body, side="midline", kind="bone", label=index, body=body, bone_loss=True)
+        )
+    bodies = find_bodies(hu, own, ct.world_from_voxel, channels)
+    camera = Camera(1000.0, 430 / 256, (256, 256), (127.5, 127.5))
+    centre = bodies["pelvis"].centre_mm
+    nominal = nominal_pose(centre, 800.0)
+    attenuation = np.where(hu > 0, 1.0 + 1.3e-3 * hu, np.maximum(1.0 + 1e-3 * hu, 0.0)).astype(np.float32)
+    density = Density.of(attenuation, ct.world_from_voxel)
+    draw = np.random.default_rng(seed)
+    for number in range(count):
+        pose = moved(nominal, centre, draw.uniform(-1, 1, 6) * [10, 5, 5, 20, 20, 30])
+        path = render_density(density, camera, pose)
+        photons = draw.poisson(2e4 * (camera.pixel_mm / 0.84) ** 2 * np.exp(-0.02 * path))
+        image = -np.log(np.maximum(photons, 1) / (2e4 * (camera.pixel_mm / 0.84) ** 2)).astype(np.float32)
+        view = View(image, _above_the_cut(ct.array.shape, ct.world_from_voxel, pose, camera), camera)
+        case = Case(f"real {number}", Patient(bodies, view, nominal), dict.fromkeys(bodies, pose))
+        yield case, draw.uniform(-1, 1, 6)
+
+
+def _above_the_cut(shape: tuple[int, ...], affine: np.ndarray, pose: np.ndarray, camera: Camera) -> np.ndarray:
+    low = np.array([[i, j, 1, 1] for i in (0, shape[2] - 1) for j in (0, shape[1] - 1)]) @ affine.T
+    rows = camera.project(low[:, :3] @ pose[:3, :3].T + pose[:3, 3])[:, 0]
+    field = np.ones(camera.shape, dtype=bool)
+    field[max(int(rows.min()) - 2, 0) :] = False
+    return field
+
+
+def wrong_inputs(case: Case, other: Case) -> dict[str, Case]:
+    """The same patient with a radiograph that does not fit, or a CT that holds too little; every pose is wrong."""
+    view = case.patient.view
+    rows, columns = view.image.shape
+    upside = View(np.ascontiguousarray(view.image[::-1]), view.field, view.camera)
+    cone = np.zeros_like(view.field)
+    cone[rows * 3 // 8 : rows * 5 // 8, columns * 3 // 8 : columns * 5 // 8] = True
+    beside = np.roll(view.image, columns // 2, axis=1), np.zeros_like(view.field)
+    beside[1][:, columns // 2 :] = True
+    views = {
+        "another patient's": other.patient.view,
+        "flipped left-right": view.mirrored(),
+        "upside down": upside,
+        "over-collimated": View(np.where(cone, view.image, 0.0), cone, view.camera),
+        "half out of view": View(np.where(beside[1], beside[0], 0.0), beside[1], view.camera),
+        "implants": with_implants(case),
+    }
+    return {
+        name: replace(case, name=f"{case.name} {name}", patient=replace(case.patient, view=v))
+        for name, v in views.items()
+    }
+
+
+def with_implants(case: Case, attenuation: float = 3.0) -> View:
+    """Hip prostheses of metal where the femoral heads, necks and shafts are."""
+    view = case.patient.view
+    image = view.image.copy()
+    rows, columns = np.indices(image.shape)
+    for name, body in case.patient.bodies.items():
+        if name.startswith("femur"):
+            pose = case.truth[name]
+            pixels = view.camera.project(body.surface_mm @ pose[:3, :3].T + pose[:3, 3])
+            top, middle = pixels[:, 0].min(), np.median(pixels[:, 1])
+            head = pixels[pixels[:, 0] < top + 30 / view.camera.pixel_mm].mean(axis=0)
+            stem = (
+                (np.abs(columns - middle) < 10 / view.camera.pixel_mm)
+                & (rows > head[0])
+                & (rows < pixels[:, 0].max() - 20)
+            )
+            ball = np.hypot(rows - head[0], columns - head[1]) < 25 / view.camera.pixel_mm
+            image[stem | ball] += attenuation
+    return replace(view, image=image)
+
+
+def half_femurs(case: Case) -> Case:
+    """The CT cut through the femoral heads."""
+    bodies = {}
+    for name, body in case.patient.bodies.items():
+        bodies[name] = _cut(body) if name.startswith("femur") else body
+    return replace(case, name=f"{case.name} half femurs", patient=replace(case.patient, bodies=bodies))
+
+
+def _cut(body: Body) -> Body:
+    top = body.surface_mm[:, 2].max()
+    kept = body.surface_mm[body.surface_mm[:, 2] > top - 35.0]
+    z = body.world_from_voxel[2, 2] * np.arange(body.excess.shape[0]) + body.world_from_voxel[2, 3]
+    excess = np.where((z > top - 35.0)[:, None, None], body.excess, 0.0).astype(np.float32)
+    edge = kept[kept[:, 2] < kept[:, 2].min() + 4.0]
+    return replace(body, excess=excess, surface_mm=kept, cut_mm=edge, extent_mm=float(np.ptp(kept, axis=0).max()))

@@ -1,0 +1,146 @@
+"""Accuracy, failures and time of the registration on cases with known poses, as a table.
+
+    python benchmarks/registration/run.py virtual --patients 50
+    python benchmarks/registration/run.py wrong --patients 10
+    python benchmarks/registration/run.py real
+    python benchmarks/registration/run.py capture
+    python benchmarks/registration/run.py table
+
+Every run appends records to --records; `table` prints what they hold, and `calibrate.py` fits the confidence to them.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from registration_cases import Case, half_femurs, real_cases, virtual, wrong_inputs
+
+from mskdex.config.registration import BodySettings, RegistrationSettings
+from mskdex.registration.metrics import pose_error
+from mskdex.registration.registering import register_bodies
+from mskdex.registration.rigid import moved
+
+SIZES = {
+    "small": [5, 5, 5, 10, 10, 10],
+    "medium": [10, 10, 10, 20, 20, 40],
+    "large": [20, 20, 20, 50, 50, 50],
+}
+"""Half-ranges of random starts: degrees about three axes, mm across, down and in depth."""
+
+
+def records(case: Case, kind: str, settings: RegistrationSettings) -> Iterator[dict[str, Any]]:
+    """Registers a case; one record per body. Errors are told of refused poses too, for the calibration."""
+    started = time.process_time()
+    trusting = settings.model_copy(update={"min_confidence": 0.0})
+    found = register_bodies(case.patient, trusting, 1.0)
+    seconds = time.process_time() - started
+    for name, result in found.items():
+        record = {
+            "kind": kind,
+            "case": case.name,
+            "body": name,
+            "confidence": result.confidence,
+            "reason": result.reason,
+        }
+        record |= {"seconds": result.seconds, "patient_seconds": seconds, "scores": result.scores}
+        if result.pose is not None:
+            body = case.patient.bodies[name]
+            record |= pose_error(result.pose, case.truth[name], body.targets_mm, case.patient.view.camera).as_dict()
+        yield record
+
+
+def run_virtual(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for number in range(arguments.first, arguments.first + arguments.patients):
+        yield from records(virtual(number, arguments.root), "virtual", RegistrationSettings())
+
+
+def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for number in range(arguments.first, arguments.first + arguments.patients):
+        case, other = virtual(number, arguments.root), virtual(number + 1, arguments.root)
+        settings = RegistrationSettings(attempts=1)
+        for name, wrong in (wrong_inputs(case, other) | {"half femurs": half_femurs(case)}).items():
+            yield from records(wrong, f"wrong: {name}", settings)
+
+
+def run_real(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for size in arguments.sizes:
+        for case, units in real_cases(arguments.data / "real_ct", arguments.starts):
+            yield from records(
+                _started(case, units, size), f"real: {size}", RegistrationSettings(scatter_to_primary=0.0)
+            )
+
+
+def run_capture(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The pelvis of virtual patients from starts ever further away, one search each."""
+    settings = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
+    for number in range(arguments.first, arguments.first + arguments.patients):
+        case = virtual(number, arguments.root)
+        units = np.random.default_rng(number).uniform(-1, 1, 6)
+        for size in (1.0, 2.0, 3.0, 4.0, 6.0):
+            pelvis = case.patient.bodies["pelvis"]
+            start = moved(case.truth["pelvis"], pelvis.centre_mm, units * size * np.array(SIZES["small"]))
+            yield from records(
+                replace(case, patient=replace(case.patient, nominal=start)), f"capture: {size:g}", settings
+            )
+
+
+def _started(case: Case, units: np.ndarray, size: str) -> Case:
+    pelvis = case.patient.bodies["pelvis"]
+    start = moved(case.truth["pelvis"], pelvis.centre_mm, units * np.array(SIZES[size]))
+    return replace(case, patient=replace(case.patient, nominal=start))
+
+
+def table(path: Path) -> pd.DataFrame:
+    """Medians, 95th percentiles, success (mTRE < 2 mm) and CPU seconds by kind and body."""
+    rows = pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    rows["bone"] = rows.body.str.removesuffix("_left").str.removesuffix("_right")
+    groups = rows.groupby(["kind", "bone"], sort=False)
+    return pd.DataFrame([_summary(kind, bone, group) for (kind, bone), group in groups]).set_index(["kind", "bone"])
+
+
+def _summary(kind: str, bone: str, group: pd.DataFrame) -> dict[str, Any]:
+    from mskdex.registration.confidence import probability
+
+    tried = group[group.scores.map(bool)]
+    trust = tried.scores.map(probability)
+    accepted = tried[(trust >= RegistrationSettings().min_confidence) & tried.reason.isna()]
+    row: dict[str, Any] = {"kind": kind, "bone": bone, "n": len(group), "accepted": len(accepted)}
+    found = tried[tried.reason.isna()]
+    if len(found) and "mtre_mm" in found:
+        for column in ("mtre_mm", "mpd_mm", "rotation_deg"):
+            row |= {f"{column} median": found[column].median(), f"{column} p95": found[column].quantile(0.95)}
+        row |= {"depth median": found.depth_mm.abs().median(), "success": (found.mtre_mm < 2).sum() / len(group)}
+        row |= {"within 1 deg": (found.rotation_deg < 1).mean(), "gross accepted": int((accepted.mtre_mm > 10).sum())}
+    return row | {"s median": tried.seconds.median(), "s p95": tried.seconds.quantile(0.95)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("virtual", "wrong", "real", "capture", "table"))
+    parser.add_argument("--patients", type=int, default=50)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--sizes", nargs="+", default=["large"], choices=tuple(SIZES))
+    parser.add_argument("--root", type=Path, default=Path("results/benchmarks/registration/patients"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--records", type=Path, default=Path("results/benchmarks/registration/records.jsonl"))
+    arguments = parser.parse_args()
+    if arguments.what == "table":
+        print(table(arguments.records).round(2).to_string())
+        return
+    arguments.records.parent.mkdir(parents=True, exist_ok=True)
+    runs = {"virtual": run_virtual, "wrong": run_wrong, "real": run_real, "capture": run_capture}
+    with arguments.records.open("a") as handle:
+        for record in runs[arguments.what](arguments):
+            handle.write(json.dumps(record) + "\n")
+            handle.flush()
+
+
+if __name__ == "__main__":
+    main()

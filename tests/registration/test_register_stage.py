@@ -1,0 +1,83 @@
+"""The stage on files: pose.json, the picture, and plain errors."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mskdex.config import Config
+from mskdex.errors import MskdexError
+from mskdex.imaging.volume import read_volume, write_volume
+from mskdex.registration.metrics import pose_error
+from mskdex.stages.register import qc, register
+
+CONFIG = Config()
+
+
+@pytest.fixture(scope="module")
+def folder(case, patients, tmp_path_factory):
+    """The imported virtual patient alone: no truth beside it."""
+    assert case.name == "V0001"  # it is there
+    out = tmp_path_factory.mktemp("imported") / "V0001"
+    shutil.copytree(patients / "imported" / "V0001", out)
+    register(
+        out / "ct.nii.gz", out / "labels.nii.gz", out, CONFIG.channels, CONFIG.registration, CONFIG.rendering,
+        out / "pose.json",
+    )  # fmt: skip
+    return out
+
+
+def test_poses_are_written_with_what_tells_their_worth(folder, case):
+    content = json.loads((folder / "pose.json").read_text())
+    assert list(content["bodies"]) == ["pelvis", "femur_left", "femur_right"]
+    assert content["manifest"]["accepted"] == 3
+    for name, entry in content["bodies"].items():
+        assert entry["accepted"]
+        assert entry["reason"] is None
+        assert 0.5 < entry["confidence"] <= 1
+        assert 0 < entry["sd_mm"] < 2
+        assert np.array(entry["start"]).shape == (4, 4)
+        body = case.patient.bodies[name]
+        error = pose_error(
+            np.array(entry["camera_from_ct"]), case.truth[name], body.targets_mm, case.patient.view.camera
+        )
+        assert error.mtre_mm < 2.0
+    assert content["bodies"]["pelvis"]["objects"] == ["pelvis_left", "pelvis_right", "sacrum"]
+
+
+def test_picture_shows_outlines(folder):
+    from matplotlib.image import imread
+
+    qc(folder / "ct.nii.gz", folder / "labels.nii.gz", folder, folder / "pose.json", CONFIG.channels, folder / "qc.png")
+    picture = imread(folder / "qc.png")
+    assert picture.shape[1] == 1200
+    orange = np.abs(picture[..., :3] - np.array([1.0, 0.69, 0.0])).max(axis=-1) < 0.15
+    assert orange[:, 480:960].sum() > 200  # before and after
+
+
+def test_a_body_without_labels_is_an_entry_with_a_reason(folder, tmp_path):
+    labels = read_volume(folder / "labels.nii.gz")
+    femur = next(c.label for c in CONFIG.channels if c.name == "femur_right")
+    labels.array[labels.array == femur] = 0
+    write_volume(tmp_path / "labels.nii.gz", labels)
+    settings = CONFIG.registration.model_copy(update={"attempts": 1, "restarts": 2})
+    register(
+        folder / "ct.nii.gz", tmp_path / "labels.nii.gz", folder, CONFIG.channels, settings, CONFIG.rendering,
+        tmp_path / "pose.json",
+    )  # fmt: skip
+    entry = json.loads((tmp_path / "pose.json").read_text())["bodies"]["femur_right"]
+    assert entry["camera_from_ct"] is None
+    assert not entry["accepted"]
+    assert entry["reason"] == "the CT's labels do not hold it"
+
+
+def test_labels_of_another_grid_are_an_error(folder, tmp_path):
+    labels = read_volume(folder / "labels.nii.gz")
+    write_volume(tmp_path / "labels.nii.gz", type(labels)(labels.array[:-1], labels.world_from_voxel))
+    with pytest.raises(MskdexError, match="import the patient again"):
+        register(
+            folder / "ct.nii.gz", tmp_path / "labels.nii.gz", folder, CONFIG.channels, CONFIG.registration,
+            CONFIG.rendering, tmp_path / "pose.json",
+        )  # fmt: skip
+    assert not (tmp_path / "pose.json").exists()

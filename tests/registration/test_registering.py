@@ -1,0 +1,134 @@
+"""Registration of a virtual patient, and of inputs that must end as "not registered: why"."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mskdex.config.registration import BodySettings, RegistrationSettings
+from mskdex.registration.metrics import pose_error
+from mskdex.registration.registering import Patient, register_bodies, sided
+from mskdex.registration.rigid import difference
+
+SETTINGS = RegistrationSettings()
+QUICK = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
+
+
+@pytest.fixture(scope="module")
+def found(case):
+    return register_bodies(case.patient, SETTINGS, 1.0)
+
+
+def error(case, found, name):
+    body = case.patient.bodies[name]
+    return pose_error(found[name].pose, case.truth[name], body.targets_mm, case.patient.view.camera)
+
+
+def test_every_bone_is_found_and_accepted(case, found):
+    assert list(found) == ["pelvis", "femur_left", "femur_right"]
+    for name in found:
+        assert found[name].accepted, found[name].reason
+        assert found[name].reason is None
+        assert found[name].confidence > 0.8
+        assert error(case, found, name).mtre_mm < 2.0
+        assert error(case, found, name).mpd_mm < 1.0
+
+
+def test_predicted_uncertainty_covers_the_error(case, found):
+    for name in found:
+        off = difference(found[name].pose, case.truth[name], case.patient.bodies[name].centre_mm)
+        assert np.linalg.norm(off[3:]) < 4 * found[name].sd_mm
+        assert np.linalg.norm(off[:3]) < 4 * found[name].sd_deg
+
+
+def test_same_seed_same_pose(case, found):
+    again = register_bodies(case.patient, QUICK, 1.0)["pelvis"]
+    assert np.array_equal(again.pose, register_bodies(case.patient, QUICK, 1.0)["pelvis"].pose)
+    np.testing.assert_allclose(again.pose, found["pelvis"].pose, atol=1e-9)
+    other = register_bodies(case.patient, QUICK.model_copy(update={"seed": 5}), 1.0)["pelvis"]
+    assert not np.array_equal(again.pose, other.pose)
+    np.testing.assert_allclose(again.pose[:3, 3], other.pose[:3, 3], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("flipped left-right", "flipped left-right"),
+        ("upside down", "confidence"),
+        ("over-collimated", "exposed field"),
+        ("half out of view", "exposed field|confidence"),
+    ],
+)
+def test_wrong_radiographs_are_refused(case, kind, words):
+    from registration_cases import wrong_inputs
+
+    wrong = wrong_inputs(case, case)[kind]
+    result = register_bodies(wrong.patient, RegistrationSettings(attempts=1), 1.0)
+    refused(result["pelvis"], words)
+    refused(result["femur_left"], "pelvis, which gives its start, is not registered")
+
+
+def test_another_persons_radiograph_is_refused(case, patients):
+    from registration_cases import virtual
+
+    other = virtual(2, patients)
+    result = register_bodies(replace(case.patient, view=other.patient.view, nominal=other.patient.nominal), QUICK, 1.0)
+    refused(result["pelvis"], "confidence .* explains")
+
+
+def test_noise_is_refused(case):
+    view = case.patient.view
+    noise = np.random.default_rng(0).normal(3.0, 0.1, view.image.shape).astype(np.float32)
+    refused(register_bodies(replace(case.patient, view=replace(view, image=noise)), QUICK, 1.0)["pelvis"], "confidence")
+
+
+def test_implants_refuse_the_femurs(case):
+    from registration_cases import with_implants
+
+    result = register_bodies(replace(case.patient, view=with_implants(case)), RegistrationSettings(attempts=1), 1.0)
+    for name in ("femur_left", "femur_right"):
+        refused(result[name], "confidence|not registered")
+
+
+def test_half_a_femur_is_refused(case):
+    from registration_cases import half_femurs
+
+    result = register_bodies(half_femurs(case).patient, SETTINGS, 1.0)
+    assert result["pelvis"].accepted
+    for name in ("femur_left", "femur_right"):
+        refused(result[name], "the CT holds only .* mm of it, cut by the CT's border")
+
+
+def test_a_bone_outside_the_view_is_refused(case, found):
+    view = case.patient.view
+    femur = case.patient.bodies["femur_right"].surface_mm
+    pose = case.truth["femur_right"]
+    columns = view.camera.project(femur @ pose[:3, :3].T + pose[:3, 3])[:, 1]
+    field = view.field.copy()
+    field[:, int(columns.min()) - 10 :] = False
+    if columns.mean() < view.image.shape[1] / 2:
+        field = view.field.copy()
+        field[:, : int(columns.max()) + 10] = False
+    start = {"pelvis": found["pelvis"].pose}
+    patient = Patient(case.patient.bodies, replace(view, field=field), case.patient.nominal, start)
+    result = register_bodies(patient, RegistrationSettings(attempts=1), 1.0)
+    assert result["femur_left"].accepted
+    refused(result["femur_right"], "only 0 % of it lies in the radiograph's exposed field")
+
+
+def refused(result, words):
+    import re
+
+    assert not result.accepted
+    assert result.pose is None
+    assert re.search(words, result.reason), result.reason
+
+
+def test_sides_of_bodies_and_their_parents():
+    bodies = (
+        BodySettings(name="thigh", paired=True),
+        BodySettings(name="shin", paired=True, parent="thigh"),
+        BodySettings(name="trunk"),
+    )
+    assert sided(bodies[1], bodies) == [("shin_left", "thigh_left"), ("shin_right", "thigh_right")]
+    assert sided(bodies[2], bodies) == [("trunk", None)]
