@@ -36,7 +36,9 @@ class Config(Settings):
     registration: RegistrationSettings = RegistrationSettings()
     folds: FoldSettings = FoldSettings()
     experiments: dict[str, ExperimentSettings] = Field(
-        default_experiments(), min_length=1, description="named experiments"
+        default_experiments(),
+        min_length=1,
+        description="named experiments; these suit two CPU cores, config/paper.yaml has the paper's settings",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
