@@ -1,10 +1,12 @@
 """Input files as a hospital would deliver them, made from a small phantom."""
 
+import gzip
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -14,6 +16,9 @@ from mskdex.config.stages import ImportStage, import_stage
 from mskdex.imaging.volume import Volume, volume_to_sitk
 
 IDS = {"pelvis": (1, 2), "femur": (3, 4), "sacrum": (5,), "gluteus_maximus": (6, 7)}
+SECRETS = (b"Mustermann", b"Erika", b"HOSP-4711", b"19500102", b"ACC-0815", b"Sample General")
+"""What the DICOM files' tags say of the patient and the hospital."""
+
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 DX_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
 
@@ -69,7 +74,7 @@ def _dataset(sop_class: str, modality: str) -> Dataset:
     dataset.file_meta.MediaStorageSOPClassUID = sop_class
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.Modality = modality
-    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Doe^Jane", "HOSP-4711", "19500102"
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Mustermann^Erika", "HOSP-4711", "19500102"
     dataset.AccessionNumber, dataset.InstitutionName = "ACC-0815", "Sample General Hospital"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
     dataset.FrameOfReferenceUID = generate_uid()
@@ -250,3 +255,22 @@ def dicom_seg(path: Path, labels: Volume, sources: list[Dataset]) -> Path:
     )  # fmt: skip
     found.save_as(path)
     return path
+
+
+def leaks(folder: Path) -> list[tuple[str, bytes]]:
+    """Files whose names or bytes carry a secret, decompressed where they are compressed."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            if content[:2] == b"\x1f\x8b":
+                content += gzip.decompress(content)
+            if path.suffix == ".parquet":
+                content += pd.read_parquet(path).to_csv().encode()
+            found += [(path.name, s) for secret in SECRETS for s in _spelt(secret) if s in content]
+            found += [(path.name, secret) for secret in SECRETS if secret.decode() in path.name]
+    return found
+
+
+def _spelt(secret: bytes) -> set[bytes]:
+    return {secret, secret.upper(), secret.lower(), secret.decode().encode("utf-16-le")}
