@@ -23,10 +23,13 @@ PENALTY = 0.3
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features (n, d), whether mTRE < 2 mm (n,), and the patient (n,) of every pose that was found."""
+    """Features (n, d), whether mTRE < 2 mm (n,), and the patient (n,) of every pose that was found.
+
+    Poses mostly outside the field are left out, for they are refused whatever their confidence.
+    """
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows = [row for row in rows if row["scores"]]
-    right = [row["kind"] == "virtual" and row.get("mtre_mm", np.inf) < 2.0 for row in rows]
+    rows = [row for row in rows if row["scores"] and "exposed field" not in (row["reason"] or "")]
+    right = [row.get("mtre_mm", np.inf) < 2.0 for row in rows]
     return np.stack([features(row["scores"]) for row in rows]), np.array(right), np.array([r["case"][:5] for r in rows])
 
 

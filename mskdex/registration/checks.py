@@ -30,13 +30,18 @@ def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | No
     return None if share > needed else _not_in_field(share, settings)
 
 
-def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings) -> str | None:
-    """A pose that lies outside the field, or that fits the mirrored radiograph better."""
+def of_pose(
+    task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings, sure: bool
+) -> str | None:
+    """A pose that lies outside the field, or that fits the mirrored radiograph better.
+
+    Unless the pose is `sure`, the flipped radiograph is searched as the radiograph was.
+    """
     share = outcome.scores["in_field"]
     if share < settings.min_in_field:
         return _not_in_field(share, settings)
     if task.joint is None:
-        here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
+        here, there = either_way(task, views, outcome.pose, settings, search=not sure)
         if there > here + _FLIP_MARGIN:
             return (
                 f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "
@@ -53,13 +58,17 @@ def _not_in_field(share: float, settings: RegistrationSettings) -> str:
 
 
 def describe(scores: Mapping[str, float], trust: float, needed: float) -> str:
-    """Why a pose is not trusted, by the measures that stand out."""
-    signs = []
-    if scores["similarity"] < 0.25:
-        signs.append(f"the DRR explains {100 * scores['similarity']:.0f} % of the radiograph's edges near it")
+    """Why a pose is not trusted: its measures, the ones that stand out among them, and what to check."""
+    signs = [
+        f"its DRR explains {100 * scores['similarity']:.0f} % of the radiograph's gradients near it, with a mean "
+        f"correlation of {scores['patch_correlation']:.2f}"
+    ]
     if scores["margin"] < 0.02:
         signs.append("another pose fits as well")
     if scores["sd_mm"] > 2.0 or scores["sd_deg"] > 2.0:
         signs.append(f"its pose is uncertain by {scores['sd_mm']:.1f} mm and {scores['sd_deg']:.1f}°")
-    why = "; ".join(signs) or "its measures are unlike those of right poses"
-    return f"confidence {trust:.2f} is below {needed:.2f} (registration.min_confidence): {why}"
+    why = "; ".join(signs)
+    return (
+        f"confidence {trust:.2f} is below {needed:.2f} (registration.min_confidence): {why}; "
+        "check that the radiograph is this patient's, of this region, and without implants"
+    )

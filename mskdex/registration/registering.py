@@ -17,7 +17,7 @@ from mskdex.registration.scene import View
 from mskdex.registration.search import Spread
 from mskdex.registration.single import Model, Outcome, Task, register_body
 
-_SURE = 0.9
+_SURE = 0.8
 """Confidence from which no other search is tried."""
 
 
@@ -103,8 +103,8 @@ class _Run:
             return
         task, outcome = self._best_of_attempts(task)
         self.done[name] = _Done(task, outcome, time.process_time() - started)
-        reason = checks.of_pose(task, outcome, self.views, self.settings)
         trust = confidence.probability(outcome.scores)
+        reason = checks.of_pose(task, outcome, self.views, self.settings, sure=trust >= _SURE)
         if reason is None and trust < self.settings.min_confidence:
             reason = checks.describe(outcome.scores, trust, self.settings.min_confidence)
         if reason is not None:

@@ -124,14 +124,28 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     return float(similarity.value(shown(scene, settings.scatter_to_primary)))
 
 
-def either_way(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
-    """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
+def either_way(
+    task: Task, views: Callable[[float], View], pose: np.ndarray, settings: RegistrationSettings, search: bool
+) -> tuple[float, float]:
+    """Similarity near the body on the radiograph as it is, and flipped left-right.
+
+    The flipped one is refined from the pose's mirror image or, with `search`, looked for as the pose itself was.
+    """
+    alone = replace(task, others=(), joint=None, start=_mirrored(task, task.start))
+    there = _mirrored(task, pose)
+    if search:
+        there = register_body(alone, lambda pixel_mm: views(pixel_mm).mirrored(), settings).pose
+    view = views(settings.fine_pixels_mm[0])
+    here = _refined(alone, view, pose, settings).similarity
+    return here, _refined(alone, view.mirrored(), there, settings).similarity
+
+
+def _mirrored(task: Task, pose: np.ndarray) -> np.ndarray:
+    """The pose of the same body, taken as symmetric, in the radiograph flipped left-right."""
     mirror, across = np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4)
     across[0, 3] = 2 * task.model.body.centre_mm[0]
-    flipped = mirror @ pose @ across @ mirror
-    alone = replace(task, others=(), joint=None)
-    here = _refined(alone, view, pose, settings).similarity
-    return here, _refined(alone, view.mirrored(), flipped, settings).similarity
+    flipped: np.ndarray = mirror @ pose @ across @ mirror
+    return flipped
 
 
 def _reach(task: Task, view: View) -> np.ndarray:

@@ -96,7 +96,13 @@ def test_half_a_femur_is_refused(case):
     result = register_bodies(half_femurs(case).patient, SETTINGS, 1.0)
     assert result["pelvis"].accepted
     for name in ("femur_left", "femur_right"):
-        refused(result[name], "the CT holds only .* mm of it, cut by the CT's border")
+        refused(result[name], "confidence .* its pose is uncertain by")
+
+
+def test_too_short_a_piece_of_bone_is_refused(case):
+    bodies = (BodySettings(name="pelvis", min_extent_mm=2000),)
+    result = register_bodies(case.patient, RegistrationSettings(bodies=bodies), 1.0)
+    refused(result["pelvis"], "the CT holds only .* mm of it.*; at least 2000 mm are needed")
 
 
 def test_a_bone_outside_the_view_is_refused(case, found):
