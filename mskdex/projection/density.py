@@ -171,7 +171,8 @@ def _render(
     outputs = (images, moments) if kernel is march_tangents else (images,)
     coefficients = np.stack([r.coefficients for r in rays])
     first = rays[0]
-    constants = (density.padded, density.blocks, coefficients, first.slope, first.weight, step_mm, *outputs)
+    box = np.array([np.ones(3), np.array(density.padded.shape[::-1]) - 2.0])
+    constants = (density.padded, density.blocks, box, coefficients, first.slope, first.weight, step_mm, *outputs)
     spread(lambda start, stop: kernel(*constants, start, stop), len(rays) * camera.shape[0])
     shape = (*poses.shape[:-2], *camera.shape)
     return images.reshape(shape), moments.reshape(*shape, -1)

@@ -1,42 +1,34 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
-from mskdex.projection.grid import BLOCK, leap, span
-from mskdex.projection.march import ray
+from mskdex.projection.grid import BLOCK, leap
+from mskdex.projection.march import enter
 from mskdex.projection.native import Kernel
 
 
 @Kernel
-def _clip(ox, oy, oz, dx, dy, dz, step, high):
-    """Sample range inside the zero-padded volume; the outermost shell of cells is zero and left out."""
-    first, last = span(ox, dx * step, 1.0, high[0], 0, 1 << 30)
-    first, last = span(oy, dy * step, 1.0, high[1], first, last)
-    return span(oz, dz * step, 1.0, high[2], first, last)
-
-
-@Kernel
-def march_density(density, blocks, coefficients, slope, weight, step, images, start, stop):
+def march_density(density, blocks, box, coefficients, slope, weight, step, images, start, stop):
     """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
 
     Args:
         density: (z, y, x) float32 or float64, padded by two voxels of zeros; sets the precision.
         blocks: chessboard distance of each block of voxels to one that is not empty.
+        box: (2, 3) float64, x y z: where samples count; the padding's outermost cells are zero and left out.
         coefficients: (poses, 6, 3). slope, weight, step: of `Rays`.
     """
     real = density.dtype.type
     rows, columns = images.shape[1], images.shape[2]
-    high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
     for index in range(start, stop):
         pose, row = index // rows, index % rows
         for column in range(columns):
-            ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
-            first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
-            zf = first * step
-            x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
-            gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
+            x0, y0, z0, gx, gy, gz, depth0, count, obliquity = enter(
+                coefficients[pose], slope, row, column, 0.0, box, step
+            )
+            x0, y0, z0, depth0 = real(x0), real(y0), real(z0), real(depth0)
+            gx, gy, gz = real(gx), real(gy), real(gz)
             scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
             total = real(0)
-            k, count = 0, last - first
+            k = 0
             while k <= count:
                 f = real(k)
                 x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
@@ -46,7 +38,7 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
                     k += leap(x, y, z, gx, gy, gz, real(distance))
                     continue
                 k += 1
-                depth = real(zf) + (f * real(step))
+                depth = depth0 + f * real(step)
                 fx, fy, fz = x - real(i), y - real(j), z - real(n)
                 a0 = density[n, j, i] + fx * (density[n, j, i + 1] - density[n, j, i])
                 a1 = density[n, j + 1, i] + fx * (density[n, j + 1, i + 1] - density[n, j + 1, i])
@@ -59,7 +51,7 @@ def march_density(density, blocks, coefficients, slope, weight, step, images, st
 
 
 @Kernel
-def march_tangents(density, blocks, coefficients, slope, weight, step, images, moments, start, stop):
+def march_tangents(density, blocks, box, coefficients, slope, weight, step, images, moments, start, stop):
     """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
 
     `moments` (poses, rows, columns, 6): the sums over samples of weight · gradient and of
@@ -67,20 +59,19 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
     """
     real = density.dtype.type
     rows, columns = images.shape[1], images.shape[2]
-    high = (density.shape[2] - 2.0, density.shape[1] - 2.0, density.shape[0] - 2.0)
     for index in range(start, stop):
         pose, row = index // rows, index % rows
         for column in range(columns):
-            ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients[pose], slope, row, column)
-            first, last = _clip(ox, oy, oz, dx, dy, dz, step, high)
-            zf = first * step
-            x0, y0, z0 = real(ox + dx * zf), real(oy + dy * zf), real(oz + dz * zf)
-            gx, gy, gz = real(dx * step), real(dy * step), real(dz * step)
+            x0, y0, z0, gx, gy, gz, depth0, count, obliquity = enter(
+                coefficients[pose], slope, row, column, 0.0, box, step
+            )
+            x0, y0, z0, depth0 = real(x0), real(y0), real(z0), real(depth0)
+            gx, gy, gz = real(gx), real(gy), real(gz)
             scale = obliquity if weight[2] > 0 else 1.0
             w_constant, w_quadratic = real(weight[0] * scale), real(weight[1] * scale)
             total = real(0)
             m0, m1, m2, m3, m4, m5 = real(0), real(0), real(0), real(0), real(0), real(0)
-            k, count = 0, last - first
+            k = 0
             while k <= count:
                 f = real(k)
                 x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
@@ -90,7 +81,7 @@ def march_tangents(density, blocks, coefficients, slope, weight, step, images, m
                     k += leap(x, y, z, gx, gy, gz, real(distance))
                     continue
                 k += 1
-                depth = real(zf) + (f * real(step))
+                depth = depth0 + f * real(step)
                 w = w_constant + w_quadratic * depth * depth
                 fx, fy, fz = x - real(i), y - real(j), z - real(n)
                 v000, v001 = density[n, j, i], density[n, j, i + 1]

@@ -25,6 +25,23 @@ def ray(coefficients, slope, row, column):
 
 
 @Kernel
+def enter(coefficients, slope, row, column, shift, box, step):
+    """Where the samples of a pixel's ray begin inside a box (2, 3), x y z, and how they go on.
+
+    Returns:
+        First sample x, y, z (voxel coordinates plus `shift`), step in x, y, z, depth of the first sample, number
+        of samples after it (negative where the ray misses the box), and obliquity; all float64.
+    """
+    ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients, slope, row, column)
+    ox, oy, oz = ox + shift, oy + shift, oz + shift
+    first, last = span(ox, dx * step, box[0, 0], box[1, 0], 0, 1 << 30)
+    first, last = span(oy, dy * step, box[0, 1], box[1, 1], first, last)
+    first, last = span(oz, dz * step, box[0, 2], box[1, 2], first, last)
+    z = first * step
+    return ox + dx * z, oy + dy * z, oz + dz * z, dx * step, dy * step, dz * step, z, last - first, obliquity
+
+
+@Kernel
 def _mixed(hu, labels, lookup, table, sums, z, y, x, fz, fy, fx, weight):
     """Adds a cell whose corners differ: each corner to its own object; corners outside the volume hold nothing."""
     nz, ny, nx = labels.shape
@@ -65,29 +82,19 @@ def march(
             for part in range(sub * sub):
                 r = row + (part // sub + 0.5) / sub - 0.5
                 c = column + (part % sub + 0.5) / sub - 0.5
-                ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients, slope, r, c)
-                first, last = span(ox + 2.0, dx * step, box[0, 0], box[1, 0], 0, 1 << 30)
-                first, last = span(oy + 2.0, dy * step, box[0, 1], box[1, 1], first, last)
-                first, last = span(oz + 2.0, dz * step, box[0, 2], box[1, 2], first, last)
-                if first > last:
+                x0, y0, z0, gx, gy, gz, depth0, count, obliquity = enter(coefficients, slope, r, c, 2.0, box, step)
+                if count < 0:
                     continue
                 if not touched:
                     sums[:] = 0
                     touched = True
-                zf = first * step
-                x0, y0, z0 = (
-                    np.float32(ox + 2.0 + dx * zf),
-                    np.float32(oy + 2.0 + dy * zf),
-                    np.float32(oz + 2.0 + dz * zf),
-                )
-                gx, gy, gz = np.float32(dx * step), np.float32(dy * step), np.float32(dz * step)
-                depth0, gd = np.float32(zf), np.float32(step)
+                x0, y0, z0, depth0 = np.float32(x0), np.float32(y0), np.float32(z0), np.float32(depth0)
+                gx, gy, gz, gd = np.float32(gx), np.float32(gy), np.float32(gz), np.float32(step)
                 scale = (obliquity if weight[2] > 0 else 1.0) / (sub * sub)
                 w_constant, w_quadratic = np.float32(weight[0] * scale), np.float32(weight[1] * scale)
                 current = np.int16(-1)
                 s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
                 k = 0
-                count = last - first
                 while k <= count:
                     f = np.float32(k)
                     x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
