@@ -26,8 +26,8 @@ def mass(poses: int) -> None:
         axis=1,
     )
     rng = np.random.default_rng(0)
-    for pixel in (0.8, 1.6, 3.2):
-        pixels = round(560 / pixel)
+    for pixel in (0.8, 3.2, 1.6):
+        pixels = round(512 / pixel)
         camera = Camera(1000.0, pixel, (pixels, pixels), ((pixels - 1) / 2,) * 2)
         errors: list[np.ndarray] = []
         for _ in range(poses):

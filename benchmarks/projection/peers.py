@@ -111,8 +111,8 @@ def plastimatch(ct: np.ndarray, affine: np.ndarray, camera: Camera, depth_mm: fl
         size = f"{rows * camera.pixel_mm} {columns * camera.pixel_mm}"
         subprocess.run(
             ["plastimatch", "drr", "-t", "raw", "-i", "exact", "--sad", str(depth_mm), "--sid", str(camera.sdd_mm),
-             "-r", f"{rows} {columns}", "-z", size, "-N", "0 1 0", "--vup", "0 0 1", "-o", "0 0 0",
-             "-O", str(folder / "drr"), str(folder / "ct.mha")],
+             "-r", f"{rows} {columns}", "-z", size, "--nrm", "0 1 0", "--vup", "0 0 1", "-o", "0 0 0",
+             "--output", str(folder / "drr"), str(folder / "ct.mha")],
             check=True, capture_output=True,
         )  # fmt: skip
         return np.zeros(camera.shape)
