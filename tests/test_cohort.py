@@ -216,6 +216,13 @@ def test_named_cohort_has_what_its_files_name(folder):
     assert names == ["pelvis_left", "pelvis_right", "sacrum"]
 
 
+def test_misspelt_label_source_is_told_before_any_work(folder):
+    with pytest.raises(MskdexError, match=r"label source totalsegmentor is not in .*did you mean totalsegmentator"):
+        cohort(
+            sheet(folder, {"label_source": "totalsegmentor"}), cohort_stage(Config.model_validate({})), folder / "out"
+        )
+
+
 def test_cohort_without_any_object_or_patient_is_refused(folder):
     config = Config.model_validate({"objects": [{"name": "tibia", "kind": "bone"}]})
     with pytest.raises(MskdexError, match=r"no object of the config.*tibia \(not in totalsegmentator\)"):

@@ -15,7 +15,10 @@ from mskdex.imaging.volume import Volume
 _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
 _FIT_GAIN = 1.5
-"""A flip explains a bad fit if it puts this many times more of the bone labels on bone."""
+"""A flip or shift explains a bad fit if it puts this many times more of the bone labels on bone."""
+_SHIFT_GRID = 40
+_SHIFT_LEAST_STEPS = 2
+_SHIFT_LEAST_VOXELS = 50
 
 
 def structure_facts(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> dict[str, dict[str, Any]]:
@@ -60,9 +63,11 @@ def check_structures(
         Warnings: structures in several pieces.
 
     Raises:
-        MskdexError: bone labels that are not on bone, muscle labels on bone or air, left and right swapped.
+        MskdexError: bone labels that are not on bone or lie beside it, muscle labels on bone or air, left and right
+            swapped.
     """
     _check_hu(facts, ct, labels, channels, settings)
+    _check_shift(ct, labels, channels)
     _check_sides(labels, channels)
     return [
         f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
@@ -103,6 +108,33 @@ def _flip_advice(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> str
         if int(np.count_nonzero(np.flip(bones, axis) & dense)) > _FIT_GAIN * max(as_is, 1):
             return f"the labels fit the CT when flipped {words}; correct the label file's orientation"
     return None
+
+
+def _check_shift(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> None:
+    """Refuses bone labels that a shift would put on much more bone: the header's position is wrong.
+
+    The overlap of labels and dense voxels at every shift is their cross-correlation, taken on a coarse grid.
+    """
+    step = [1 + n // _SHIFT_GRID for n in ct.array.shape]
+    coarse = tuple(slice(None, None, s) for s in step)
+    bones = np.isin(labels.array[coarse], [c.label for c in channels if c.kind == "bone"])
+    dense = ct.array[coarse] > _BONE_HU
+    if bones.sum() < _SHIFT_LEAST_VOXELS:
+        return
+    shape = [2 * n for n in bones.shape]
+    axes = (0, 1, 2)
+    spectrum = np.fft.rfftn(dense, shape, axes) * np.conj(np.fft.rfftn(bones, shape, axes))
+    overlap = np.fft.irfftn(spectrum, shape, axes)
+    best = np.array(np.unravel_index(np.argmax(overlap), overlap.shape))
+    shift = np.where(best >= np.array(bones.shape), best - shape, best)
+    if np.abs(shift).max() < _SHIFT_LEAST_STEPS or overlap.max() < _FIT_GAIN * max(overlap[0, 0, 0], 1.0):
+        return
+    mm = [float(v) for v in (shift * step)[::-1] * np.array(ct.spacing_mm)]
+    msg = (
+        f"the bone labels fit the CT better when shifted by ({', '.join(f'{v:.0f}' for v in mm)}) mm to the right, "
+        f"front and top: their position is wrong; make labels of this very CT, or correct the label file's header"
+    )
+    raise MskdexError(msg)
 
 
 def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:

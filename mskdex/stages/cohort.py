@@ -1,5 +1,6 @@
 """Stage `cohort`: who is in the cohort, who is not and why, and which objects it has."""
 
+import difflib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,13 +76,16 @@ def channels_of_cohort(patients: pd.DataFrame, settings: CohortStage) -> Sequenc
     has it marked absent. Files that are not there yet are taken to have all.
 
     Raises:
-        MskdexError: no object is left.
+        MskdexError: no object is left, or a source's name is nearly that of a known one.
     """
     lacking: dict[str, list[str]] = {}
     for source, rows in sorted(dict(list(patients.groupby("label_source"))).items()):
         if source in settings.label_sources:
             known = channels_of_source(settings.channels, settings.label_sources[source])
         else:
+            if near := difflib.get_close_matches(source, settings.label_sources, n=1, cutoff=0.8):
+                msg = f"label source {source} is not in label_sources; did you mean {near[0]}?"
+                raise MskdexError(msg)
             known = channels_named(rows["labels"], settings.channels)
         for name in {c.object: None for c in settings.channels if c not in known}:
             lacking.setdefault(name, []).append(source)

@@ -173,6 +173,16 @@ def test_a_shifted_map_is_found_by_hu():
         check_structures(facts, ct, mapped, SETTINGS.channels, SETTINGS.ct)
 
 
+@pytest.mark.parametrize(("steps", "axis", "words"), [(3, 1, r"0, -8, 0"), (-3, 2, r"6, 0, 0"), (4, 0, r"0, 0, -12")])
+def test_a_small_shift_is_found_by_where_the_bone_is(steps, axis, words):
+    ct, labels = make.phantom()
+    dense = np.where(np.isin(labels.array, range(1, 6)), 900, ct.array).astype(np.int16)
+    facts, mapped = facts_of(Volume(dense, ct.world_from_voxel), np.roll(expected(labels), steps, axis=axis))
+    lenient = SETTINGS.ct.model_copy(update={"min_bone_median_hu": -2000.0, "max_muscle_median_hu": 2000.0})
+    with pytest.raises(MskdexError, match=rf"fit the CT better when shifted by \({words}\) mm"):
+        check_structures(facts, Volume(dense, ct.world_from_voxel), mapped, SETTINGS.channels, lenient)
+
+
 def test_muscle_on_bone_is_refused():
     ct, labels = make.phantom()
     array = expected(labels)
