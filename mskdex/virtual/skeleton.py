@@ -52,12 +52,12 @@ def _socket(points: Points) -> np.ndarray:
 
 def femur(points: Points) -> np.ndarray:
     """The proximal femur: head, neck, both trochanters, shaft."""
-    shaft = sweep(points, _cut(profiles()["femur"], -np.inf, -60.0))
+    shaft = sweep(points, _cut(profiles()["femur"], -np.inf, -80.0))
     return join(
         [
             ellipsoid(points, HEAD_MM, (HEAD_RADIUS_MM,) * 3),
             capsule(points, HEAD_MM, (-126, -9, -24), (15.5, 19.0)),
-            capsule(points, (-127, -11, -26), (-128, -12, -62), (20.0, 17.5)),
+            capsule(points, (-127, -11, -26), (-129, -8, -84), (20.5, 16.0)),
             ellipsoid(points, (-142, -16, -13), (15, 21, 23)),
             ellipsoid(points, (-114, -27, -58), (10, 10, 15)),
             shaft,
