@@ -18,7 +18,7 @@ TARGET = Path(__file__).parents[2] / "mskdex" / "registration" / "calibration.py
 HEAD = '''"""Coefficients of the confidence, fitted by benchmarks/registration/calibrate.py to virtual patients."""
 
 '''
-PENALTY = 0.3
+PENALTY = 0.1
 """Ridge on standardised coefficients: wrong and right poses lie so far apart that the fit has no other end."""
 
 
