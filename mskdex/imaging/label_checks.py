@@ -16,7 +16,7 @@ _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
 _FIT_GAIN = 1.5
 """A flip or shift explains a bad fit if it puts this many times more of the bone labels on bone."""
-_SHIFT_GRID = 64
+_SHIFT_GRID = 48
 _SHIFT_LEAST_STEPS = 2
 _SHIFT_LEAST_VOXELS = 50
 
