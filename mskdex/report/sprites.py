@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-LEVELS = 255
-"""Grey levels between zero and the fixed intensity range; the page maps them to colours."""
+LEVELS = 85
+"""Steps between zero and the fixed intensity range, 1.2 % each: finer ones would mostly store a network's noise."""
+
+_GREY_PER_LEVEL = 255 // LEVELS
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def sheet(images: np.ndarray, ranges: Sequence[float], pixels: int) -> Sheet:
     """A sheet of (N, H, W) images, each from 0 to its range; what is outside is clipped to it."""
     images = shrink(np.asarray(images, dtype=np.float32), pixels)
     scale = np.maximum(np.asarray(ranges, dtype=np.float32), np.finfo(np.float32).tiny)[:, None, None]
-    grey = np.round(np.clip(images / scale, 0.0, 1.0) * LEVELS).astype(np.uint8)
+    grey = (np.round(np.clip(images / scale, 0.0, 1.0) * LEVELS) * _GREY_PER_LEVEL).astype(np.uint8)
     count, rows, columns = grey.shape
     across = int(np.ceil(np.sqrt(count)))
     down = -(-count // across)
@@ -63,7 +65,7 @@ def radiograph_uri(log_attenuation: np.ndarray, field: np.ndarray, pixels: int =
     return _uri(image, "WEBP", quality=80, method=4)
 
 
-def picture_uri(path: Path, pixels: int = 1000) -> str | None:
+def picture_uri(path: Path, pixels: int = 1500) -> str | None:
     """A picture file, scaled down to at most so many pixels; None where there is no such file."""
     if not path.is_file():
         return None
