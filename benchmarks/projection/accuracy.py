@@ -113,7 +113,7 @@ def scaling(figure: Path) -> None:
 
     def cost(function) -> float:  # type: ignore[no-untyped-def]
         used = []
-        for _ in range(4):
+        for _ in range(8):
             started = time.process_time()
             function()
             used.append(time.process_time() - started)
