@@ -106,14 +106,11 @@ def make_generator(
         start: mean DRR stack of the training data, normalised, (outputs, H, W), for the generator of DRRs,
             which cannot be negative where `settings.output` says so; None for the way back to radiographs.
     """
-    drrs = start is not None
-    generator = Generator(
-        inputs,
-        outputs,
-        settings,
-        non_negative=drrs and settings.output == "softplus",
-        template_shape=tuple(start.shape[-2:]) if drrs and settings.template else None,
-    )
+    template_shape = None
+    if start is not None and settings.template:
+        template_shape = (start.shape[-2], start.shape[-1])
+    non_negative = start is not None and settings.output == "softplus"
+    generator = Generator(inputs, outputs, settings, non_negative=non_negative, template_shape=template_shape)
     initialise(generator, torch.Generator().manual_seed(seed))
     with torch.no_grad():  # starts flat (or at the template) with gain 1, and detail grows from there
         generator.last.weight.mul_(0.1)
