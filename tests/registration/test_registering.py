@@ -56,7 +56,7 @@ def test_same_seed_same_pose(case, found):
         ("flipped left-right", "flipped left-right"),
         ("upside down", "confidence"),
         ("over-collimated", "exposed field"),
-        ("half out of view", "exposed field|confidence"),
+        ("half out of view", "exposed field|confidence|flipped left-right"),
     ],
 )
 def test_wrong_radiographs_are_refused(case, kind, words):
