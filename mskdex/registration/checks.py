@@ -30,18 +30,13 @@ def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | No
     return None if share > needed else _not_in_field(share, settings)
 
 
-def of_pose(
-    task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings, sure: bool
-) -> str | None:
-    """A pose that lies outside the field, or that fits the mirrored radiograph better.
-
-    Unless the pose is `sure`, the flipped radiograph is searched as the radiograph was.
-    """
+def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings) -> str | None:
+    """A pose that lies outside the field, or that fits the mirrored radiograph better."""
     share = outcome.scores["in_field"]
     if share < settings.min_in_field:
         return _not_in_field(share, settings)
     if task.joint is None:
-        here, there = either_way(task, views, outcome.pose, settings, search=not sure)
+        here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
         if there > here + _FLIP_MARGIN:
             return (
                 f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
 from mskdex.registration.scene import View
 from mskdex.registration.search import Spread
-from mskdex.registration.single import Model, Outcome, Task, register_body
+from mskdex.registration.single import Model, Outcome, Task, register_body, second_look
 
 _SURE = 0.8
 """Confidence from which no other search is tried."""
@@ -104,26 +104,27 @@ class _Run:
         task, outcome = self._best_of_attempts(task)
         self.done[name] = _Done(task, outcome, time.process_time() - started)
         trust = confidence.probability(outcome.scores)
-        reason = checks.of_pose(task, outcome, self.views, self.settings, sure=trust >= _SURE)
+        reason = checks.of_pose(task, outcome, self.views, self.settings)
         if reason is None and trust < self.settings.min_confidence:
             reason = checks.describe(outcome.scores, trust, self.settings.min_confidence)
         if reason is not None:
             self.refused[name] = reason
 
     def _best_of_attempts(self, task: Task) -> tuple[Task, Outcome]:
-        """Searches again, from other random starts, until a pose can be trusted."""
-        best, best_trust = None, -1.0
-        for attempt in range(self.settings.attempts):
-            tried = replace(task, seed=task.seed + attempt)
-            outcome = register_body(tried, self.views, self.settings)
-            outcome = replace(outcome, scores=measures(tried, outcome, self.views, self.settings))
-            trust = confidence.probability(outcome.scores)
-            if trust > best_trust:
-                best, best_trust = (tried, outcome), trust
-            if best_trust >= _SURE:
+        """Searches again, from other random starts and at last by a second look, until a pose can be trusted."""
+        tried = [replace(task, seed=task.seed + attempt) for attempt in range(self.settings.attempts)]
+        looks: list[tuple[Task, Callable[..., Outcome]]] = [(one, register_body) for one in tried]
+        if task.joint is None:
+            looks.append((task, second_look))
+        found: list[tuple[float, Task, Outcome]] = []
+        for one, look in looks:
+            outcome = look(one, self.views, self.settings)
+            outcome = replace(outcome, scores=measures(one, outcome, self.views, self.settings))
+            found.append((confidence.probability(outcome.scores), one, outcome))
+            if found[-1][0] >= _SURE:
                 break
-        assert best is not None
-        return best
+        _, best_task, best = max(found, key=lambda entry: entry[0])
+        return best_task, best
 
     def _task(self, name: str, parent: str | None) -> Task:
         body, settings = self.patient.bodies[name], self.settings

@@ -124,20 +124,25 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     return float(similarity.value(shown(scene, settings.scatter_to_primary)))
 
 
-def either_way(
-    task: Task, views: Callable[[float], View], pose: np.ndarray, settings: RegistrationSettings, search: bool
-) -> tuple[float, float]:
-    """Similarity near the body on the radiograph as it is, and flipped left-right.
+def second_look(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+    """Looks for the body in the radiograph flipped left-right, and refines the mirror image of what is found.
 
-    The flipped one is refined from the pose's mirror image or, with `search`, looked for as the pose itself was.
+    Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
     """
-    alone = replace(task, others=(), joint=None, start=_mirrored(task, task.start))
-    there = _mirrored(task, pose)
-    if search:
-        there = register_body(alone, lambda pixel_mm: views(pixel_mm).mirrored(), settings).pose
-    view = views(settings.fine_pixels_mm[0])
+    flipped = replace(task, start=_mirrored(task, task.start))
+    found = register_body(flipped, lambda pixel_mm: views(pixel_mm).mirrored(), settings).pose
+    start = pose = _mirrored(task, found)
+    for pixel_mm in settings.fine_pixels_mm:
+        refined = _refined(task, views(pixel_mm), pose, settings)
+        pose = refined.pose
+    return Outcome(pose, refined, (start,), (pose,))
+
+
+def either_way(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
+    """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
+    alone = replace(task, others=(), joint=None)
     here = _refined(alone, view, pose, settings).similarity
-    return here, _refined(alone, view.mirrored(), there, settings).similarity
+    return here, _refined(alone, view.mirrored(), _mirrored(task, pose), settings).similarity
 
 
 def _mirrored(task: Task, pose: np.ndarray) -> np.ndarray:
