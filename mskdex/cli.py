@@ -17,6 +17,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 cohort_app = typer.Typer(no_args_is_help=True, help="The cohort sheet.")
 app.add_typer(cohort_app, name="cohort")
+virtual_app = typer.Typer(no_args_is_help=True, help="Virtual patients.")
+app.add_typer(virtual_app, name="virtual")
 
 SettingsJson = Annotated[str, typer.Option("--settings", help="the stage's settings as JSON")]
 Out = Annotated[Path, typer.Option(help="what is written")]
@@ -55,6 +57,19 @@ def synthesize(patient: str, settings: SettingsJson, out: Out) -> None:
     from mskdex.stages.synthesize import synthesize as stage
 
     stage(patient, VirtualSettings.model_validate_json(settings), out)
+
+
+@virtual_app.command("preview")
+def virtual_preview(
+    patient: Annotated[str, typer.Argument(help="id of the virtual cohort, e.g. V0001")],
+    out: Annotated[Path | None, typer.Option(help="PNG to write; {patient}.png if not given")] = None,
+    settings: Annotated[str, typer.Option(help="the config's virtual section as JSON")] = "{}",
+) -> None:
+    """Draw one figure of a virtual patient: CT, labels, radiograph, object-wise DRRs."""
+    from mskdex.config.virtual import VirtualSettings
+    from mskdex.stages.synthesize import preview
+
+    preview(patient, VirtualSettings.model_validate_json(settings), out or Path(f"{patient}.png"))
 
 
 @cohort_app.command("build")

@@ -6,11 +6,11 @@ from scipy.ndimage import gaussian_filter
 from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.virtual.grid import Grid
-from mskdex.virtual.template import Tissue
 
 FIELD_RADIUS_MM = 250.0
 TABLE_HU, TABLE_CORE_HU = -250.0, -900.0
 _TABLE_RADIUS_MM, _TABLE_HALF_WIDTH_MM, _TABLE_SHELL_MM = 600.0, 215.0, 5.0
+_TABLE_THICKNESS_MM = 45.0
 
 
 def scan(
@@ -43,15 +43,9 @@ def scan(
 
 
 def _put_table(hu: np.ndarray, x: np.ndarray, y: np.ndarray, skin_y_mm: float) -> None:
-    depth = skin_y_mm - y + _TABLE_RADIUS_MM - np.sqrt(_TABLE_RADIUS_MM**2 - np.minimum(x**2, 1e5))
     depth = skin_y_mm - 4.0 - y + x**2 / (2.0 * _TABLE_RADIUS_MM)
-    table = (np.abs(x) < _TABLE_HALF_WIDTH_MM) & (depth > 0) & (depth < 45.0)
-    shell = table & ((depth < _TABLE_SHELL_MM) | (depth > 45.0 - _TABLE_SHELL_MM))
+    table = (np.abs(x) < _TABLE_HALF_WIDTH_MM) & (depth > 0) & (depth < _TABLE_THICKNESS_MM)
+    shell = table & ((depth < _TABLE_SHELL_MM) | (depth > _TABLE_THICKNESS_MM - _TABLE_SHELL_MM))
     for where, value in ((table, TABLE_CORE_HU), (shell, TABLE_HU)):
         part = hu[:, where]
         hu[:, where] = np.where(part < -950.0, value, part)
-
-
-def is_soft(tissues: np.ndarray) -> np.ndarray:
-    """Whether each label is soft tissue."""
-    return ~np.isin(tissues, (Tissue.AIR, Tissue.BONE, Tissue.METAL))
