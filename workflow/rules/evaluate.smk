@@ -40,6 +40,7 @@ rule evaluate:
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",
+        tuning="results/evaluation/tuning.parquet",
         ranges="results/evaluation/ranges.json",
         manifest="results/evaluation/evaluate.json",
     log:

@@ -5,6 +5,7 @@ rule report:
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",
+        tuning="results/evaluation/tuning.parquet",
         ranges="results/evaluation/ranges.json",
         facts="results/evaluation/evaluate.json",
         patients="results/cohort/patients.parquet",
