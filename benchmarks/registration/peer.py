@@ -1,6 +1,6 @@
 """nanodrr's registration of the real CT's pelvis beside this project's, from the same starts and on the same images.
 
-    pip install nanodrr torchio   # in an environment of its own
+    pip install nanodrr torchio   # the optional group `peers`, in an environment of its own
     python benchmarks/registration/peer.py --starts 3
 
 nanodrr (MIT) renders the same excess attenuation; its module is optimised as xvr does it (Gopalakrishnan et al. 2024):
