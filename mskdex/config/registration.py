@@ -70,6 +70,12 @@ class RegistrationSettings(Settings):
     min_in_field: float = Field(
         0.5, ge=0, le=1, description="share of a bone's projection that must lie in the exposed field"
     )
+    max_sd_mm: float = Field(
+        3.0, gt=0, description="predicted standard deviation of position above which a pose is refused"
+    )
+    max_sd_deg: float = Field(
+        3.0, gt=0, description="predicted standard deviation of rotation above which a pose is refused"
+    )
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="a pose below this confidence is not used in the bone loss"
     )

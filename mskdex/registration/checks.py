@@ -31,17 +31,25 @@ def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | No
 
 
 def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings) -> str | None:
-    """A pose that lies outside the field, or that fits the mirrored radiograph better."""
+    """A pose that lies outside the field, fits the mirrored radiograph better, or is hardly determined."""
     share = outcome.scores["in_field"]
     if share < settings.min_in_field:
         return _not_in_field(share, settings)
     if task.joint is None:
         here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
+        if outcome.flipped > outcome.refined.similarity:
+            here, there = outcome.refined.similarity, outcome.flipped
         if there > here + _FLIP_MARGIN:
             return (
                 f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "
                 "check its laterality and its view (AP or PA)"
             )
+    sd_mm, sd_deg = outcome.scores["sd_mm"], outcome.scores["sd_deg"]
+    if sd_mm > settings.max_sd_mm or sd_deg > settings.max_sd_deg:
+        return (
+            f"its pose is uncertain by {sd_mm:.1f} mm and {sd_deg:.1f}°, more than {settings.max_sd_mm:g} mm or "
+            f"{settings.max_sd_deg:g}° (registration.max_sd_mm, max_sd_deg): the CT or the field holds too little of it"
+        )
     return None
 
 

@@ -124,7 +124,7 @@ class _Run:
             if found[-1][0] >= _SURE:
                 break
         _, best_task, best = max(found, key=lambda entry: entry[0])
-        return best_task, best
+        return best_task, replace(best, flipped=max(outcome.flipped for _, _, outcome in found))
 
     def _task(self, name: str, parent: str | None) -> Task:
         body, settings = self.patient.bodies[name], self.settings

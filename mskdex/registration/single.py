@@ -80,6 +80,7 @@ class Outcome:
         ends: where the restarts of the search ended.
         candidates: those of them that lie apart, after a first refinement, best first.
         scores: named similarities and measures at the pose.
+        flipped: similarity of the best pose in the flipped radiograph, where that was searched, else 0.
     """
 
     pose: np.ndarray
@@ -87,6 +88,7 @@ class Outcome:
     ends: tuple[np.ndarray, ...]
     candidates: tuple[np.ndarray, ...]
     scores: dict[str, float] = field(default_factory=dict)
+    flipped: float = 0.0
 
 
 def register_body(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
@@ -130,12 +132,12 @@ def second_look(task: Task, views: Callable[[float], View], settings: Registrati
     Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
     """
     flipped = replace(task, start=_mirrored(task, task.start))
-    found = register_body(flipped, lambda pixel_mm: views(pixel_mm).mirrored(), settings).pose
-    start = pose = _mirrored(task, found)
+    found = register_body(flipped, lambda pixel_mm: views(pixel_mm).mirrored(), settings)
+    start = pose = _mirrored(task, found.pose)
     for pixel_mm in settings.fine_pixels_mm:
         refined = _refined(task, views(pixel_mm), pose, settings)
         pose = refined.pose
-    return Outcome(pose, refined, (start,), (pose,))
+    return Outcome(pose, refined, (start,), (pose,), flipped=found.refined.similarity)
 
 
 def either_way(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
