@@ -48,7 +48,8 @@ def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settin
     if sd_mm > settings.max_sd_mm or sd_deg > settings.max_sd_deg:
         return (
             f"its pose is uncertain by {sd_mm:.1f} mm and {sd_deg:.1f}°, more than {settings.max_sd_mm:g} mm or "
-            f"{settings.max_sd_deg:g}° (registration.max_sd_mm, max_sd_deg): the CT or the field holds too little of it, or an implant hides it"
+            f"{settings.max_sd_deg:g}° (registration.max_sd_mm, max_sd_deg): "
+            "the CT or the field holds too little of it, or an implant hides it"
         )
     return None
 
