@@ -43,7 +43,16 @@ STRUCTURES = (
 ILIOPSOAS = Structure("iliopsoas", "muscle")
 """TotalSegmentator's union of iliacus and psoas; an object for cohorts that have no iliacus."""
 
-LABEL_SOURCES: dict[str, dict[str, tuple[int, ...]]] = {
+LabelKey = int | str
+"""An id in a label map, or a structure's name in a source that carries names."""
+
+LabelKeys = LabelKey | tuple[LabelKey, ...]
+"""One side's key, or several that are united."""
+
+LabelSource = dict[str, tuple[LabelKeys, ...]]
+"""Keys of each object: (left, right) of a paired one; of another all that belong to it."""
+
+LABEL_SOURCES: dict[str, LabelSource] = {
     "totalsegmentator": {
         "gluteus_maximus": (80, 81),
         "gluteus_medius": (82, 83),

@@ -1,14 +1,15 @@
 """The config: frozen models, unknown keys forbidden, units in the names."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from mskdex.anatomy import LABEL_SOURCES
+from mskdex.anatomy import LABEL_SOURCES, LabelSource
 from mskdex.config.base import Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings, ReportSettings
-from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
+from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings, FoldSettings, default_experiments
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
 from mskdex.config.registration import RegistrationSettings, paired
@@ -95,7 +96,7 @@ def load_config(content: dict) -> Config:
         raise MskdexError("config.yaml: " + "; ".join(_sentence(e) for e in error.errors())) from None
 
 
-def _sentence(error: dict) -> str:
+def _sentence(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {where}; remove it or correct its spelling"

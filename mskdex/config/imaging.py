@@ -6,15 +6,6 @@ from pydantic import Field
 
 from mskdex.config.base import Settings
 
-LabelKey = int | str
-"""An id in a label map, or a structure's name in a source that carries names."""
-
-LabelKeys = LabelKey | tuple[LabelKey, ...]
-"""One side's key, or several that are united."""
-
-LabelSource = dict[str, tuple[LabelKeys, ...]]
-"""Keys of each object: (left, right) of a paired one; of another all that belong to it."""
-
 
 class CtSettings(Settings):
     """How CTs and label maps are imported."""

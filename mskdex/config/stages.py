@@ -6,11 +6,12 @@ Snakemake keeps these as a rule's params, so a change of the config reruns exact
 from collections.abc import Sequence
 from typing import Any
 
+from mskdex.anatomy import LabelSource
 from mskdex.config import Config
 from mskdex.config.base import Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings
-from mskdex.config.imaging import CtSettings, ImageSettings, LabelSource, RadiographSettings, RenderingSettings
+from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
 from mskdex.config.registration import RegistrationSettings, default_bodies, paired

@@ -167,7 +167,7 @@ def _slice_hu(path: Path, shape: tuple[int, int]) -> np.ndarray:
         msg = f"{path} holds {kind}, not HU; name the series of the CT itself"
         raise MskdexError(msg)
     if slope == 1 and intercept == int(intercept) and pixels.dtype.itemsize <= 2:
-        hu = pixels.astype(np.int32) + int(intercept)
+        hu: np.ndarray = pixels.astype(np.int32) + int(intercept)
     else:
         hu = pixels * np.float32(slope) + np.float32(intercept)
     padding = number(dataset, "PixelPaddingValue")

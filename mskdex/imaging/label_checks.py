@@ -166,10 +166,10 @@ def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:
 
 def _pieces(labels: np.ndarray) -> dict[int, list[int]]:
     """Sizes of the connected pieces (26 neighbours) of every label, the largest first."""
-    used = labels.any(axis=(1, 2))
-    if not used.any():
+    used = np.flatnonzero(labels.any(axis=(1, 2)))
+    if not used.size:
         return {}
-    labels = labels[np.argmax(used) : len(used) - np.argmax(used[::-1])]
+    labels = labels[used[0] : used[-1] + 1]
     rows = np.flatnonzero(labels.any(axis=(0, 2)))
     labels = labels[:, rows[0] : rows[-1] + 1]
     columns = np.flatnonzero(labels.any(axis=(0, 1)))

@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mskdex.anatomy import ALIASES
-from mskdex.config.imaging import LabelSource
+from mskdex.anatomy import ALIASES, LabelSource
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.files import file_kind

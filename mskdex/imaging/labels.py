@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mskdex.config.imaging import CtSettings, LabelSource
+from mskdex.anatomy import LabelSource
+from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.files import content_hash, file_kind

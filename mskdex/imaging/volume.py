@@ -82,7 +82,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         handle.write(deflate.compress(header))
         for plane in volume.array:
-            handle.write(deflate.compress(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<"))))
+            handle.write(deflate.compress(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data))
         handle.write(deflate.flush())
 
 

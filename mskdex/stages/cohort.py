@@ -79,7 +79,8 @@ def channels_of_cohort(patients: pd.DataFrame, settings: CohortStage) -> Sequenc
         MskdexError: no object is left, or a source's name is nearly that of a known one.
     """
     lacking: dict[str, list[str]] = {}
-    for source, rows in sorted(dict(list(patients.groupby("label_source"))).items()):
+    for source in sorted({str(s) for s in patients["label_source"]}):
+        rows = patients[patients["label_source"] == source]
         if source in settings.label_sources:
             known = channels_of_source(settings.channels, settings.label_sources[source])
         else:
