@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -30,8 +29,9 @@ Folds = Annotated[Path, typer.Option(help="folds.parquet")]
 @app.callback()
 def _logging(log_file: Annotated[Path | None, typer.Option("--log", help="file for the full log")] = None) -> None:
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     console = logging.StreamHandler()
+    console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(console)
     if log_file:
@@ -309,10 +309,10 @@ def main() -> None:
     try:
         app()
     except MskdexError as error:
-        _to_files(traceback.format_exc())
+        log.debug("traceback", exc_info=True)
         sys.exit(_say(f"error: {error}"))
     except Exception as error:
-        _to_files(traceback.format_exc())
+        log.debug("traceback", exc_info=True)
         known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
         if known is None:
             raise
@@ -324,9 +324,3 @@ def _say(message: str) -> int:
     if not log.handlers:
         sys.stderr.write(message + "\n")
     return 1
-
-
-def _to_files(text: str) -> None:
-    for handler in log.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.stream.write(text)
