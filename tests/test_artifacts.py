@@ -13,9 +13,14 @@ from mskdex.errors import MskdexError
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"x": 1})
-    with pytest.raises(RuntimeError, match="disk"), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("disk")
+
+    def interrupted():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        interrupted()
     assert read_json(path) == {"x": 1}
     assert list(tmp_path.iterdir()) == [path]
 
