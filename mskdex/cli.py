@@ -200,7 +200,7 @@ def register(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
 def qc(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
     """Draw the segmentation, and the registered bones over the radiograph."""
     from mskdex.config.stages import Anatomy
-    from mskdex.stages.register import qc as stage
+    from mskdex.stages.qc import qc as stage
 
     channels = Anatomy.model_validate_json(settings).channels
     stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, patient / "pose.json", channels, out)

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from mskdex.artifacts import atomic_path
+from mskdex.errors import MskdexError
 
 _NIFTI_CODES = {"u1": 2, "i2": 4, "f4": 16}
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -65,6 +66,21 @@ def volume_to_sitk(volume: Volume) -> sitk.Image:
 def read_volume(path: Path) -> Volume:
     """Reads a volume that this project wrote (NIfTI, RAS)."""
     return volume_from_sitk(sitk.ReadImage(str(path)))
+
+
+def read_labelled(ct: Path, labels: Path) -> tuple[Volume, np.ndarray]:
+    """Reads an imported CT and its label map (z, y, x).
+
+    Raises:
+        MskdexError: the two lie on different grids.
+    """
+    volume, label_volume = read_volume(ct), read_volume(labels)
+    if volume.array.shape != label_volume.array.shape or not np.allclose(
+        volume.world_from_voxel, label_volume.world_from_voxel, atol=1e-3
+    ):
+        msg = f"{labels} lies on another grid than {ct}; delete both and import the patient again"
+        raise MskdexError(msg)
+    return volume, label_volume.array
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -13,7 +13,7 @@ from mskdex.config.imaging import ImageSettings, RenderingSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import density_table
-from mskdex.imaging.volume import Volume, read_volume
+from mskdex.imaging.volume import Volume, read_labelled
 from mskdex.projection.camera import Camera
 from mskdex.projection.render import Rendering, render
 
@@ -37,7 +37,7 @@ def render_nominal(
         MskdexError: a file that cannot be read, or a pose that cannot be rendered.
     """
     started = time.time()
-    patient = _read(ct, labels)
+    patient = read_labelled(ct, labels)
     camera, nominal = _camera(camera_json, image)
     result = _render(patient, channels, camera, nominal, rendering, ct)
     meta = {
@@ -70,7 +70,7 @@ def render_aligned(
         MskdexError: as `render_nominal`.
     """
     started = time.time()
-    patient = _read(ct, labels)
+    patient = read_labelled(ct, labels)
     camera, nominal = _camera(camera_json, image)
     accepted = {
         name: np.array(body["camera_from_ct"], dtype=np.float64)
@@ -94,16 +94,6 @@ def render_aligned(
 
 def _visible(outside: float) -> float | None:
     return None if np.isnan(outside) else round(1.0 - float(outside), 6)
-
-
-def _read(ct: Path, labels: Path) -> tuple[Volume, np.ndarray]:
-    volume, label_volume = read_volume(ct), read_volume(labels)
-    if volume.array.shape != label_volume.array.shape or not np.allclose(
-        volume.world_from_voxel, label_volume.world_from_voxel, atol=1e-3
-    ):
-        msg = f"{labels} lies on another grid than {ct}; delete both and import the patient again"
-        raise MskdexError(msg)
-    return volume, label_volume.array
 
 
 def _camera(camera_json: Path, image: ImageSettings) -> tuple[Camera, np.ndarray]:

@@ -9,10 +9,9 @@ import pandas as pd
 
 from mskdex.artifacts import write_parquet
 from mskdex.config.objects import Channel
-from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density
 from mskdex.imaging.structures import hu_histograms, mean_hu, truncated_labels
-from mskdex.imaging.volume import Volume, read_volume
+from mskdex.imaging.volume import Volume, read_labelled
 
 
 def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -> None:
@@ -30,25 +29,22 @@ def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -
     Raises:
         MskdexError: the two files do not belong together.
     """
-    image, ids = read_volume(ct), read_volume(labels)
-    if image.array.shape != ids.array.shape:
-        msg = f"{ct} and {labels} have different sizes; delete import.json beside them and import again"
-        raise MskdexError(msg)
-    write_parquet(out, quantities_table(image, ids, channels))
+    volume, ids = read_labelled(ct, labels)
+    write_parquet(out, quantities_table(volume, ids, channels))
 
 
-def quantities_table(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> pd.DataFrame:
+def quantities_table(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -> pd.DataFrame:
     """The table that `quantities` writes; sums run over CT voxels in float64.
 
     Args:
         ct: HU int16 in [HU_MIN, HU_MAX].
-        labels: uint8 Channel.label.
+        labels: uint8 Channel.label, shape (z, y, x).
         channels: the config's.
     """
-    histograms = hu_histograms(ct.array, labels.array, len(channels))
+    histograms = hu_histograms(ct.array, labels, len(channels))
     levels = np.arange(HU_MIN, HU_MAX + 1)
     sums = {q: histograms @ density(q, levels) * ct.voxel_volume_cm3 for q in QUANTITIES}
-    cut = truncated_labels(ct.array, labels.array)
+    cut = truncated_labels(ct.array, labels)
     rows = []
     for channel in channels:
         i = channel.label

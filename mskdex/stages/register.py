@@ -1,4 +1,4 @@
-"""Stage: 2D-3D registration of a patient's bones to the radiograph, and its picture for quality control."""
+"""Stage `register`: 2D-3D registration of a patient's bones to the radiograph."""
 
 import time
 from collections.abc import Sequence
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mskdex.artifacts import manifest, read_json, write_json
+from mskdex.artifacts import manifest, write_json
 from mskdex.config.imaging import RenderingSettings
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
-from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
-from mskdex.imaging.volume import Volume, read_volume
+from mskdex.imaging.volume import read_labelled
 from mskdex.registration.bodies import Body, find_bodies
 from mskdex.registration.registering import Patient, Registration, register_bodies, sided
 from mskdex.registration.scene import View
@@ -39,7 +38,7 @@ def register(
         MskdexError: a file that cannot be read, or that does not belong to the others.
     """
     started = time.time()
-    volume, label_map = _read(ct, labels)
+    volume, label_map = read_labelled(ct, labels)
     radiograph = read_radiograph(radiograph_dir)
     bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
@@ -49,14 +48,6 @@ def register(
     content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
     facts = {"seed": settings.seed, "accepted": sum(entry["accepted"] for entry in content.values())}
     write_json(out, {"bodies": content, "manifest": manifest("register", started, **facts)})
-
-
-def _read(ct: Path, labels: Path) -> tuple[Volume, np.ndarray]:
-    volume, label_volume = read_volume(ct), read_volume(labels)
-    if volume.array.shape != label_volume.array.shape:
-        msg = f"{labels}: {label_volume.array.shape} voxels, {ct} {volume.array.shape}; import the patient again"
-        raise MskdexError(msg)
-    return volume, label_volume.array
 
 
 def _names(settings: RegistrationSettings, channels: Sequence[Channel]) -> list[str]:
@@ -95,16 +86,3 @@ def _entry(
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 5)
-
-
-def qc(ct: Path, labels: Path, radiograph_dir: Path, pose_json: Path, channels: Sequence[Channel], out: Path) -> None:
-    """Draws slices of the segmentation, and bone outlines over the radiograph before and after, into `out` (qc.png).
-
-    Raises:
-        MskdexError: a file that cannot be read.
-    """
-    from mskdex.registration.picture import draw
-
-    volume, label_map = _read(ct, labels)
-    radiograph = read_radiograph(radiograph_dir)
-    draw(volume, label_map, radiograph, read_json(pose_json)["bodies"], channels, out)

@@ -16,7 +16,7 @@ def test_known_box_of_known_tissue():
     hu = np.full((6, 6, 6), -1000, np.int16)
     ids = np.zeros((6, 6, 6), np.uint8)
     hu[2:4, 2:4, 2:4], ids[2:4, 2:4, 2:4] = 55, 1
-    table = quantities_table(Volume(hu, _affine()), Volume(ids, _affine()), CHANNELS).set_index("object")
+    table = quantities_table(Volume(hu, _affine()), ids, CHANNELS).set_index("object")
     row = table.loc[CHANNELS[0].name]
     assert row["volume_cm3"] == pytest.approx(8 * 10.0**3 / 1000)
     assert row["lean_mass_g"] == pytest.approx(8 * 1.0673, rel=1e-4)
@@ -77,7 +77,7 @@ def test_stage_writes_a_row_for_every_channel(tmp_path):
         "object", "volume_cm3", "lean_mass_g", "weighted_volume_cm3", "mean_hu", "voxels", "present", "truncated",
     ]  # fmt: skip
     write_volume(tmp_path / "other.nii.gz", Volume(labels.array[1:], labels.world_from_voxel))
-    with pytest.raises(MskdexError, match="different sizes"):
+    with pytest.raises(MskdexError, match="lies on another grid"):
         quantities(tmp_path / "ct.nii.gz", tmp_path / "other.nii.gz", CHANNELS, tmp_path / "r.parquet")
     assert not (tmp_path / "r.parquet").exists()
 

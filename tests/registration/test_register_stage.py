@@ -10,7 +10,8 @@ from mskdex.config import Config
 from mskdex.errors import MskdexError
 from mskdex.imaging.volume import read_volume, write_volume
 from mskdex.registration.metrics import pose_error
-from mskdex.stages.register import qc, register
+from mskdex.stages.qc import qc
+from mskdex.stages.register import register
 
 CONFIG = Config()
 

@@ -52,6 +52,6 @@ rule qc:
         settings=whole(stages.anatomy_stage(CONFIG)),
         arguments=brief(stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("register"),
+        code=stage_hash("qc"),
     shell:
         "mskdex --log {log} qc --patient {params.patient} --settings {params.arguments:q} --out {output}"
