@@ -107,6 +107,7 @@ def hospital(finished, tmp_path):
         "objects": OBJECTS,
         "label_sources": {"our_hospital": OWN_IDS},
         "radiograph": {"intensity": "linear", "working_pixel_mm": 4.0},
+        "ct": SMALL["ct"],
         "image": SMALL["image"],
         "folds": {"count": 2, "train": [0]},
         "registration": {"bodies": BODIES},

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 SMALL = {
     "virtual": {"patients": 8, "voxel_mm": 6.0, "radiograph_pixel_mm": 2.0},
+    "ct": {"min_bone_median_hu": 50.0},  # voxels of 6 mm blur thin bone
     "radiograph": {"working_pixel_mm": 2.0},
     "image": {"rows": 64, "columns": 64, "pixel_mm": 6.72},
     "folds": {"train": [0, 2]},
