@@ -37,13 +37,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, indented; NaN and infinity are refused."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=_jsonable) + "\n")
+        text = json.dumps(content, indent=1, allow_nan=False, default=_jsonable)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Reads JSON; a file that cannot be read is a `MskdexError` that names it."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

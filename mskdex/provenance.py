@@ -51,7 +51,7 @@ def _path(module: str) -> Path | None:
 @functools.cache
 def _tree(module: str) -> ast.Module:
     path = _path(module)
-    return ast.parse(path.read_text()) if path else ast.Module([], [])
+    return ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
 
 
 @functools.cache

@@ -60,5 +60,5 @@ def cohort_channels(config: Config, sheet: pd.DataFrame) -> Sequence[Channel]:
 
 def sheet_digest(sheet: pd.DataFrame, columns: list[str]) -> str:
     """Hash of some columns of the sheet, whatever the order of its rows."""
-    lines = sheet[columns].astype(str).agg("\t".join, axis=1).sort_values()
+    lines = sheet[columns].fillna("").astype(str).agg("\t".join, axis=1).sort_values()
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

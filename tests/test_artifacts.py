@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 def test_json_takes_arrays_and_refuses_nan(tmp_path):
     write_json(tmp_path / "a.json", {"pose": np.eye(2), "n": np.int64(3)})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"pose": [[1.0, 0.0], [0.0, 1.0]], "n": 3}
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"pose": [[1.0, 0.0], [0.0, 1.0]], "n": 3}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", {"x": float("nan")})
 

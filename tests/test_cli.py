@@ -31,7 +31,7 @@ def test_a_mistake_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path):
     assert run.stderr.startswith("error: cohort sheet")
     assert "nowhere.tsv" in run.stderr
     assert "Traceback" not in run.stderr
-    assert "Traceback" in log.read_text()
+    assert "Traceback" in log.read_text(encoding="utf-8")
 
 
 def test_a_defect_is_told_apart_from_a_mistake(tmp_path):
@@ -40,4 +40,4 @@ def test_a_defect_is_told_apart_from_a_mistake(tmp_path):
     assert run.returncode == 1
     assert "this is a defect" in run.stderr
     assert "Traceback" not in run.stderr
-    assert "Traceback" in log.read_text()
+    assert "Traceback" in log.read_text(encoding="utf-8")

@@ -61,7 +61,7 @@ def test_sheet_is_read_with_leading_zeros_units_and_blanks(folder, separator, na
 
 def test_blank_lines_windows_line_ends_and_header_spelling_do_not_matter(folder):
     path = sheet(folder, {})
-    text = path.read_text().replace("patient_id", "Patient ID").replace("\n", "\r\n\r\n")
+    text = path.read_text(encoding="utf-8").replace("patient_id", "Patient ID").replace("\n", "\r\n\r\n")
     path.write_bytes(text.encode())
     assert list(read_sheet(path, SETTINGS)["patient_id"]) == ["007"]
 
@@ -144,7 +144,10 @@ def test_two_patients_with_one_ct_are_a_warning(folder):
 def test_header_problems(folder):
     path = sheet(folder, {})
     path.write_text(
-        path.read_text().replace("height_cm", "heigth_cm").replace("radiograph", "xray").replace("sex", "ct")
+        path.read_text(encoding="utf-8")
+        .replace("height_cm", "heigth_cm")
+        .replace("radiograph", "xray")
+        .replace("sex", "ct")
     )
     found = problems(path)
     assert any("heigth_cm: is unknown; did you mean height_cm" in p for p in found)
@@ -195,8 +198,8 @@ def test_cohort_stage_writes_who_is_in_and_who_is_not(folder):
     patients = pd.read_parquet(out / "patients.parquet")
     assert list(patients["patient_id"]) == ["007"]
     assert list(patients.columns) == ["patient_id", "sex", "age", "height_cm", "weight_kg", "label_source"]
-    assert (out / "excluded.csv").read_text() == "patient_id,reason\nP2,failed segmentation\n"
-    names = {c["object"] for c in json.loads((out / "objects.json").read_text())}
+    assert (out / "excluded.csv").read_text(encoding="utf-8") == "patient_id,reason\nP2,failed segmentation\n"
+    names = {c["object"] for c in json.loads((out / "objects.json").read_text(encoding="utf-8"))}
     assert names == {"gluteus_maximus", "gluteus_medius", "gluteus_minimus", "pelvis", "sacrum", "femur"}
 
 
@@ -212,7 +215,7 @@ def test_objects_that_a_source_lacks_are_told_once(folder, caplog):
 def test_named_cohort_has_what_its_files_name(folder):
     (folder / "a" / "labels.json").write_text('{"hip_left": 1, "hip_right": 2, "sacrum": 3}')
     cohort(sheet(folder, {"label_source": "named"}), cohort_stage(Config.model_validate({})), folder / "out")
-    names = [c["name"] for c in json.loads((folder / "out" / "objects.json").read_text())]
+    names = [c["name"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
     assert names == ["pelvis_left", "pelvis_right", "sacrum"]
 
 

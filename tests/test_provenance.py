@@ -24,7 +24,7 @@ def hashes(package, *stages):
 
 
 def edit(path, text):
-    path.write_text(path.read_text() + text)
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
 def test_an_edit_changes_the_hash_of_the_stages_that_use_the_module(package):
@@ -39,7 +39,7 @@ def test_comments_and_docstrings_do_not_count(package):
     before = hashes(package, "folds")
     path = package / "folds.py"
     edit(path, "\n# a remark\n")
-    path.write_text(path.read_text().replace("Patient-level folds", "Folds"))
+    path.write_text(path.read_text(encoding="utf-8").replace("Patient-level folds", "Folds"), encoding="utf-8")
     assert hashes(package, "folds") == before
 
 

@@ -29,7 +29,7 @@ def table(results: Path) -> pd.DataFrame:
         for quantity in ("lean_mass_g", "volume_cm3"):
             of = both[both["quantity"] == quantity].groupby("object")
             row[quantity] = of.apply(lambda g: g["predicted"].corr(g["truth"]), include_groups=False).mean()
-        manifests = [json.loads(f.with_name("train.json").read_text())["manifest"] for f in folds]
+        manifests = [json.loads(f.with_name("train.json").read_text(encoding="utf-8"))["manifest"] for f in folds]
         row["training_s"] = sum(m["training_seconds"] for m in manifests)
         row["seeds"] = sorted({m["seed"] for m in manifests})
         rows.append(row)

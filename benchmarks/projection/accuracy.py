@@ -87,7 +87,7 @@ def memory() -> None:
     small = (ct[:8, :8, :8].copy(), np.ones((8, 8, 8), np.uint8), affine)
     render(*small, [1], Camera(1000.0, 8.0, (8, 8), (3.5, 3.5)), nominal_pose(np.full(3, -160.0), 850.0), TABLES)
     ct, labels = np.ascontiguousarray(ct), np.ascontiguousarray(labels)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak
     before = _kilobytes("VmRSS")
     images = render(ct, labels, affine, range(1, 15), camera, nominal_pose(np.zeros(3), 850.0), TABLES).images
     extra = (_kilobytes("VmHWM") - before) / 1024 - images.nbytes / 2**20
@@ -95,7 +95,7 @@ def memory() -> None:
 
 
 def _kilobytes(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(key):
             return int(line.split()[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

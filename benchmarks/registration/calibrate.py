@@ -27,7 +27,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Poses mostly outside the field are left out, for they are refused whatever their confidence.
     """
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row["scores"] and "exposed field" not in (row["reason"] or "")]
     right = [row.get("mtre_mm", np.inf) < 2.0 for row in rows]
     return np.stack([features(row["scores"]) for row in rows]), np.array(right), np.array([r["case"][:5] for r in rows])

@@ -46,7 +46,7 @@ def virtual(number: int, root: Path) -> Case:
     radiograph = read_radiograph(imported)
     bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, config.channels)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
-    poses = json.loads((root / name / "truth.json").read_text())["bodies"]
+    poses = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))["bodies"]
     truth = {body: np.array(poses[body]) for body in bodies}
     return Case(name, Patient(bodies, view, radiograph.camera_from_ct), truth)
 

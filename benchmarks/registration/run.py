@@ -98,7 +98,7 @@ def _started(case: Case, units: np.ndarray, size: str) -> Case:
 
 def table(path: Path) -> pd.DataFrame:
     """Medians, 95th percentiles, success (mTRE < 2 mm) and CPU seconds by kind and body."""
-    rows = pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    rows = pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
     rows["bone"] = rows.body.str.removesuffix("_left").str.removesuffix("_right")
     groups = rows.groupby(["kind", "bone"], sort=False)
     return pd.DataFrame([_summary(kind, bone, group) for (kind, bone), group in groups]).set_index(["kind", "bone"])

@@ -55,7 +55,7 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
     _write_csv(structures, out / "structures.csv")
     _write_csv(verdicts.assign(exclude="", exclude_reason=""), out / "quality.csv")
     with atomic_path(out / "quality.html") as temporary:
-        temporary.write_text(_page(verdicts))
+        temporary.write_text(_page(verdicts), encoding="utf-8")
     flagged = int((verdicts["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
 

@@ -47,7 +47,7 @@ def report(results_root: Path, config: Config, out: Path) -> str:
     text = correlation_table(results.agreement, folds, config.folds.count)
     text = f"{text}\n\nReport: {out / 'index.html'}"
     with atomic_path(out / "summary.txt") as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
     write_json(out / "report.json", manifest("report", started, patients=len(results.patients)))
     write_index(results, out)
     print(text)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
     ("what", "path"), [("yaml", "config.yaml"), ("schema", "docs/config.schema.json"), ("table", "docs/config.md")]
 )
 def test_generated_files_have_not_drifted(what, path):
-    assert (ROOT / path).read_text() == DOCUMENTS[what](), f"run: mskdex config {what} > {path}"
+    assert (ROOT / path).read_text(encoding="utf-8") == DOCUMENTS[what](), f"run: mskdex config {what} > {path}"
 
 
 def test_default_yaml_is_the_default_config():

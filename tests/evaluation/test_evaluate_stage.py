@@ -256,4 +256,4 @@ def test_collect_keeps_every_patients_registration(one_fold: Path) -> None:
     assert len(table) == 3 * 40
     assert table.loc[~table["accepted"], "reason"].notna().all()
     assert table["sd_mm"].iloc[0] == pytest.approx(np.sqrt(0.2**2 + 0.3**2 + 1.1**2))
-    assert json.loads((one_fold / "cohort" / "collect.json").read_text())["patients"] == 40
+    assert json.loads((one_fold / "cohort" / "collect.json").read_text(encoding="utf-8"))["patients"] == 40

@@ -203,7 +203,7 @@ def ct_header_leads_outside(row):
     (folder.parent / "secret.raw").write_bytes(bytes(1000))
     row["ct"] = str(folder / "ct.mhd")
     lines = ["ObjectType = Image", "NDims = 3", "DimSize = 5 5 5", "ElementType = MET_SHORT", "ElementSpacing = 1 1 1"]
-    Path(row["ct"]).write_text("\n".join([*lines, "ElementDataFile = ../secret.raw", ""]))
+    Path(row["ct"]).write_text("\n".join([*lines, "ElementDataFile = ../secret.raw", ""]), encoding="utf-8")
 
 
 @broken(r"points to ct\.raw, which does not exist")

@@ -115,7 +115,7 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
     assert {p.stem for p in (tmp_path / "out" / "contact_sheets").iterdir()} == set(cohort)
     with Image.open(tmp_path / "out" / "contact_sheets" / "P04.png") as image:
         assert image.size[0] == 3 * 256 + 420
-    page = (tmp_path / "out" / "quality.html").read_text()
+    page = (tmp_path / "out" / "quality.html").read_text(encoding="utf-8")
     assert page.index("P04") < page.index("P00")
     assert len(pd.read_csv(tmp_path / "out" / "structures.csv")) == 9 * len(CHANNELS)
     (tmp_path / "P05" / "import.json").unlink()

@@ -82,7 +82,7 @@ def test_padding_and_metal_are_clipped_and_counted(raw, tmp_path):
     import json
 
     _, out = import_real(raw, tmp_path)
-    facts = json.loads((out / "import.json").read_text())["ct"]
+    facts = json.loads((out / "import.json").read_text(encoding="utf-8"))["ct"]
     assert facts["hu_range_read"] == [-1207.0, 3382.0]
     assert facts["voxels_clipped_below"] == (raw[1] < -1024).sum()
     assert facts["voxels_clipped_above"] == (raw[1] > 3071).sum()
@@ -112,14 +112,14 @@ def test_resampled_volumes_stay_close_and_the_resampling_is_recorded(raw, tmp_pa
     voxel = float(np.prod(raw[3])) / 1000
     for name, value in (("pelvis_left", 77), ("gluteus_medius_right", 83), ("sacrum", 25)):
         assert table.loc[name, "volume_cm3"] == pytest.approx((raw[2] == value).sum() * voxel, rel=0.02)
-    assert json.loads((out / "import.json").read_text())["ct"]["resampled_to_mm"] == 2.0
+    assert json.loads((out / "import.json").read_text(encoding="utf-8"))["ct"]["resampled_to_mm"] == 2.0
 
 
 def test_isocentre_is_the_middle_of_the_bones(raw, tmp_path):
     import json
 
     _, out = import_real(raw, tmp_path)
-    camera = json.loads((out / "camera.json").read_text())
+    camera = json.loads((out / "camera.json").read_text(encoding="utf-8"))
     labels = read_volume(out / "labels.nii.gz")
     bones = np.isin(raw[2], [77, 78, 25, 75, 76])
     ends = np.array(

@@ -58,7 +58,7 @@ def test_labels_of_a_dicom_ct_enter_the_import(install, row, tmp_path):
     install(THRESHOLD)
     out = tmp_path / "labels.nii.gz"
     segment(row, SETTINGS, "cpu", out)
-    facts = json.loads((tmp_path / "labels.segment.json").read_text())
+    facts = json.loads((tmp_path / "labels.segment.json").read_text(encoding="utf-8"))
     assert facts["program"] == "2.9.0"
     assert facts["device"] == "cpu"
     settings = make.settings()

@@ -20,8 +20,8 @@ def _over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _load(name: str):
-    base = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return load_config(_over(base, yaml.safe_load((ROOT / name).read_text())))
+    base = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    return load_config(_over(base, yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))))
 
 
 def test_the_papers_config_is_the_papers_settings():

@@ -75,7 +75,7 @@ def test_a_new_radiograph_gets_sums_intervals_and_images(tmp_path, model, radiog
     rows = table[table["quantity"] == "volume_cm3"]
     np.testing.assert_allclose(rows["predicted"], volume.sum((1, 2)), atol=0.01)
     np.testing.assert_allclose(rows["high"] - rows["predicted"], 12.0, atol=0.011)  # rank ceil(13 * 0.9) = 12
-    facts = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    facts = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert "not a medical device" in facts["notice"]
     assert (tmp_path / "out" / "r.png").stat().st_size > 1000
 

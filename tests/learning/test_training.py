@@ -53,7 +53,7 @@ def _same(a, b):
 
 
 def test_what_a_training_leaves_behind(trained):
-    facts = json.loads((trained / "train.json").read_text())
+    facts = json.loads((trained / "train.json").read_text(encoding="utf-8"))
     assert facts["experiment"] == "mine"
     assert facts["patients"] == ["P000", "P002", "P003", "P004", "P006", "P007"]
     assert facts["manifest"]["seed"] == 0

@@ -85,10 +85,10 @@ def hospital(finished, tmp_path):
         imported = finished.folder / "results/patients" / patient
         folder = tmp_path / "hospital" / f"case {patient}"
         write_series(sitk.ReadImage(str(virtual / "ct.nii.gz")), folder / "ct" / "deeper")
-        names = json.loads((virtual / "labels.json").read_text())
+        names = json.loads((virtual / "labels.json").read_text(encoding="utf-8"))
         write_labels(virtual / "labels.nii.gz", names, folder / "seg.nrrd")
         write_radiograph(imported / "radiograph.nii.gz", folder / "ap.png")
-        camera = json.loads((imported / "camera.json").read_text())
+        camera = json.loads((imported / "camera.json").read_text(encoding="utf-8"))
         rows.append(
             {
                 "patient_id": f"00{patient[-1]}",

@@ -44,7 +44,7 @@ def test_a_registration_setting_reruns_registration_and_what_follows(project):
 
 def test_an_edit_of_a_registration_module_reruns_the_same(project):
     module = next((project.folder / "mskdex" / "registration").glob("[a-z]*.py"))
-    module.write_text(module.read_text() + "\nEDITED = True\n")
+    module.write_text(module.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
     assert project.planned() == REGISTRATION
 
 
@@ -63,7 +63,7 @@ def test_the_reports_title_reruns_the_report(project):
 )
 def test_a_wrong_config_stops_before_any_work(project, change, sentence):
     file = project.folder / "config.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **change}))
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text(encoding="utf-8")), **change}))
     run = project.snakemake(check=False)
     assert run.returncode != 0
     assert sentence in run.stdout

@@ -30,7 +30,7 @@ class Project:
     def configure(self, *path, value):
         """Sets one key of config.yaml."""
         file = self.folder / "config.yaml"
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
         section = content
         for key in path[:-1]:
             section = section.setdefault(key, {})

@@ -74,7 +74,7 @@ def test_nominal_drrs_hold_each_object_s_totals(patient: Path) -> None:
 
 
 def test_aligned_bones_stand_at_their_own_poses(patient: Path) -> None:
-    start = np.array(json.loads((patient / "camera.json").read_text())["camera_from_ct"])
+    start = np.array(json.loads((patient / "camera.json").read_text(encoding="utf-8"))["camera_from_ct"])
     hip = moved(start, np.array([0, 0, 0, 12.0, 0, 0]))
     bodies = {
         "pelvis": {"accepted": True, "camera_from_ct": hip},
@@ -99,7 +99,7 @@ def test_aligned_bones_stand_at_their_own_poses(patient: Path) -> None:
 
 
 def test_visibility_follows_the_best_known_pose(patient: Path) -> None:
-    start = np.array(json.loads((patient / "camera.json").read_text())["camera_from_ct"])
+    start = np.array(json.loads((patient / "camera.json").read_text(encoding="utf-8"))["camera_from_ct"])
     away = start.copy()
     away[0, 3] += 1000.0
     write_json(patient / "pose.json", {"bodies": {"pelvis": {"accepted": True, "camera_from_ct": away}}})
@@ -116,7 +116,7 @@ def test_labels_of_another_grid_are_refused(patient: Path) -> None:
 
 
 def test_an_impossible_pose_names_the_patient_s_file(patient: Path) -> None:
-    camera = json.loads((patient / "camera.json").read_text())
+    camera = json.loads((patient / "camera.json").read_text(encoding="utf-8"))
     camera["camera_from_ct"][2][3] = 0.0
     write_json(patient / "camera.json", camera)
     with pytest.raises(MskdexError, match=r"ct\.nii\.gz: the X-ray source lies inside"):

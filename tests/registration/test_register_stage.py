@@ -30,7 +30,7 @@ def folder(case, patients, tmp_path_factory):
 
 
 def test_poses_are_written_with_what_tells_their_worth(folder, case):
-    content = json.loads((folder / "pose.json").read_text())
+    content = json.loads((folder / "pose.json").read_text(encoding="utf-8"))
     assert list(content["bodies"]) == ["pelvis", "femur_left", "femur_right"]
     assert content["manifest"]["accepted"] == 3
     for name, entry in content["bodies"].items():
@@ -67,7 +67,7 @@ def test_a_body_without_labels_is_an_entry_with_a_reason(folder, tmp_path):
         folder / "ct.nii.gz", tmp_path / "labels.nii.gz", folder, CONFIG.channels, settings, CONFIG.rendering,
         tmp_path / "pose.json",
     )  # fmt: skip
-    entry = json.loads((tmp_path / "pose.json").read_text())["bodies"]["femur_right"]
+    entry = json.loads((tmp_path / "pose.json").read_text(encoding="utf-8"))["bodies"]["femur_right"]
     assert entry["camera_from_ct"] is None
     assert not entry["accepted"]
     assert entry["reason"] == "the CT's labels do not hold it"

@@ -118,7 +118,7 @@ def test_the_checklists_leave_to_the_author_what_no_run_can_know(report_folder: 
 
 
 def test_the_run_ends_with_the_correlations_and_the_path(report_folder: Path) -> None:
-    text = (report_folder.parent / "printed.txt").read_text()
+    text = (report_folder.parent / "printed.txt").read_text(encoding="utf-8")
     assert text.endswith(f"Report: {report_folder / 'index.html'}")
     assert "Pearson correlation of lean mass" in text
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory) -> Path:
 
 def hashes(folder: Path) -> dict[str, str]:
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.name != "truth.json"}
-    truth = json.loads((folder / "truth.json").read_text())
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     truth.pop("manifest")
     return found | {"truth": json.dumps(truth)}
 
@@ -50,7 +50,7 @@ def test_files_and_grids(folder):
     assert ct.array.shape == labels.array.shape
     assert np.allclose(ct.world_from_voxel, labels.world_from_voxel)
     assert ct.array.min() == -1024
-    names = json.loads((folder / "labels.json").read_text())
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     present = set(np.unique(labels.array))
     for name in ("gluteus_maximus_left", "pelvis_right", "sacrum", "femur_left"):
         assert names[name] in present
@@ -58,7 +58,7 @@ def test_files_and_grids(folder):
 
 def test_tissue_looks_like_a_ct(folder):
     ct, labels = (read_volume(folder / f"{name}.nii.gz").array for name in ("ct", "labels"))
-    names = json.loads((folder / "labels.json").read_text())
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     mean = {name: float(np.mean(ct[labels == i])) for name, i in names.items() if (labels == i).any()}
     assert mean["fat"] == pytest.approx(-95.0, abs=12.0)
     assert 10.0 < mean["gluteus_maximus_left"] < 55.0
@@ -70,8 +70,8 @@ def test_tissue_looks_like_a_ct(folder):
 
 def test_truth_s_quantities_are_those_of_the_noise_free_ct(folder):
     ct, labels = (read_volume(folder / f"{name}.nii.gz") for name in ("ct", "labels"))
-    names = json.loads((folder / "labels.json").read_text())
-    truth = json.loads((folder / "truth.json").read_text())["quantities"]
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["quantities"]
     for name in ("gluteus_maximus_left", "pelvis_left"):
         mask = labels.array == names[name]
         assert truth[name]["volume_cm3"] == pytest.approx(mask.sum() * ct.voxel_volume_cm3, rel=1e-4)
@@ -80,9 +80,9 @@ def test_truth_s_quantities_are_those_of_the_noise_free_ct(folder):
 
 
 def test_true_poses_are_rigid_and_show_the_hips(folder):
-    truth = json.loads((folder / "truth.json").read_text())
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     labels = read_volume(folder / "labels.nii.gz")
-    names = json.loads((folder / "labels.json").read_text())
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     camera = Camera.from_dict(truth["camera"])
     assert set(truth["bodies"]) == {"pelvis", "femur_left", "femur_right"}
     columns = {}
@@ -100,11 +100,11 @@ def test_true_poses_are_rigid_and_show_the_hips(folder):
 
 def test_bones_stand_where_the_true_poses_say(folder):
     """The femur's shaft, projected by its true pose, attenuates more than what is beside it."""
-    truth = json.loads((folder / "truth.json").read_text())
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     dataset = pydicom.dcmread(folder / "radiograph.dcm")
     grey = dataset.pixel_array.astype(float) * (1 if dataset.PixelIntensityRelationshipSign < 0 else -1)
     labels = read_volume(folder / "labels.nii.gz")
-    names = json.loads((folder / "labels.json").read_text())
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     camera = Camera.from_dict(truth["camera"])
     for side in ("left", "right"):
         voxels = np.argwhere(labels.array == names[f"femur_{side}"])[:, ::-1]
@@ -163,7 +163,7 @@ def test_an_atlas_takes_the_place_of_the_built_in_anatomy(shared_data, tmp_path)
     atlas.mkdir()
     image = sitk.ReadImage(str(shared_data / "vhm_atlas" / "labels.nii.gz"))
     sitk.WriteImage(image[::2, ::2, ::2], str(atlas / "labels.nii.gz"))
-    (atlas / "labels.json").write_text((shared_data / "vhm_atlas" / "labels.json").read_text())
+    (atlas / "labels.json").write_text((shared_data / "vhm_atlas" / "labels.json").read_text(encoding="utf-8"))
     settings = COARSE.model_copy(update={"atlas": str(atlas)})
     patient = make_patient(person_of(settings, "V0002"), settings)
     counts = np.bincount(patient.labels.ravel(), minlength=len(patient.names))

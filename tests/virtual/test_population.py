@@ -67,7 +67,7 @@ def test_a_patient_does_not_depend_on_the_others():
 def test_sheet_has_the_columns_and_relative_paths(tmp_path):
     settings = VirtualSettings(patients=4, implant_fraction=1.0)
     write_sheet(settings, tmp_path / "cohort.tsv")
-    header, *rows = (tmp_path / "cohort.tsv").read_text().splitlines()
+    header, *rows = (tmp_path / "cohort.tsv").read_text(encoding="utf-8").splitlines()
     assert header.split("\t")[:5] == ["patient_id", "ct", "labels", "label_source", "radiograph"]
     assert rows[3].startswith("V0004\tV0004/ct.nii.gz\tV0004/labels.nii.gz\tnamed\tV0004/radiograph.dcm\t")
     assert all(cohort_sheet(settings)["exclude"])

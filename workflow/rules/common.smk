@@ -135,4 +135,4 @@ def print_summary():
     """Prints the table of correlations and the report's path, where the report has been made."""
     summary = Path("results/report/summary.txt")
     if summary.is_file():
-        print(summary.read_text(), flush=True)
+        print(summary.read_text(encoding="utf-8"), flush=True)
