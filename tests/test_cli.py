@@ -8,7 +8,9 @@ import pytest
 
 
 def mskdex(*arguments):
-    return subprocess.run([sys.executable, "-m", "mskdex", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "mskdex", *arguments], capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def test_help_names_every_stage():
@@ -20,7 +22,7 @@ def test_help_names_every_stage():
 @pytest.mark.parametrize("module", ["mskdex.cli", "mskdex.config.stages", "mskdex.workflow", "mskdex.anatomy"])
 def test_what_every_start_pays_for_is_light(module):
     code = f"import {module}, sys, json; print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert not {"torch", "numba", "scipy", "SimpleITK", "matplotlib"} & set(json.loads(run.stdout))
 
 

@@ -19,7 +19,9 @@ def package(tmp_path):
 
 def hashes(package, *stages):
     code = f"from mskdex.provenance import stage_hash; print(*[stage_hash(s) for s in {stages!r}])"
-    run = subprocess.run([sys.executable, "-c", code], cwd=package.parent, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=package.parent, capture_output=True, encoding="utf-8", check=True
+    )
     return dict(zip(stages, run.stdout.split(), strict=True))
 
 
