@@ -188,7 +188,7 @@ def test_blank_labels_are_segmented_when_the_config_says_so(folder):
 
 def test_reading_a_sheet_imports_neither_torch_nor_simpleitk():
     code = "import sys, mskdex.cohort, mskdex.stages.cohort; print({'torch', 'SimpleITK'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8").stdout.strip() == "set()"
 
 
 def test_cohort_stage_writes_who_is_in_and_who_is_not(folder):

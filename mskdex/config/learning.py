@@ -130,10 +130,10 @@ CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 
 _DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16, global_context=True, template=True)
 _DESK_OPTIMISATION = OptimisationSettings(
-    epochs=24,
+    epochs=16,
     learning_rate=1e-3,
     discriminator_learning_rate=2e-4,
-    restart_epochs=24,
+    restart_epochs=16,
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,

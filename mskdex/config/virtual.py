@@ -56,7 +56,7 @@ class ExposureSettings(Settings):
 class VirtualSettings(Settings):
     """The virtual cohort that is synthesised when no cohort sheet is given."""
 
-    patients: int = Field(40, ge=2, le=100_000, description="number of virtual patients")
+    patients: int = Field(36, ge=2, le=100_000, description="number of virtual patients")
     seed: int = Field(
         2023, ge=0, description="seed; each patient's randomness follows from it and the patient's number"
     )

@@ -139,15 +139,15 @@ def test_command_line_exit_codes(tmp_path):
     run = subprocess.run(
         [*command, "cohort", "check", str(path), "--config", str(tmp_path / "config.yaml")],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert run.returncode == 1
     assert "4 errors" in run.stdout
     good = pd.read_csv(path).head(1)
     good.to_csv(tmp_path / "good.csv", index=False)
     arguments = ["cohort", "check", str(tmp_path / "good.csv"), "--config", str(tmp_path / "config.yaml")]
-    run = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    run = subprocess.run([*command, *arguments], capture_output=True, encoding="utf-8")
     assert (run.returncode, run.stdout.strip()) == (0, "no problem found")
-    run = subprocess.run([*command, "cohort", "init", str(tmp_path / "good")], capture_output=True, text=True)
+    run = subprocess.run([*command, "cohort", "init", str(tmp_path / "good")], capture_output=True, encoding="utf-8")
     assert run.returncode == 0
     assert (tmp_path / "good" / "cohort.tsv").is_file()

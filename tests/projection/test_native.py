@@ -102,7 +102,7 @@ render(ct, labels, np.eye(4), [1], camera, nominal_pose(np.full(3, 4.0), 800.0),
 print(time.process_time() - started, "numba" in sys.modules)
 """
     for _ in range(2):
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     seconds, numba = result.stdout.split()
     assert numba == "False"
     assert float(seconds) < 0.5
