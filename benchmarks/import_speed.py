@@ -95,7 +95,10 @@ def write_series(folder: Path, image: sitk.Image) -> None:
 
 def run(code: str, *arguments: str) -> list[float]:
     done = subprocess.run(
-        [sys.executable, "-c", code.replace("PEAK", _PEAK), *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code.replace("PEAK", _PEAK), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -306,6 +306,8 @@ def config(what: Annotated[str, typer.Argument(help="yaml, schema or table")] = 
 
 def main() -> None:
     """Runs the command line; a user's mistake is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # also where the locale is plain C
     try:
         app()
     except MskdexError as error:

@@ -16,7 +16,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
     def interrupted():
         with atomic_path(path) as temporary:
-            temporary.write_text("half")
+            temporary.write_text("half", encoding="utf-8")
             raise RuntimeError("disk")
 
     with pytest.raises(RuntimeError, match="disk"):

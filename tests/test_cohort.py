@@ -147,7 +147,8 @@ def test_header_problems(folder):
         path.read_text(encoding="utf-8")
         .replace("height_cm", "heigth_cm")
         .replace("radiograph", "xray")
-        .replace("sex", "ct")
+        .replace("sex", "ct"),
+        encoding="utf-8",
     )
     found = problems(path)
     assert any("heigth_cm: is unknown; did you mean height_cm" in p for p in found)
@@ -213,7 +214,7 @@ def test_objects_that_a_source_lacks_are_told_once(folder, caplog):
 
 
 def test_named_cohort_has_what_its_files_name(folder):
-    (folder / "a" / "labels.json").write_text('{"hip_left": 1, "hip_right": 2, "sacrum": 3}')
+    (folder / "a" / "labels.json").write_text('{"hip_left": 1, "hip_right": 2, "sacrum": 3}', encoding="utf-8")
     cohort(sheet(folder, {"label_source": "named"}), cohort_stage(Config.model_validate({})), folder / "out")
     names = [c["name"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
     assert names == ["pelvis_left", "pelvis_right", "sacrum"]

@@ -46,7 +46,9 @@ def main() -> None:
     if options.out:
         facts = {"date": datetime.date.today().isoformat(), "machine": platform.machine()}
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(facts | {"experiments": found.to_dict("records")}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps(facts | {"experiments": found.to_dict("records")}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def main() -> None:
     coefficients, intercept = fit(values, right)
     lines = [f"{name} = ({', '.join(f'{v:.5g}' for v in row)})" for name, row in
              (("MEAN", mean), ("SCALE", scale), ("COEFFICIENTS", coefficients))]  # fmt: skip
-    TARGET.write_text(HEAD + "\n".join([*lines, f"INTERCEPT = {intercept:.5g}", f"POSES = {len(right)}"]) + "\n")
+    TARGET.write_text(
+        HEAD + "\n".join([*lines, f"INTERCEPT = {intercept:.5g}", f"POSES = {len(right)}"]) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

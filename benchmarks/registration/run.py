@@ -136,7 +136,7 @@ def main() -> None:
         return
     arguments.records.parent.mkdir(parents=True, exist_ok=True)
     runs = {"virtual": run_virtual, "wrong": run_wrong, "real": run_real, "capture": run_capture}
-    with arguments.records.open("a") as handle:
+    with arguments.records.open("a", encoding="utf-8") as handle:
         for record in runs[arguments.what](arguments):
             handle.write(json.dumps(record) + "\n")
             handle.flush()

@@ -20,7 +20,7 @@ TO_THE_AUTHOR = "to be answered by the author"
 def checklist_tables(results: Results) -> list[Table]:
     """A table per guideline: item, what it asks, the answer or who has to give it."""
     answers = _answers(results)
-    with (Path(__file__).parent / "checklists.csv").open() as handle:
+    with (Path(__file__).parent / "checklists.csv").open(encoding="utf-8") as handle:
         items = list(csv.DictReader(handle))
     tables = []
     for guideline, reference in GUIDELINES.items():

@@ -22,7 +22,7 @@ def code_version() -> str:
         return str(mskdex.__version__)
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return str(mskdex.__version__)
     return f"{mskdex.__version__}, commit {found.replace('-dirty', ', with local changes')}"

@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parent
 
 @functools.cache
 def _values() -> dict[tuple[str, str, str], tuple[float, float]]:
-    with (_FOLDER / "published.csv").open() as handle:
+    with (_FOLDER / "published.csv").open(encoding="utf-8") as handle:
         return {
             (row["statistic"], row["quantity"], row["object"]): (float(row["proposed"]), float(row["conventional"]))
             for row in csv.DictReader(handle)
@@ -38,5 +38,5 @@ def published_ablation() -> dict[tuple[float, bool], float]:
 
     Source: MSKdeX (Gu et al. 2023), table 2.
     """
-    with (_FOLDER / "published_ablation.csv").open() as handle:
+    with (_FOLDER / "published_ablation.csv").open(encoding="utf-8") as handle:
         return {(float(r["lambda_is"]), r["bone_loss"] == "yes"): float(r["pcc"]) for r in csv.DictReader(handle)}

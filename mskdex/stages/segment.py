@@ -73,7 +73,7 @@ def _program() -> str:
 
 def _run(command: Sequence[str], patient: str) -> None:
     log.info("patient %s: %s", patient, " ".join(command[5:]))
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if result.returncode or not Path(command[4]).is_file():
         last = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
         log.info("%s%s", result.stdout, result.stderr)
@@ -83,5 +83,5 @@ def _run(command: Sequence[str], patient: str) -> None:
 
 
 def _version(program: str) -> str:
-    result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    result = subprocess.run([program, "--version"], capture_output=True, encoding="utf-8", check=False)
     return (result.stdout.strip() or result.stderr.strip() or "unknown").splitlines()[-1]

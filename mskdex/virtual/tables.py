@@ -13,7 +13,7 @@ def read_table(name: str) -> dict[str, np.ndarray]:
 
     Read with the standard library: pandas would cost a virtual patient a fifth of its time.
     """
-    with (files("mskdex.virtual") / "data" / name).open() as handle:
+    with (files("mskdex.virtual") / "data" / name).open(encoding="utf-8") as handle:
         header, *rows = csv.reader(handle)
     columns = {}
     for column, values in zip(header, zip(*rows, strict=True), strict=True):

@@ -332,7 +332,7 @@ def series_in_another_unit(row):
 def folder_without_dicom(row):
     folder = home(row)
     (folder / "empty").mkdir()
-    (folder / "empty" / "notes.txt").write_text("nothing here")
+    (folder / "empty" / "notes.txt").write_text("nothing here", encoding="utf-8")
     row["ct"] = str(folder / "empty")
 
 
@@ -417,21 +417,21 @@ def labels_of_unknown_source(row):
 def labels_with_broken_names(row):
     folder = home(row)
     row["label_source"] = "named"
-    (folder / "labels.json").write_text("{'pelvis': 1")
+    (folder / "labels.json").write_text("{'pelvis': 1", encoding="utf-8")
 
 
 @broken(r"labels\.json: pelvis_left has no id but 'one'")
 def labels_with_names_without_ids(row):
     folder = home(row)
     row["label_source"] = "named"
-    (folder / "labels.json").write_text(json.dumps({"pelvis_left": "one"}))
+    (folder / "labels.json").write_text(json.dumps({"pelvis_left": "one"}), encoding="utf-8")
 
 
 @broken(r"id 1 would belong to several objects")
 def labels_with_one_id_for_two_names(row):
     folder = home(row)
     row["label_source"] = "named"
-    (folder / "labels.json").write_text(json.dumps({"pelvis_left": 1, "pelvis_right": 1}))
+    (folder / "labels.json").write_text(json.dumps({"pelvis_left": 1, "pelvis_right": 1}), encoding="utf-8")
 
 
 @broken(r"shares \d+ of its \d+ voxels with other structures")

@@ -77,7 +77,7 @@ def test_scan_refuses_to_overwrite_and_to_guess(tmp_path):
         draft_sheet(tmp_path, tmp_path / "cohort.tsv")
     with pytest.raises(MskdexError, match="is no folder"):
         draft_sheet(tmp_path / "none", tmp_path / "cohort.tsv")
-    (tmp_path / "cohort.tsv").write_text("x")
+    (tmp_path / "cohort.tsv").write_text("x", encoding="utf-8")
     with pytest.raises(MskdexError, match="exists already"):
         draft_sheet(tmp_path, tmp_path / "cohort.tsv")
     with pytest.raises(MskdexError, match="must stand in"):
@@ -124,7 +124,7 @@ def test_check_does_not_open_what_is_not_there(tmp_path):
 
 
 def test_config_that_cannot_be_read(tmp_path):
-    (tmp_path / "config.yaml").write_text("cohort: [")
+    (tmp_path / "config.yaml").write_text("cohort: [", encoding="utf-8")
     for path in (tmp_path / "config.yaml", tmp_path / "none.yaml"):
         with pytest.raises(MskdexError, match=r"cannot be read.*--config"):
             read_config(path)
@@ -133,7 +133,8 @@ def test_config_that_cannot_be_read(tmp_path):
 def test_command_line_exit_codes(tmp_path):
     path = cohort(tmp_path)
     (tmp_path / "config.yaml").write_text(
-        yaml.safe_dump({"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}}})
+        yaml.safe_dump({"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}}}),
+        encoding="utf-8",
     )
     command = [str(Path(sys.executable).with_name("mskdex"))]
     run = subprocess.run(

@@ -174,7 +174,7 @@ def test_scouts_and_other_modalities_are_passed_over(tmp_path):
     make.save_all(scout, tmp_path / "s" / "scout")
     make.save(make.radiograph(), tmp_path / "s" / "xray.dcm")
     (tmp_path / "s" / "DICOMDIR").write_bytes(b"x")
-    (tmp_path / "s" / "readme.txt").write_text("notes")
+    (tmp_path / "s" / "readme.txt").write_text("notes", encoding="utf-8")
     same(read_ct(tmp_path / "s", CT).volume, ct)
 
 

@@ -52,7 +52,7 @@ def test_several_ids_of_one_side_are_united_and_names_stand_for_ids(tmp_path):
     )
     source = config.label_sources["mine"]
     path = make.write(tmp_path / "l.nii.gz", labels)
-    (tmp_path / "l.json").write_text(json.dumps({"two": 2, "other": 9}))
+    (tmp_path / "l.json").write_text(json.dumps({"two": 2, "other": 9}), encoding="utf-8")
     found = read_labels(LabelRequest(path, "mine", source, config.channels), ct, SETTINGS.ct).volume.array
     assert (found == 1).sum() == np.isin(labels.array, [1, 5]).sum()
     assert (found == 2).sum() == (labels.array == 2).sum()
@@ -65,7 +65,7 @@ def test_named_label_map_reads_the_json_beside_it(tmp_path, form):
     path = make.write(tmp_path / "labels.nii.gz", labels)
     names = {"background": 0} | {name: i for i, name in make.NAMES.items()} | {"bladder": 11}
     content = {"name to id": names, "id to name": {str(i): n for n, i in names.items()}}.get(form, {"labels": names})
-    (tmp_path / "labels.json").write_text(json.dumps(content))
+    (tmp_path / "labels.json").write_text(json.dumps(content), encoding="utf-8")
     found = read_labels(request(path, "named"), ct, SETTINGS.ct)
     np.testing.assert_array_equal(found.volume.array, expected(labels))
 

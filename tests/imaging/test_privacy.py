@@ -48,7 +48,7 @@ def test_no_byte_of_a_run_tells_who_the_patient_is(row, tmp_path, caplog):
         pd.DataFrame({"patient_id": ["P01"]}).to_parquet(tmp_path / "patients.parquet")
         gate = QualityStage(cohort_objects=("pelvis", "femur", "sacrum"), flag_robust_z=3.5)
         quality(out.parent, tmp_path / "patients.parquet", gate, tmp_path / "results" / "cohort")
-    (tmp_path / "results" / "log.txt").write_text(caplog.text)
+    (tmp_path / "results" / "log.txt").write_text(caplog.text, encoding="utf-8")
     assert len(list((tmp_path / "results").rglob("*.*"))) >= 11
     assert leaks(tmp_path / "results") == []
 

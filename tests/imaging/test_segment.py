@@ -39,7 +39,7 @@ def install(tmp_path, monkeypatch):
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         path = folder / "TotalSegmentator"
-        path.write_text(PROGRAM.format(python=sys.executable, body=body))
+        path.write_text(PROGRAM.format(python=sys.executable, body=body), encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -114,7 +114,7 @@ def hospital(finished, tmp_path):
         "evaluation": {"bootstrap_samples": 100},
         "experiments": {"mskdex": {"network": {"backbone": "hrnet_tiny", "ndf": 8}, "optimisation": {"epochs": 1}}},
     }
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return project
 
 

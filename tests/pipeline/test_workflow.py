@@ -63,7 +63,7 @@ def test_the_reports_title_reruns_the_report(project):
 )
 def test_a_wrong_config_stops_before_any_work(project, change, sentence):
     file = project.folder / "config.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text(encoding="utf-8")), **change}))
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     run = project.snakemake(check=False)
     assert run.returncode != 0
     assert sentence in run.stdout

@@ -35,7 +35,7 @@ class Project:
         for key in path[:-1]:
             section = section.setdefault(key, {})
         section[path[-1]] = value
-        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def snakemake(self, *arguments, check=True):
         """Runs Snakemake in the project; its output is stdout and stderr together."""

@@ -157,7 +157,7 @@ def test_pose_from_landmarks_and_files(tmp_path):
     np.testing.assert_allclose(pose_from_landmarks(points, pixels, CAMERA), truth, atol=1e-4)
     landmarks = [{"ct_mm": p.tolist(), "radiograph_px": q.tolist()} for p, q in zip(points, pixels, strict=True)]
     content = {"pelvis": {"landmarks": landmarks}, "femur_left": {"camera_from_ct": truth.tolist()}}
-    (tmp_path / "P1.json").write_text(json.dumps(content))
+    (tmp_path / "P1.json").write_text(json.dumps(content), encoding="utf-8")
     starts = read_starts(str(tmp_path), "P1", ["pelvis", "femur_left"], CAMERA)
     np.testing.assert_allclose(starts["pelvis"], truth, atol=1e-4)
     np.testing.assert_allclose(starts["femur_left"], truth)
@@ -175,6 +175,6 @@ def test_pose_from_landmarks_and_files(tmp_path):
     ],
 )
 def test_bad_starts_are_told(tmp_path, content, words):
-    (tmp_path / "P1.json").write_text(json.dumps(content))
+    (tmp_path / "P1.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(MskdexError, match=words):
         read_starts(str(tmp_path), "P1", ["pelvis"], CAMERA)

@@ -36,5 +36,5 @@ def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     config = Config(evaluation=SETTINGS)
     make_results(root, Fabrication(patients=20), config)
-    (root / "printed.txt").write_text(report(root, config, root / "report"))
+    (root / "printed.txt").write_text(report(root, config, root / "report"), encoding="utf-8")
     return root / "report"

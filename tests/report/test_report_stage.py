@@ -188,7 +188,7 @@ def test_text_from_the_sheet_cannot_become_markup(tmp_path: Path) -> None:
     config = Config(evaluation=SETTINGS)
     make_results(tmp_path, Fabrication(patients=8, size=24), config)
     excluded = "patient_id,reason\nX1,<script>alert(1)</script>\n"
-    (tmp_path / "cohort" / "excluded.csv").write_text(excluded)
+    (tmp_path / "cohort" / "excluded.csv").write_text(excluded, encoding="utf-8")
     people = pd.read_parquet(tmp_path / "cohort" / "patients.parquet")
     write_parquet(tmp_path / "cohort" / "patients.parquet", people.assign(sex="<b>F"))
     html = make_index(tmp_path, config)

@@ -163,7 +163,9 @@ def test_an_atlas_takes_the_place_of_the_built_in_anatomy(shared_data, tmp_path)
     atlas.mkdir()
     image = sitk.ReadImage(str(shared_data / "vhm_atlas" / "labels.nii.gz"))
     sitk.WriteImage(image[::2, ::2, ::2], str(atlas / "labels.nii.gz"))
-    (atlas / "labels.json").write_text((shared_data / "vhm_atlas" / "labels.json").read_text(encoding="utf-8"))
+    (atlas / "labels.json").write_text(
+        (shared_data / "vhm_atlas" / "labels.json").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     settings = COARSE.model_copy(update={"atlas": str(atlas)})
     patient = make_patient(person_of(settings, "V0002"), settings)
     counts = np.bincount(patient.labels.ravel(), minlength=len(patient.names))
@@ -179,7 +181,7 @@ def test_an_atlas_takes_the_place_of_the_built_in_anatomy(shared_data, tmp_path)
 )
 def test_an_atlas_that_cannot_serve_is_refused(tmp_path, content, told):
     if content:
-        (tmp_path / "labels.json").write_text(content)
+        (tmp_path / "labels.json").write_text(content, encoding="utf-8")
     with pytest.raises(MskdexError, match=told):
         synthesize("V0001", SETTINGS.model_copy(update={"atlas": str(tmp_path)}), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,55 @@
+"""Writes requirements.lock and requirements-test.lock: the installed versions of all that pyproject.toml asks for.
+
+Run it in an environment where the project and its tests work: `python envs/lock.py`.
+"""
+
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+LINUX_ONLY = {"triton"}
+
+
+def versions(requirements: list[str]) -> dict[str, str]:
+    """Version of each requirement that is installed, and of all that it needs in turn.
+
+    Raises `importlib.metadata.PackageNotFoundError` where one is not installed.
+    """
+    found: dict[str, str] = {}
+    todo, seen = [Requirement(text) for text in requirements], set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras} - {e for n, e in seen if n == name}:
+            seen.add((name, extra))
+            installed = distribution(requirement.name)
+            found[name] = installed.version.split("+")[0]
+            needed = [Requirement(text) for text in installed.requires or []]
+            todo += [r for r in needed if r.marker is None or r.marker.evaluate({"extra": extra})]
+    return found
+
+
+def lines(pins: dict[str, str]) -> str:
+    """Text of a lock file, one pin a line."""
+    marker = dict.fromkeys(LINUX_ONLY, '; sys_platform == "linux"')
+    return "".join(f"{name}=={version}{marker.get(name, '')}\n" for name, version in sorted(pins.items()))
+
+
+def main() -> None:
+    """Writes both lock files."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    run = versions(project["dependencies"])
+    test = versions(project["optional-dependencies"]["test"])
+    head = "# Exact versions of all that `snakemake --cores all` needs (Python 3.11, Linux); made by envs/lock.py.\n"
+    (ROOT / "requirements.lock").write_text(head + lines(run), encoding="utf-8")
+    head = "# Exact versions of what the tests need on top; made by envs/lock.py.\n-r requirements.lock\n"
+    more = {name: version for name, version in test.items() if name not in run}
+    (ROOT / "requirements-test.lock").write_text(head + lines(more), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

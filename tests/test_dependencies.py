@@ -1,0 +1,57 @@
+"""Whatever is imported is declared, and whatever is declared is locked."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def names(requirements):
+    return {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements if re.match(r"\w", line)}
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+RUN = names(PROJECT["dependencies"])
+WITH_TORCH = {"triton"}  # comes with torch's CUDA builds, and is imported where there is a GPU only
+TEST = names(PROJECT["optional-dependencies"]["test"])
+
+
+def imported(folder):
+    """Top-level modules that the files of a folder import, with a file that does."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module]
+            else:
+                continue
+            found.update({module.split(".")[0]: path for module in modules})
+    own = {path.stem for room in ("mskdex", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")} | {"mskdex"}
+    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names | own}
+
+
+@pytest.mark.parametrize(("folder", "declared"), [("mskdex", RUN | WITH_TORCH), ("tests", RUN | TEST)])
+def test_every_import_is_declared(folder, declared):
+    known = packages_distributions()
+    for name, path in imported(folder).items():
+        distributions = {normal(d) for d in known.get(name, [name])}
+        assert distributions & declared, f"{path} imports {name}, which pyproject.toml does not name"
+
+
+def test_every_declared_dependency_is_locked():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert names(lock) >= RUN
+    more = (ROOT / "requirements-test.lock").read_text(encoding="utf-8").splitlines()
+    assert names(lock + more[1:]) >= TEST
