@@ -2,7 +2,8 @@ import os
 
 from snakemake.utils import min_version
 
-os.environ.setdefault("PYTHONUTF8", "1")  # text is UTF-8 in every job, whatever the node's locale
+# Text is UTF-8 in every job, whatever the node's locale.
+os.environ.setdefault("PYTHONUTF8", "1")
 min_version("9.10")
 
 

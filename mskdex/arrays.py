@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from mskdex.artifacts import atomic_path
-from mskdex.errors import MskdexError
+from mskdex.artifacts import atomic_path, damaged
 
 _MAGIC = b"MSKDEX1\n"
 
@@ -104,7 +103,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads what `write_arrays` wrote: (arrays by name, meta); cropped ones whole again, float32.
 
     Raises:
-        MskdexError: the file is absent, truncated or not such a container.
+        MskdexError: the file is absent or damaged; see `mskdex.artifacts.damaged`.
     """
     arrays, meta = read_crops(path)
     return {n: a.dense() if isinstance(a, Crops) else a for n, a in arrays.items()}, meta
@@ -123,8 +122,7 @@ def read_crops(path: Path) -> tuple[dict[str, np.ndarray | Crops], dict[str, Any
         body = zstandard.ZstdDecompressor().decompress(content[start + size :])
         return _split(header["arrays"], body), header["meta"]
     except (OSError, ValueError, KeyError, struct.error, zstandard.ZstdError) as error:
-        msg = f"{path} cannot be read ({error}); delete it and run the same command again, it will be made anew"
-        raise MskdexError(msg) from error
+        raise damaged(path, error) from error
 
 
 def _split(entries: list[dict[str, Any]], body: bytes) -> dict[str, np.ndarray | Crops]:

@@ -1,9 +1,12 @@
 """Files that a stage leaves behind: written whole or not at all, and read with plain errors."""
 
 import contextlib
+import errno
 import json
 import os
 import platform
+import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,24 +17,46 @@ import numpy as np
 from mskdex import __version__
 from mskdex.errors import MskdexError
 
+_NO_ROOM_BYTES = 65536
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and renames it to `path` on success.
 
-    The temporary name keeps the suffixes, because writers choose the format by them. On an exception
-    the temporary file is removed and `path` is left as it was.
+    The temporary name keeps the suffixes, because writers choose the format by them, and no two writers share one,
+    on this machine or another. On an exception the temporary file is removed and `path` is left as it was.
+
+    Raises:
+        MskdexError: the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if disk_is_full(error, path.parent):
+            msg = f"{path} could not be written, the disk is full; free some space and run the same command again"
+            raise MskdexError(msg) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def disk_is_full(error: BaseException, folder: Path) -> bool:
+    """Whether writing failed for want of space: no room, a quota, or a limit on the size of files.
+
+    Args:
+        error: what the writer raised; libraries that keep no errno say it in words.
+        folder: where it wrote.
+    """
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    told = getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
+    return told or (folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM_BYTES)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -41,12 +66,20 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON; a file that cannot be read is a `MskdexError` that names it."""
+def read_json(path: Path, *, made_here: bool = True) -> Any:
+    """Reads JSON.
+
+    Args:
+        path: the file.
+        made_here: whether the workflow made it and can make it again; a user's own file is never moved.
+
+    Raises:
+        MskdexError: it cannot be read; a damaged artifact has been moved away, see `damaged`.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise (damaged if made_here else _unreadable)(path, error) from error
 
 
 def write_parquet(path: Path, table: Any) -> None:
@@ -55,14 +88,16 @@ def write_parquet(path: Path, table: Any) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def read_parquet(path: Path) -> Any:
-    """Reads a Parquet table; a file that cannot be read is a `MskdexError` that names it."""
+def read_parquet(path: Path, *, made_here: bool = True) -> Any:
+    """Reads a Parquet table; arguments and errors as of `read_json`."""
     import pandas as pd
 
     try:
         return pd.read_parquet(path)
+    except MemoryError:
+        raise
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise (damaged if made_here else _unreadable)(path, error) from error
 
 
 def manifest(stage: str, started: float, **facts: Any) -> dict[str, Any]:
@@ -95,8 +130,40 @@ def _jsonable(value: Any) -> Any:
     raise TypeError(msg)
 
 
-def _unreadable(path: Path, error: Exception) -> MskdexError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+def damaged(path: Path, error: Exception) -> MskdexError:
+    """The error about an artifact that cannot be read, which is moved to NAME.damaged so that it is made again.
+
+    What the system itself refuses to give (absent, no permission, a failing disk) stays where it is. Of a link, as
+    Snakemake's cache between workflows leaves it, the file behind is moved and the link removed.
+    """
+    path = Path(path)
+    if isinstance(error, OSError) and error.errno:
+        return _unreadable(path, error)
+    real = path.resolve()
+    away = real.with_name(f"{real.name}.damaged")
+    try:
+        os.replace(real, away)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return _unreadable(path, error)
     return MskdexError(
-        f"{path} cannot be read ({reason}); delete it and run the same command again, it will be made anew"
+        f"{_whose(path)}{path} is damaged ({_reason(error)}); it was moved to {away.name}, "
+        "run the same command again and it will be made anew"
     )
+
+
+def _unreadable(path: Path, error: Exception) -> MskdexError:
+    return MskdexError(
+        f"{_whose(Path(path))}{path} cannot be read ({_reason(error)}); "
+        "where the workflow made it, delete it and run the same command again, otherwise put a good copy there"
+    )
+
+
+def _whose(path: Path) -> str:
+    return f"patient {path.parent.name}: " if path.parent.parent.name == "patients" else ""
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error: libraries put their own source's place before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

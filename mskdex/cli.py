@@ -306,6 +306,7 @@ def config(what: Annotated[str, typer.Argument(help="yaml, schema or table")] = 
 
 def main() -> None:
     """Runs the command line; a user's mistake is one sentence on stderr and exit code 1."""
+    logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # also where the locale is plain C
     try:
@@ -315,6 +316,10 @@ def main() -> None:
         sys.exit(_say(f"error: {error}"))
     except Exception as error:
         log.debug("traceback", exc_info=True)
+        from mskdex.artifacts import disk_is_full
+
+        if disk_is_full(error, Path()):
+            sys.exit(_say(f"error: the disk is full ({error}); free some space and run the same command again"))
         known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
         if known is None:
             raise

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from mskdex.artifacts import atomic_path, read_json
+from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
+from mskdex.imaging.nifti import read_nifti, write_nifti
 from mskdex.projection.camera import Camera
 
 
@@ -37,8 +37,8 @@ def read_radiograph(patient_dir: Path) -> Radiograph:
         MskdexError: a file is absent or damaged, or their shapes differ.
     """
     patient_dir = Path(patient_dir)
-    image = _read_image(patient_dir / "radiograph.nii.gz").astype(np.float32)
-    field = _read_image(patient_dir / "field.nii.gz") > 0
+    image = read_nifti(patient_dir / "radiograph.nii.gz")[0]
+    field = read_nifti(patient_dir / "field.nii.gz")[0] > 0
     content = read_json(patient_dir / "camera.json")
     camera = Camera.from_dict(content)
     if not image.shape == field.shape == tuple(camera.shape):
@@ -48,16 +48,5 @@ def read_radiograph(patient_dir: Path) -> Radiograph:
 
 
 def write_image(path: Path, array: np.ndarray, pixel_mm: float) -> None:
-    """Writes a 2-D image (H, W) as NIfTI with its pixel size."""
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing([pixel_mm, pixel_mm])
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
-
-
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).squeeze()
-    except RuntimeError as error:
-        msg = f"{path} cannot be read; delete it and run the same command again, it will be made anew"
-        raise MskdexError(msg) from error
+    """Writes a 2-D image (H, W), float32 or uint8, as NIfTI with its pixel size."""
+    write_nifti(path, array, np.diag([pixel_mm, pixel_mm, 1.0, 1.0]))

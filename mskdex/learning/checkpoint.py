@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mskdex.artifacts import atomic_path
+from mskdex.artifacts import atomic_path, damaged
 from mskdex.errors import MskdexError
 
 _KEY = "mskdex"
@@ -23,8 +23,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
         save_file(contiguous, temporary, metadata={_KEY: json.dumps(facts)})
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, *, made_here: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads what `write_tensors` wrote.
+
+    Args:
+        path: the file.
+        made_here: whether it is one that the workflow makes again; such a one is moved away when it is damaged.
 
     Raises:
         MskdexError: the file is absent, broken, or not of this project.
@@ -34,6 +38,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads((handle.metadata() or {})[_KEY])
             return {name: handle.get_tensor(name) for name in handle.keys()}, facts  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
+        if made_here:
+            raise damaged(path, error) from error
         msg = f"{path} cannot be read as a model or checkpoint of MSKdeX ({error}); give one that `mskdex train` wrote"
         raise MskdexError(msg) from error
 

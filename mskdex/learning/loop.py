@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mskdex.errors import MskdexError
 from mskdex.learning.checkpoint import read_tensors, sweep, write_tensors
 from mskdex.learning.data import Loader
 from mskdex.learning.monitor import Monitor
@@ -38,7 +39,13 @@ class Checkpoints:
         """Goes on from the checkpoint, if there is one of the same training."""
         if not self.path.is_file():
             return False
-        tensors, facts = read_tensors(self.path)
+        try:
+            tensors, facts = read_tensors(self.path, made_here=True)
+        except MskdexError as error:
+            if self.path.exists():
+                raise
+            log.warning("%s; training starts anew", error)
+            return False
         if facts["identity"] != self.identity:
             log.info("the checkpoint is of other settings or patients; training starts anew")
             return False

@@ -97,13 +97,13 @@ def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dic
     write_tensors(path, generator.state_dict(), {"card": card.as_dict(), "manifest": manifest})
 
 
-def read_model(path: Path, device: torch.device) -> Model:
-    """Reads a model file onto a device, ready to predict.
+def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> Model:
+    """Reads a model file onto a device, ready to predict; arguments as of `read_tensors`.
 
     Raises:
         MskdexError: not a model of MSKdeX, or of another format.
     """
-    tensors, facts = read_tensors(path)
+    tensors, facts = read_tensors(path, made_here=made_here)
     if facts.get("card", {}).get("format") != FORMAT:
         msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
         raise MskdexError(msg)

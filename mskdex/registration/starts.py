@@ -37,7 +37,7 @@ def read_starts(folder: str | None, patient_id: str, bodies: Iterable[str], came
     path = None if folder is None else Path(folder) / f"{patient_id}.json"
     if path is None or not path.is_file():
         return {}
-    content, known = read_json(path), sorted(bodies)
+    content, known = read_json(path, made_here=False), sorted(bodies)
     starts = {}
     for name, entry in content.items():
         if name not in known:

@@ -36,7 +36,7 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
     patients = sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
     device = choose_device("auto")
     set_up_torch(device)
-    loaded = read_model(model, device)
+    loaded = read_model(model, device, made_here=True)
     _check_apart(loaded, model, patients, fold)
     rows: list[dict[str, Any]] = []
     for patient in patients:

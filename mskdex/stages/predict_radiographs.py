@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 import torch
 
 from mskdex.artifacts import atomic_path, manifest, read_parquet, write_json
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
+from mskdex.imaging.nifti import write_nifti
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.learning.conformal import Calibration, fewest_patients
@@ -79,7 +79,7 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     """
     if not path.is_file() and asked is None:
         return Calibration({})
-    table = read_parquet(path)
+    table = read_parquet(path, made_here=False)
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
         msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"
@@ -133,10 +133,8 @@ def _write_images(out: Path, name: str, drr: np.ndarray, model: Model) -> None:
     """One NIfTI per quantity: a slice per object, in the model's order, pixels in cm³ or g."""
     pixel = model.card.grid.pixel_mm
     for q, quantity in enumerate(QUANTITIES):
-        image = sitk.GetImageFromArray(drr[q])
-        image.SetSpacing([pixel, pixel, 1.0])
-        with atomic_path(out / f"{name}.{quantity}.nii.gz") as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+        path = out / f"{name}.{quantity}.nii.gz"
+        write_nifti(path, drr[q].astype(np.float32), np.diag([-pixel, -pixel, 1.0, 1.0]))
     with atomic_path(out / f"{name}.png") as temporary:
         _write_panel(temporary, drr, model)
 

@@ -1,5 +1,7 @@
 """Stage: train one fold of an experiment."""
 
+import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pandas as pd
 import torch
 
 from mskdex.artifacts import manifest, read_parquet, write_json, write_parquet
+from mskdex.claim import claimed
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.data import Loader, StackStore
@@ -25,6 +28,8 @@ def train(
 ) -> None:
     """Trains on every patient outside the fold; goes on from `out`/checkpoint where there is one of this training.
 
+    Two trainings of one fold do not disturb each other: the second waits for the first to end.
+
     Args:
         patients_root: folder of imported patients, each with its stack.zst.
         folds: folds.parquet.
@@ -36,9 +41,15 @@ def train(
     Raises:
         MskdexError: too few patients, stacks that do not fit together, a loss that is not finite.
     """
-    started, out = time.time(), Path(out)
+    out = Path(out)
     name = name or out.resolve().parent.name
-    group = join_group()
+    first = os.environ.get("RANK", "0") == "0"
+    with claimed(out / "checkpoint", f"the training of fold {fold} of {name}") if first else contextlib.nullcontext():
+        _train(patients_root, folds, fold, experiment, out, name)
+
+
+def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSettings, out: Path, name: str) -> None:
+    started, group = time.time(), join_group()
     device = choose_device(experiment.optimisation.device, group.local_rank)
     set_up_torch(device)
     patients = training_patients(read_parquet(folds), fold, folds)

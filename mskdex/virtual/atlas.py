@@ -32,7 +32,7 @@ def read_atlas(folder: Path) -> Template:
         MskdexError: a file is missing or unreadable, the voxels are not isotropic, a needed bone is missing.
     """
     folder = Path(folder)
-    ids = {str(n): int(i) for n, i in read_json(folder / "labels.json").items()}
+    ids = {str(n): int(i) for n, i in read_json(folder / "labels.json", made_here=False).items()}
     if missing := [n for n in (*_NEEDED,) if n not in ids] + ([] if any(n in ids for n in _SOFT) else [_SOFT[0]]):
         needed = "an atlas needs both hip bones, both femurs and the soft tissue around"
         msg = f"{folder / 'labels.json'} lacks {', '.join(missing)}; {needed}"

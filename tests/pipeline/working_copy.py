@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,22 @@ SMALL = {
     "folds": {"train": [0, 2]},
     "evaluation": {"bootstrap_samples": 100},
 }
+
+
+class Running(subprocess.Popen):
+    """A process whose output goes to a file: jobs that outlive it hold no pipe open."""
+
+    def __init__(self, *arguments, **options):
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        super().__init__(*arguments, stdout=self.log, stderr=subprocess.STDOUT, **options)
+
+    def communicate(self, *arguments, **options):
+        """Waits for the end; what was said stands where stdout does."""
+        super().communicate(*arguments, **options)
+        self.log.seek(0)
+        said = self.log.read()
+        self.log.close()
+        return said, None
 
 
 @dataclass
@@ -37,20 +54,21 @@ class Project:
         section[path[-1]] = value
         file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
-    def snakemake(self, *arguments, check=True):
+    def snakemake(self, *arguments, check=True, **environment):
         """Runs Snakemake in the project; its output is stdout and stderr together."""
-        run = subprocess.run(
+        process = self.start(*arguments, **environment)
+        output = process.communicate()[0]
+        if check and process.returncode:
+            raise AssertionError(output)
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def start(self, *arguments, **environment):
+        """Starts Snakemake in the project; `communicate` gives its output, stdout and stderr together."""
+        return Running(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
+            env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
         )
-        if check and run.returncode:
-            raise AssertionError(run.stdout)
-        return run
 
     def planned(self):
         """The jobs that a dry run plans: {rule: number}, without the target."""
@@ -78,6 +96,7 @@ def copy_project(folder):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "requirements.lock"):
         shutil.copy(ROOT / name, folder / name)
+    (folder / "profiles").symlink_to("workflow/profiles")
     return Project(folder)
 
 

@@ -3,10 +3,12 @@ import shutil
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from mskdex.config import load_config, stages
 from mskdex.errors import MskdexError
 from mskdex.folds import assign_folds
+from mskdex.leftovers import clear_leftovers, forget_owner, record_owner
 from mskdex.provenance import stage_hash
 from mskdex.workflow import (
     cohort_channels,
@@ -17,6 +19,10 @@ from mskdex.workflow import (
 )
 
 put_commands_on_path()
+
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    if found := clear_leftovers():
+        logger.info(found)
 
 try:
     CONFIG = load_config(config)

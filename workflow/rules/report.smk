@@ -62,8 +62,14 @@ rule report:
 
 
 onstart:
+    record_owner()
     print_plan()
 
 
 onsuccess:
+    forget_owner()
     print_summary()
+
+
+onerror:
+    forget_owner()
