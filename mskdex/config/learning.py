@@ -11,7 +11,7 @@ class FoldSettings(Settings):
     """Patient-level cross-validation."""
 
     count: int = Field(4, ge=2, description="number of folds")
-    train: tuple[int, ...] | Literal["all"] = Field((0,), description="folds to train and evaluate")
+    train: tuple[int, ...] | Literal["all"] = Field((0, 2), description="folds to train and evaluate, or all")
     seed: int = Field(0, ge=0, description="seed of the assignment of patients to folds")
 
 
@@ -46,7 +46,7 @@ class NetworkSettings(Settings):
         "softplus", description="last activation: softplus keeps DRRs non-negative, linear is the plain head"
     )
     global_context: bool = Field(
-        False, description="a gain per channel from the mean of all features, past the normalisation layers"
+        False, description="a gain per channel from a thumbnail of the input and the means of all features"
     )
     template: bool = Field(
         False, description="the generator starts from the mean DRR of the training patients instead of a flat image"
@@ -130,10 +130,10 @@ CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 
 _DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16, global_context=True, template=True)
 _DESK_OPTIMISATION = OptimisationSettings(
-    epochs=16,
+    epochs=36,
     learning_rate=1e-3,
     discriminator_learning_rate=2e-4,
-    restart_epochs=16,
+    restart_epochs=36,
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,
@@ -147,8 +147,8 @@ _DESK_OPTIMISATION = OptimisationSettings(
 """Settings that show the difference of the two methods in minutes on two CPU cores; not the paper's."""
 
 
-_DESK_INTENSITY_SUM = 1000.0
-"""Ten times the paper's weight: at 100 the other losses leave the sums no time in a few hundred steps."""
+_DESK_INTENSITY_SUM = 10000.0
+"""A hundred times the paper's weight: at 100 the other losses leave the sums no time in a few hundred steps."""
 
 
 def default_experiments() -> dict[str, ExperimentSettings]:

@@ -19,8 +19,8 @@ class Generator(nn.Module):
     then doubled in size with a 3×3 convolution until the image's own grid is reached.
 
     Two options of this project shorten the way to right totals, and change no loss. With `global_context`
-    each output channel is multiplied by a gain computed from the spatial means of the input and of all
-    branches: normalisation layers divide a feature map's level out, and here it comes back in. With a
+    each output channel is multiplied by a gain computed from a thumbnail of the input and the spatial means
+    of all branches: normalisation layers divide a feature map's level out, and here it comes back in. With a
     template, the head's map is added to one that reproduces the mean DRR of the training patients.
     """
 
@@ -63,8 +63,9 @@ class Generator(nn.Module):
             level = level + self.template
         output = functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
         if self.context is not None:
-            means = torch.cat([f.mean(dim=(-2, -1)) for f in (image, *features)], dim=1)
-            output = output * torch.exp(self.context(means))[:, :, None, None]
+            thumbnail = functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
+            known = torch.cat([thumbnail, *(f.mean(dim=(-2, -1)) for f in features)], dim=1)
+            output = output * torch.exp(self.context(known))[:, :, None, None]
         return output
 
     @torch.no_grad()
@@ -88,9 +89,12 @@ SHARPNESS = 10.0
 DARKEST = 1e-3
 """What an empty pixel starts at: nothing to see, and still with a gradient."""
 
+THUMBNAIL = 8
+"""Rows and columns of the input's thumbnail that the gain is computed from."""
+
 
 def _context(inputs: int, joined: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs + joined, 64), nn.ReLU(), nn.Linear(64, outputs))
+    return nn.Sequential(nn.Linear(inputs * THUMBNAIL**2 + joined, 64), nn.ReLU(), nn.Linear(64, outputs))
 
 
 def make_generator(
