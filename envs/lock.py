@@ -1,4 +1,4 @@
-"""Writes requirements.lock and requirements-test.lock: the installed versions of all that pyproject.toml asks for.
+"""Writes both lock files and envs/mskdex.yaml: the installed versions of what pyproject.toml asks for.
 
 Run it in an environment where the project and its tests work: `python envs/lock.py`.
 """
@@ -39,13 +39,31 @@ def lines(pins: dict[str, str]) -> str:
     return "".join(f"{name}=={version}{marker.get(name, '')}\n" for name, version in sorted(pins.items()))
 
 
+def conda_environment(lock: str) -> str:
+    """Text of the conda environment: the lock's pins, written out because Snakemake copies the file elsewhere."""
+    pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
+    head = [
+        "# The environment of every rule: the pins of requirements.lock; made by envs/lock.py.",
+        "# envs/mskdex.post-deploy.sh adds the package itself.",
+        "channels:",
+        "  - conda-forge",
+        "  - nodefaults",
+        "dependencies:",
+        "  - python=3.11",
+        "  - pip",
+        "  - pip:",
+    ]
+    return "".join(f"{line}\n" for line in [*head, *(f"      - {pin}" for pin in pins)])
+
+
 def main() -> None:
-    """Writes both lock files."""
+    """Writes both lock files and the conda environment."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     run = versions(project["dependencies"])
     test = versions(project["optional-dependencies"]["test"])
     head = "# Exact versions of all that `snakemake --cores all` needs (Python 3.11, Linux); made by envs/lock.py.\n"
     (ROOT / "requirements.lock").write_text(head + lines(run), encoding="utf-8")
+    (ROOT / "envs" / "mskdex.yaml").write_text(conda_environment(lines(run)), encoding="utf-8")
     head = "# Exact versions of what the tests need on top; made by envs/lock.py.\n-r requirements.lock\n"
     more = {name: version for name, version in test.items() if name not in run}
     (ROOT / "requirements-test.lock").write_text(head + lines(more), encoding="utf-8")

@@ -1,11 +1,8 @@
-"""The workflow from nothing to the report, and what reruns after which change."""
+"""The workflow from nothing to the report, and what a wrong config does."""
 
 import pandas as pd
 import pytest
 import yaml
-
-DOWNSTREAM = {"evaluate": 1, "report": 1}
-PATIENTS = 8
 
 
 def test_it_runs_from_nothing_to_the_report(finished):
@@ -17,40 +14,6 @@ def test_it_runs_from_nothing_to_the_report(finished):
     assert set(predictions["experiment"]) == {"mskdex", "conventional"}
     assert (predictions["fold"] == predictions["patient_id"].map(folds)).all()
     assert predictions["predicted"].notna().all()
-
-
-def test_a_finished_run_plans_nothing(finished):
-    assert finished.planned() == {}
-
-
-def test_one_folds_override_reruns_that_fold(project):
-    project.configure("experiments", "mskdex", "folds", value={2: {"losses": {"lambda_is": 50.0}}})
-    assert project.planned() == {"train": 1, "predict": 1, **DOWNSTREAM}
-
-
-def test_an_override_of_a_fold_that_is_not_trained_reruns_the_report_alone(project):
-    project.configure("experiments", "mskdex", "folds", value={3: {"losses": {"lambda_is": 50.0}}})
-    assert project.planned() == {"report": 1}
-
-
-REGISTRATION = {"register": PATIENTS, "qc": PATIENTS, "render_aligned": PATIENTS, "stack": PATIENTS, "collect": 1}
-REGISTRATION |= {"train": 4, "predict": 4, **DOWNSTREAM}
-
-
-def test_a_registration_setting_reruns_registration_and_what_follows(project):
-    project.configure("registration", "seed", value=1)
-    assert project.planned() == REGISTRATION
-
-
-def test_an_edit_of_a_registration_module_reruns_the_same(project):
-    module = next((project.folder / "mskdex" / "registration").glob("[a-z]*.py"))
-    module.write_text(module.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
-    assert project.planned() == REGISTRATION
-
-
-def test_the_reports_title_reruns_the_report(project):
-    project.configure("report", "title", value="Another title")
-    assert project.planned() == {"report": 1}
 
 
 @pytest.mark.parametrize(

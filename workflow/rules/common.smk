@@ -70,9 +70,7 @@ def test_stacks(wildcards):
 
 def import_row(wildcards):
     """A patient's row of the sheet as JSON, without demographics: they are no business of the import."""
-    row = (
-        ROWS.loc[wildcards.patient].drop(stages.DEMOGRAPHICS, errors="ignore").dropna()
-    )
+    row = ROWS.loc[wildcards.patient].drop(list(stages.DEMOGRAPHICS)).dropna()
     return json.dumps(row.to_dict(), default=str, sort_keys=True)
 
 
