@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.nifti import read_nifti, write_nifti
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -36,11 +39,13 @@ class Volume:
         return float(abs(np.linalg.det(self.world_from_voxel[:3, :3]))) / 1000.0
 
 
-def volume_from_sitk(image: sitk.Image, *, copy: bool = True) -> Volume:
+def volume_from_sitk(image: "sitk.Image", *, copy: bool = True) -> Volume:
     """Takes an ITK image (LPS) to a `Volume` (RAS); the voxel order is kept.
 
     Without `copy` the array is a read-only view that lives no longer than `image`.
     """
+    import SimpleITK as sitk
+
     affine = np.eye(4)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     affine[:3, :3] = direction * np.array(image.GetSpacing())
@@ -49,8 +54,10 @@ def volume_from_sitk(image: sitk.Image, *, copy: bool = True) -> Volume:
     return Volume(array, _RAS_FROM_LPS @ affine)
 
 
-def volume_to_sitk(volume: Volume) -> sitk.Image:
+def volume_to_sitk(volume: Volume) -> "sitk.Image":
     """Takes a `Volume` (RAS) to an ITK image (LPS); the voxel order is kept."""
+    import SimpleITK as sitk
+
     affine = _RAS_FROM_LPS @ volume.world_from_voxel
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image = sitk.GetImageFromArray(volume.array)

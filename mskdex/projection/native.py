@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 _OPTIONS: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
+_INLINED: dict[str, Any] = {**_OPTIONS, "forceinline": True}
+"""Of kernels that others call: every array would else be passed as a dozen words on the stack."""
+
 _SCALARS: dict[str, Any] = {"int64": ctypes.c_int64, "float64": ctypes.c_double}
 
 
@@ -88,7 +91,7 @@ def _name(kernel: Kernel, key: tuple) -> str:
     import llvmlite.binding as llvm
 
     processor = (llvm.get_default_triple(), llvm.get_host_cpu_name(), str(llvm.get_host_cpu_features().flatten()))
-    facts = (kernel.source_hash(), key, processor, llvmlite.__version__, np.__version__)
+    facts = (kernel.source_hash(), key, _INLINED, processor, llvmlite.__version__, np.__version__)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
 
@@ -101,16 +104,16 @@ def _store(path: Path, header: dict[str, Any], code: bytes) -> None:
         pass  # A full or read-only disk costs the next process its quick start, nothing else.
 
 
-def _dispatcher(kernel: Kernel) -> Any:
+def _dispatcher(kernel: Kernel, options: dict[str, Any] = _OPTIONS) -> Any:
     """Numba's own version of a kernel, the kernels that it calls replaced by theirs."""
     import numba
 
     function = kernel.function
     used = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
-    known = {n: _dispatcher(v) if isinstance(v, Kernel) else v for n, v in used.items()}
+    known = {n: _dispatcher(v, _INLINED) if isinstance(v, Kernel) else v for n, v in used.items()}
     known["__name__"] = function.__module__
     copy = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__)
-    return numba.njit(**_OPTIONS)(copy)
+    return numba.njit(**options)(copy)
 
 
 def _compile(kernel: Kernel, key: tuple[tuple[str, int], ...]) -> tuple[dict[str, Any], bytes]:

@@ -18,6 +18,7 @@ PAIRED_BONES = ("pelvis", "femur")
 MIDLINE_BONES = ("sacrum", "lumbar_spine")
 _NOT_MUSCLES = (*PAIRED_BONES, "sacrum", "other_soft_tissue")
 ORGANS = ("bladder", "rectum", "bowel")
+_CAVITY_FLOOR_MM = 48.0
 
 
 @cache
@@ -44,7 +45,9 @@ def built_in(voxel_mm: float) -> Template:
     )
     labels = np.concatenate([half, swap[half[:, :, ::-1]]], axis=2)
     tissues = np.array([_tissue(n) for n in names])
-    depth = label_depth(labels, tissues, voxel_mm)
+    # No path across the midplane is shorter than its mirror image on this side.
+    depth = label_depth(labels[:, :, : half.shape[2] + 1], tissues, voxel_mm)[:, :, :-1]
+    depth = np.concatenate([depth, depth[:, :, ::-1]], axis=2)
     left = np.array(skeleton.HEAD_MM)
     heads = {"left": left, "right": left * (-1.0, 1.0, 1.0)}
     return Template(labels, origin, voxel_mm, tuple(names), tissues, depth, heads)
@@ -79,7 +82,13 @@ def _background(points: Points, names: list[str]) -> np.ndarray:
     labels[skin > 0] = names.index("skin")
     labels[skin > _SKIN_MM] = names.index("fat")
     put_organs(points, skin, labels, names)
-    vessels = join(
+    box, vessels = _boxed(points, (_vessels, ((-100, -15), (0, 60), (-215, 225))))
+    labels[box][vessels > 0] = names.index("vessels_left")
+    return labels
+
+
+def _vessels(points: Points) -> np.ndarray:
+    return join(
         [
             capsule(points, (-30, 12, 215), (-32, 14, 120), (9, 8)),
             capsule(points, (-32, 14, 120), (-66, 46, 20), (7, 6)),
@@ -87,8 +96,6 @@ def _background(points: Points, names: list[str]) -> np.ndarray:
         ],
         4.0,
     )
-    labels[vessels > 0] = names.index("vessels_left")
-    return labels
 
 
 def put_organs(points: Points, skin: np.ndarray, labels: np.ndarray, names: list[str]) -> None:
@@ -100,25 +107,31 @@ def put_organs(points: Points, skin: np.ndarray, labels: np.ndarray, names: list
         labels: (z, y, x), changed in place.
         names: name of each label.
     """
-    x, y, z = points
-    cavity = _cavity(points, skin)
+    top = points[2].ravel() > _CAVITY_FLOOR_MM
+    x, y, z = points[0], points[1], points[2][top]
+    floor = np.minimum(z - _CAVITY_FLOOR_MM, y + 40.0 - 0.25 * (z - 100.0))
+    cavity = np.minimum(skin[top] - 46.0, floor)
     loops = np.sin(x / 8.5 + np.sin(z / 13.0)) + np.sin(y / 9.5 + np.sin(x / 17.0)) + np.sin(z / 8.0 + np.sin(y / 15.0))
-    labels[(cavity > 4) & (loops > 0.1)] = names.index("bowel")
-    labels[(cavity > 12) & (loops > 1.9) & (y > 45)] = names.index("bowel_gas")
-    rectum = join(
-        [capsule(points, (0, -62, 62), (0, -58, 0), (18, 17)), capsule(points, (0, -58, 0), (0, -38, -55), (17, 9))],
-        6.0,
-    )
-    labels[rectum > 0] = names.index("rectum")
-    labels[ellipsoid(points, (0, 14, 14), (40, 34, 30)) > 0] = names.index("bladder")
+    here = labels[top]
+    here[(cavity > 4) & (loops > 0.1)] = names.index("bowel")
+    here[(cavity > 12) & (loops > 1.9) & (y > 45)] = names.index("bowel_gas")
+    labels[top] = here
+    for name, solid in _ORGANS.items():
+        box, depth = _boxed(points, solid)
+        labels[box][depth > 0] = names.index(name)
 
 
-def _cavity(points: Points, skin: np.ndarray) -> np.ndarray:
-    """Depth inside the abdominal cavity."""
-    _, y, z = points
-    floor = np.minimum(z - 48.0, y + 40.0 - 0.25 * (z - 100.0) + 0.0 * skin)
-    return np.minimum(skin - 46.0, floor)
+def _rectum(points: Points) -> np.ndarray:
+    upper, lower = (0, -62, 62), (0, -38, -55)
+    parts = [capsule(points, upper, (0, -58, 0), (18, 17)), capsule(points, (0, -58, 0), lower, (17, 9))]
+    return join(parts, 6.0)
 
+
+_ORGANS = {
+    "rectum": (_rectum, ((-25, 0), (-90, -20), (-70, 90))),
+    "bladder": (lambda points: ellipsoid(points, (0, 14, 14), (40, 34, 30)), ((-45, 0), (-25, 55), (-20, 50))),
+}
+"""Organs with a wall, each with its box in mm."""
 
 _BONES = {
     "lumbar_spine": (skeleton.lumbar_spine, ((-70, 0), (-110, 40), (115, 215))),

@@ -8,38 +8,35 @@ import numpy as np
 from mskdex.virtual.body import box_of, posed
 from mskdex.virtual.flow import displacement
 from mskdex.virtual.grid import Grid, sample
-from mskdex.virtual.posture import Posture, composed, soft_mobility
-from mskdex.virtual.shape import FINE, Shape, cell_means, fine_labels
+from mskdex.virtual.posture import Posture, soft_mobility
+from mskdex.virtual.shape import cell_means
 from mskdex.virtual.tissue import Composition
 
 _MOST = 0.05
 
 
-def keep_volumes(
-    shape: Shape, made_of: Composition, posture: Posture, grid: Grid, volumes_cm3: Mapping[int, float]
-) -> Posture:
+def keep_volumes(made_of: Composition, posture: Posture, grid: Grid, volumes_cm3: Mapping[int, float]) -> Posture:
     """Grows or shrinks each label of the posed body by what it lacks or has too much.
 
     A posture's flow conserves volume cell by cell, but where a rigid bone sweeps over the soft tissue beside it,
     a small muscle may lose a percent.
 
     Args:
-        shape: the person.
         made_of: the person's tissues.
         posture: the posture.
         grid: voxels of the posed body on which volumes are counted.
         volumes_cm3: volume of each label in the reference posture.
     """
-    labels = fine_labels(shape.template, composed(shape, posture), posture.grid, shape.scale)
+    labels = posture.labels
     wanted = np.isin(labels, list(volumes_cm3))
     part = _part(grid, *box_of(wanted, posture.grid))
-    now = posed(shape, made_of, posture, part).volumes_cm3
-    rate_of = np.zeros(len(shape.template.names))
+    now = posed(made_of, posture, part, with_hu=False).volumes_cm3
+    rate_of = np.zeros(len(posture.shape.template.names))
     for label, volume in volumes_cm3.items():
         if now[label] > 0:
             rate_of[label] = np.clip(np.log(volume / now[label]), -_MOST, _MOST)
-    (rate,) = cell_means(labels, rate_of[None], FINE)
-    mobility, _ = soft_mobility(labels, shape.template.tissues)
+    (rate,) = cell_means(labels, rate_of[None])
+    mobility, _ = soft_mobility(labels, posture.shape.template.tissues)
     move = displacement(rate, mobility, posture.grid.cell_mm, np.zeros(rate.shape))
     shift = sample(posture.shift, posture.grid, posture.grid.points() - move) - move
     return replace(posture, shift=shift)

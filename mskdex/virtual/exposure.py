@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.ndimage import affine_transform, gaussian_filter, zoom
 
 from mskdex.config.virtual import ExposureSettings
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.projection.camera import Camera
+from mskdex.projection.native import Kernel
 from mskdex.projection.render import render
 from mskdex.virtual.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g, tungsten_spectrum
 from mskdex.virtual.tissue import FAT_HU, LEAN_HU
@@ -19,7 +19,7 @@ _BONE_HU = 1615.0
 
 _METAL_HU = 3000
 _SCATTER_AMPLITUDE, _SCATTER_WIDTH_MM = 0.65, 25.0
-_STEP_VOXELS, _PIXEL_VOXELS = 0.75, 0.6
+_STEP_VOXELS, _PIXEL_VOXELS = 1.0, 0.6
 """Steps and pixels of the projection in voxels: finer ones would only interpolate the voxels."""
 
 
@@ -51,7 +51,8 @@ class Beam:
         """
         flat = np.ascontiguousarray(grams_cm2.reshape(len(grams_cm2), -1), dtype=np.float64)
         keep = self.spectrum > 1e-7
-        passed = _transmission(flat, self.spectrum[keep], np.ascontiguousarray(self.attenuation[:, keep]))
+        passed = np.empty(flat.shape[1])
+        _transmission(flat, self.spectrum[keep], np.ascontiguousarray(self.attenuation[:, keep]), passed)
         return passed.reshape(grams_cm2.shape[1:])
 
 
@@ -140,9 +141,8 @@ def expose(
     return (draw.poisson(signal * photons) / photons).astype(np.float32)
 
 
-@njit(cache=True, fastmath=True)
-def _transmission(grams, spectrum, attenuation):
-    out = np.empty(grams.shape[1])
+@Kernel
+def _transmission(grams, spectrum, attenuation, out):
     for n in range(grams.shape[1]):
         total = 0.0
         for e in range(len(spectrum)):
@@ -151,4 +151,3 @@ def _transmission(grams, spectrum, attenuation):
                 exponent += attenuation[m, e] * grams[m, n]
             total += spectrum[e] * np.exp(-exponent)
         out[n] = total
-    return out

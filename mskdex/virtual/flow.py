@@ -7,8 +7,8 @@ per cell, many times the time, and moduli that nobody knows.
 """
 
 import numpy as np
-from numba import njit
 
+from mskdex.projection.native import Kernel
 from mskdex.virtual.template import Tissue
 
 MOBILITY = {
@@ -43,96 +43,100 @@ def displacement(
         float32 (z, y, x, 3), displacement at the cell centres in mm, as (x, y, z). Nothing flows through the
         lowest and the highest slice; the other sides are open.
     """
-    _conjugate_gradients(rate * cell_mm**2, mobility, pressure, tolerance, 400)
-    return _gradient(pressure, mobility, cell_mm)
+    padded = tuple(n + 2 for n in rate.shape)
+    inner = (slice(1, -1),) * 3
+    work = np.zeros((7, *padded))
+    work[0][inner], work[1][inner] = pressure, rate * cell_mm**2
+    _conjugate_gradients(mobility, work, work.reshape(7, -1), np.zeros((3, *padded)), tolerance, 400)
+    pressure[:] = work[0][inner]
+    out = np.empty((*rate.shape, 3), np.float32)
+    _gradient(pressure, mobility, cell_mm, out)
+    return out
 
 
-@njit(cache=True, fastmath=True)
+@Kernel
 def _face(a, b):
     return 2.0 * a * b / (a + b) if a + b > 0.0 else 0.0
 
 
-@njit(cache=True, fastmath=True)
+@Kernel
 def _faces(m, faces, diagonal):
+    """Conductance of the faces between cells, and the sum over each cell's six; all but `m` padded by one."""
     nz, ny, nx = m.shape
     for k in range(nz):
         for j in range(ny):
             for i in range(nx):
                 here = m[k, j, i]
-                faces[0, k, j, i] = _face(here, m[k, j, i + 1]) if i + 1 < nx else 2.0 * here
-                faces[1, k, j, i] = _face(here, m[k, j + 1, i]) if j + 1 < ny else 2.0 * here
-                faces[2, k, j, i] = _face(here, m[k + 1, j, i]) if k + 1 < nz else 0.0
-    for k in range(nz):
-        for j in range(ny):
-            for i in range(nx):
-                total = faces[0, k, j, i] + faces[1, k, j, i] + faces[2, k, j, i]
-                total += faces[0, k, j, i - 1] if i > 0 else 2.0 * m[k, j, i]
-                total += faces[1, k, j - 1, i] if j > 0 else 2.0 * m[k, j, i]
-                total += faces[2, k - 1, j, i] if k > 0 else 0.0
-                diagonal[k, j, i] = total
-
-
-@njit(cache=True, fastmath=True)
-def _apply(faces, diagonal, p, out):
-    nz, ny, nx = p.shape
-    for k in range(nz):
-        for j in range(ny):
-            for i in range(nx):
-                value = diagonal[k, j, i] * p[k, j, i]
                 if i + 1 < nx:
-                    value -= faces[0, k, j, i] * p[k, j, i + 1]
-                if i > 0:
-                    value -= faces[0, k, j, i - 1] * p[k, j, i - 1]
+                    faces[0, k + 1, j + 1, i + 1] = _face(here, m[k, j, i + 1])
                 if j + 1 < ny:
-                    value -= faces[1, k, j, i] * p[k, j + 1, i]
-                if j > 0:
-                    value -= faces[1, k, j - 1, i] * p[k, j - 1, i]
+                    faces[1, k + 1, j + 1, i + 1] = _face(here, m[k, j + 1, i])
                 if k + 1 < nz:
-                    value -= faces[2, k, j, i] * p[k + 1, j, i]
-                if k > 0:
-                    value -= faces[2, k - 1, j, i] * p[k - 1, j, i]
+                    faces[2, k + 1, j + 1, i + 1] = _face(here, m[k + 1, j, i])
+    for k in range(1, nz + 1):
+        for j in range(1, ny + 1):
+            for i in range(1, nx + 1):
+                total = faces[0, k, j, i] + faces[0, k, j, i - 1] + faces[1, k, j, i] + faces[1, k, j - 1, i]
+                total += faces[2, k, j, i] + faces[2, k - 1, j, i]
+                outer = int(i == 1) + int(i == nx) + int(j == 1) + int(j == ny)
+                diagonal[k, j, i] = total + outer * 2.0 * m[k - 1, j - 1, i - 1]
+
+
+@Kernel
+def _apply(faces, diagonal, p, out):
+    """The operator on `p`, whose padding is zero; returns p · out."""
+    nz, ny, nx = p.shape
+    product = 0.0
+    for k in range(1, nz - 1):
+        for j in range(1, ny - 1):
+            for i in range(1, nx - 1):
+                value = diagonal[k, j, i] * p[k, j, i]
+                value -= faces[0, k, j, i] * p[k, j, i + 1] + faces[0, k, j, i - 1] * p[k, j, i - 1]
+                value -= faces[1, k, j, i] * p[k, j + 1, i] + faces[1, k, j - 1, i] * p[k, j - 1, i]
+                value -= faces[2, k, j, i] * p[k + 1, j, i] + faces[2, k - 1, j, i] * p[k - 1, j, i]
                 out[k, j, i] = value
+                product += value * p[k, j, i]
+    return product
 
 
-@njit(cache=True, fastmath=True)
-def _conjugate_gradients(source, m, p, tolerance, most):
-    """Solves div(m ∇p) = source / h², with the diagonal as the preconditioner."""
-    faces = np.empty((3, *m.shape))
-    diagonal = np.empty(m.shape)
+@Kernel
+def _conjugate_gradients(m, work, flat, faces, tolerance, most):
+    """Solves div(m ∇p) = source / h², with the diagonal as the preconditioner.
+
+    Args:
+        m: mobility (z, y, x).
+        work: (7, z + 2, y + 2, x + 2): p, the source, and zeros. flat: the same memory, (7, n).
+        faces: (3, z + 2, y + 2, x + 2), zeros.
+        tolerance: relative residual. most: number of steps.
+    """
+    diagonal, product, direction = work[2], work[3], work[4]
+    x, s, d, a, u, inverse, residual = flat[0], flat[1], flat[2], flat[3], flat[4], flat[5], flat[6]
     _faces(m, faces, diagonal)
-    product = np.empty(m.shape)
-    _apply(faces, diagonal, p, product)
-    inverse, residual = np.empty(m.size), np.empty(m.size)
-    x, s, d, a = p.ravel(), source.ravel(), diagonal.ravel(), product.ravel()
+    _apply(faces, diagonal, work[0], product)
     first, rho = 0.0, 0.0
-    for n in range(m.size):
+    for n in range(x.size):
         inverse[n] = 1.0 / d[n] if d[n] > 1e-9 else 0.0
         residual[n] = (-s[n] - a[n]) if d[n] > 1e-9 else 0.0
+        u[n] = residual[n] * inverse[n]
         first += s[n] * s[n] * inverse[n]
         rho += residual[n] * residual[n] * inverse[n]
-    direction = residual * inverse
     for _ in range(most):
         if rho <= tolerance * tolerance * first:
             break
-        _apply(faces, diagonal, direction.reshape(m.shape), product)
-        curvature = 0.0
-        for n in range(m.size):
-            curvature += direction[n] * a[n]
-        step = rho / curvature
+        step = rho / _apply(faces, diagonal, direction, product)
         after = 0.0
-        for n in range(m.size):
-            x[n] += step * direction[n]
+        for n in range(x.size):
+            x[n] += step * u[n]
             residual[n] -= step * a[n]
             after += residual[n] * residual[n] * inverse[n]
-        for n in range(m.size):
-            direction[n] = residual[n] * inverse[n] + after / rho * direction[n]
+        for n in range(x.size):
+            u[n] = residual[n] * inverse[n] + after / rho * u[n]
         rho = after
 
 
-@njit(cache=True, fastmath=True)
-def _gradient(p, m, cell):
+@Kernel
+def _gradient(p, m, cell, out):
     nz, ny, nx = p.shape
-    out = np.empty((nz, ny, nx, 3), np.float32)
     for k in range(nz):
         for j in range(ny):
             for i in range(nx):
@@ -146,4 +150,3 @@ def _gradient(p, m, cell):
                 out[k, j, i, 0] = 0.5 * (right + left) / cell
                 out[k, j, i, 1] = 0.5 * (front + back) / cell
                 out[k, j, i, 2] = 0.5 * (up + down) / cell
-    return out

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from mskdex.projection.native import Kernel
 
 
 @dataclass(frozen=True)
@@ -43,40 +44,49 @@ class Grid:
         return np.stack([x, y, z], axis=-1).astype(np.float32)
 
 
-@njit(cache=True, fastmath=True)
-def trilinear(field, x, y, z, out):
-    """Sets `out` to the vector field (z, y, x, 3) at the index (x, y, z), held at the edges."""
+@Kernel
+def trilinear(field, x, y, z):
+    """The vector of a field (z, y, x, 3) at the index (x, y, z), held at the edges."""
     nz, ny, nx = field.shape[:3]
     x = min(max(x, 0.0), nx - 1.001)
     y = min(max(y, 0.0), ny - 1.001)
     z = min(max(z, 0.0), nz - 1.001)
     i, j, k = int(x), int(y), int(z)
     fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
-    gx, gy, gz = 1 - fx, 1 - fy, 1 - fz
-    for c in range(field.shape[3]):
-        low = (field[k, j, i, c] * gx + field[k, j, i + 1, c] * fx) * gy
-        low += (field[k, j + 1, i, c] * gx + field[k, j + 1, i + 1, c] * fx) * fy
-        high = (field[k + 1, j, i, c] * gx + field[k + 1, j, i + 1, c] * fx) * gy
-        high += (field[k + 1, j + 1, i, c] * gx + field[k + 1, j + 1, i + 1, c] * fx) * fy
-        out[c] = low * gz + high * fz
+    u = _mean(field, k, j, i, 0, fz, fy, fx)
+    v = _mean(field, k, j, i, 1, fz, fy, fx)
+    w = _mean(field, k, j, i, 2, fz, fy, fx)
+    return u, v, w
 
 
-@njit(cache=True, fastmath=True)
-def interpolate(field, origin, cell, points):
-    """Values (n, C) of a field on a grid at points (n, 3) in mm, held at the edges."""
-    out = np.empty((len(points), field.shape[3]), np.float32)
-    value = np.empty(field.shape[3], np.float32)
+@Kernel
+def _mean(field, k, j, i, c, fz, fy, fx):
+    a0 = field[k, j, i, c] + fx * (field[k, j, i + 1, c] - field[k, j, i, c])
+    a1 = field[k, j + 1, i, c] + fx * (field[k, j + 1, i + 1, c] - field[k, j + 1, i, c])
+    b0 = field[k + 1, j, i, c] + fx * (field[k + 1, j, i + 1, c] - field[k + 1, j, i, c])
+    b1 = field[k + 1, j + 1, i, c] + fx * (field[k + 1, j + 1, i + 1, c] - field[k + 1, j + 1, i, c])
+    a0 += fy * (a1 - a0)
+    b0 += fy * (b1 - b0)
+    return a0 + fz * (b0 - a0)
+
+
+@Kernel
+def interpolate(field, origin, cell, points, out):
+    """Sets `out` (n, C) to a field (z, y, x, C) on a grid at points (n, 3) in mm, held at the edges."""
+    nz, ny, nx = field.shape[:3]
     for n in range(len(points)):
-        x = (points[n, 0] - origin[0]) / cell
-        y = (points[n, 1] - origin[1]) / cell
-        z = (points[n, 2] - origin[2]) / cell
-        trilinear(field, x, y, z, value)
+        x = min(max((points[n, 0] - origin[0]) / cell, 0.0), nx - 1.001)
+        y = min(max((points[n, 1] - origin[1]) / cell, 0.0), ny - 1.001)
+        z = min(max((points[n, 2] - origin[2]) / cell, 0.0), nz - 1.001)
+        i, j, k = int(x), int(y), int(z)
+        fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
         for c in range(field.shape[3]):
-            out[n, c] = value[c]
-    return out
+            out[n, c] = _mean(field, k, j, i, c, fz, fy, fx)
 
 
 def sample(field: np.ndarray, grid: Grid, points_mm: np.ndarray) -> np.ndarray:
     """A field (z, y, x, C) at points (…, 3) in mm, float32 (…, C), held at the edges of the grid."""
     flat = np.ascontiguousarray(points_mm, dtype=np.float32).reshape(-1, 3)
-    return interpolate(field, grid.origin_mm, grid.cell_mm, flat).reshape(*points_mm.shape[:-1], field.shape[-1])
+    out = np.empty((len(flat), field.shape[-1]), np.float32)
+    interpolate(np.ascontiguousarray(field), grid.origin_mm, grid.cell_mm, flat, out)
+    return out.reshape(*points_mm.shape[:-1], field.shape[-1])

@@ -1,11 +1,12 @@
 """The body's outline, from the second moments of everything the atlas has in a slab."""
 
 from functools import cache
+from math import gamma, pi
 
 import numpy as np
 
 from mskdex.virtual.profiles import SLAB_MM
-from mskdex.virtual.shapes import Points
+from mskdex.virtual.shapes import Points, root
 from mskdex.virtual.tables import read_table
 
 CROTCH_MM = -78.0
@@ -41,21 +42,38 @@ def _moments(slab: dict[str, np.ndarray]) -> tuple[float, ...]:
 
 
 def outline_depth(points: Points) -> np.ndarray:
-    """Depth under the skin in mm (left half: x ≤ 0), negative outside; exact at the surface only."""
+    """Depth under the skin in mm, float32 (left half: x ≤ 0), negative outside; exact at the surface only.
+
+    Args:
+        points: z must vary along the first axis only.
+    """
     x, y, z = points
-    heights, sections = _sections()
-    centre, width, depth, thigh_x, thigh_width, thigh_depth = (np.interp(z, heights, c) for c in sections.T)
-    trunk = (1.0 - _radius(x / width, (y - centre) / depth, 2.4)) * np.minimum(width, depth)
-    thigh = (1.0 - _radius((x + thigh_x) / thigh_width, (y - centre) / thigh_depth, 2.1)) * thigh_width
     share = np.clip((z - CROTCH_MM + 15.0) / 30.0, 0.0, 1.0)
     share = share * share * (3.0 - 2.0 * share)
-    cleft = 14.0 * np.exp(-((x / 14.0) ** 2)) * np.clip((70.0 - z) / 40.0, 0.0, 1.0) * (y < centre)
-    return share * (trunk - cleft) + (1.0 - share) * thigh
+    depth = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), np.float32)
+    for part, solid in ((share, _trunk_depth), (1.0 - share, _thigh_depth)):
+        rows = part.ravel() > 0
+        depth[rows] += part[rows].astype(np.float32) * solid(x, y, z[rows])
+    return depth
+
+
+def _trunk_depth(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    centre, width, depth = _at(z)[:3]
+    trunk = (1.0 - _radius(x / width, (y - centre) / depth, 2.4)) * np.minimum(width, depth)
+    return trunk - np.exp(-((x / 14.0) ** 2)) * (14.0 * np.clip((70.0 - z) / 40.0, 0.0, 1.0) * (y < centre))
+
+
+def _thigh_depth(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    centre, _, _, thigh_x, width, depth = _at(z)
+    return (1.0 - _radius((x + thigh_x) / width, (y - centre) / depth, 2.1)) * width
+
+
+def _at(z: np.ndarray) -> list[np.ndarray]:
+    heights, sections = _sections()
+    return [np.interp(z, heights, column).astype(np.float32) for column in sections.T]
 
 
 def _radius(u: np.ndarray, v: np.ndarray, power: float) -> np.ndarray:
     # A superellipse of the ellipse's area: the unit one has area 4Γ(1+1/p)²/Γ(1+2/p) instead of π.
-    from math import gamma, pi
-
     unit = 4.0 * gamma(1.0 + 1.0 / power) ** 2 / gamma(1.0 + 2.0 / power)
-    return (np.abs(u) ** power + np.abs(v) ** power) ** (1.0 / power) * np.sqrt(unit / pi)
+    return root(np.abs(u) ** power + np.abs(v) ** power, power) * np.float32(np.sqrt(unit / pi))

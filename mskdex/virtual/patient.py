@@ -10,7 +10,6 @@ from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
 from mskdex.projection.camera import nominal_pose
 from mskdex.virtual.anatomy import built_in
-from mskdex.virtual.atlas import read_atlas
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_volumes
 from mskdex.virtual.dicom import Format, Taken
@@ -54,7 +53,7 @@ class Patient:
 
 def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     """Makes a patient's CT, radiograph and truth."""
-    template = read_atlas(Path(settings.atlas)) if settings.atlas else built_in(settings.voxel_mm)
+    template = _template(settings)
     if person.implant:
         template = with_implant(template, person.affected)
     shape = grown(person, template)
@@ -63,6 +62,14 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, body, person_from_ct)
     truth = {"patient_id": person.patient_id, **facts, "quantities": _quantities(template, body)}
     return Patient(ct, body.labels, body.grid.world_from_voxel, template.names, exposure, taken, stored, truth)
+
+
+def _template(settings: VirtualSettings) -> Template:
+    if settings.atlas is None:
+        return built_in(settings.voxel_mm)
+    from mskdex.virtual.atlas import read_atlas
+
+    return read_atlas(Path(settings.atlas))
 
 
 def grown(person: Person, template: Template) -> Shape:
@@ -125,9 +132,9 @@ def _radiographed(
     how = draw_examination(settings.exposure, settings.radiograph_pixel_mm, person.random("exposure"))
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
-    grid = Grid.around(*posed_box(shape, posture), settings.voxel_mm)
-    posture = keep_volumes(shape, made_of, posture, grid, whole_muscles(shape.template, scanned))
-    body = posed(shape, made_of, posture, grid)
+    grid = Grid.around(*posed_box(posture), settings.voxel_mm)
+    posture = keep_volumes(made_of, posture, grid, whole_muscles(shape.template, scanned))
+    body = posed(made_of, posture, grid)
     hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int16)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
     transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)

@@ -1,6 +1,7 @@
 """The same person in another posture: bones move rigidly, soft tissue follows and keeps its volume."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -8,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from mskdex.config.virtual import PostureSettings
 from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample
-from mskdex.virtual.shape import FINE, Shape, cell_means, fine_labels
+from mskdex.virtual.shape import Shape, cell_means, fine_labels
 from mskdex.virtual.template import Tissue
 
 _PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
@@ -23,18 +24,27 @@ class Posture:
     """Where everything is in another posture.
 
     Attributes:
+        shape: the person.
         poses: by body, 4×4: posed point from the person's reference point.
         grid: grid of `shift`, in the posed frame.
         shift: float32 (z, y, x, 3) in mm: the soft tissue at x comes from the reference point x + shift(x).
     """
 
+    shape: Shape
     poses: dict[str, np.ndarray]
     grid: Grid
     shift: np.ndarray
 
-    def to_reference(self, points_mm: np.ndarray) -> np.ndarray:
-        """Reference points of posed points (…, 3) of soft tissue."""
-        return points_mm + sample(self.shift, self.grid, points_mm)
+    @cached_property
+    def to_template(self) -> np.ndarray:
+        """Shift from posed points of soft tissue straight to the scaled template, float32 (z, y, x, 3)."""
+        reference = self.grid.points() + self.shift
+        return (self.shift + sample(self.shape.shift, self.shape.grid, reference)).astype(np.float32)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Nearest labels of the posed soft tissue on twice as fine a grid as `grid`, uint8."""
+        return fine_labels(self.shape.template, self.to_template, self.grid, self.shape.scale)
 
 
 def body_of(name: str) -> str | None:
@@ -88,21 +98,20 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     """
     grid = Grid.around(_low(shape), _high(shape), _CELL_MM)
     points = grid.points()
-    posture = Posture(poses, grid, _follow_bones(shape, poses, points) - points)
+    posture = Posture(shape, poses, grid, _follow_bones(shape, poses, points) - points)
     pressure = np.zeros(grid.shape)
     for _ in range(_CORRECTIONS):
-        labels = fine_labels(shape.template, composed(shape, posture), grid, shape.scale)
-        mobility, bone = soft_mobility(labels, shape.template.tissues)
-        soft = _cell_share(labels, shape.template.tissues != Tissue.AIR)
+        mobility, bone = soft_mobility(posture.labels, shape.template.tissues)
+        soft = _cell_share(posture.labels, shape.template.tissues != Tissue.AIR)
         rate = np.log(np.clip(_volume_ratio(posture), 0.5, 2.0)) * soft * (bone < 0.5)
         move = displacement(rate, mobility, _CELL_MM, pressure)
-        posture = Posture(poses, grid, sample(posture.shift, grid, points - move) - move)
+        posture = Posture(shape, poses, grid, sample(posture.shift, grid, points - move) - move)
     return posture
 
 
 def soft_mobility(labels: np.ndarray, tissues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mobility and share of bone of each cell of FINE³ labels."""
-    (mobility,) = cell_means(labels, np.array([[MOBILITY[t] for t in tissues]]), FINE)
+    (mobility,) = cell_means(labels, np.array([[MOBILITY[t] for t in tissues]]))
     bone = _cell_share(labels, tissues == Tissue.BONE)
     return np.maximum(mobility * (bone < 0.5), LEAST_MOBILITY), bone
 
@@ -117,10 +126,9 @@ def _high(shape: Shape) -> np.ndarray:
 
 def _follow_bones(shape: Shape, poses: dict[str, np.ndarray], points: np.ndarray) -> np.ndarray:
     total, weights = np.zeros_like(points), np.zeros((*points.shape[:-1], 1), np.float32)
-    labels = fine_labels(shape.template, shape.shift, shape.grid, shape.scale)
     for body, pose in poses.items():
         mine = np.array([body_of(n) == body for n in shape.template.names])
-        bone = _cell_share(labels, mine) > 0.1
+        bone = _cell_share(shape.labels, mine) > 0.1
         distance = distance_transform_edt(~bone, sampling=shape.grid.cell_mm).astype(np.float32)
         inverse = np.linalg.inv(pose)
         back = (points @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.float32)
@@ -128,12 +136,6 @@ def _follow_bones(shape: Shape, poses: dict[str, np.ndarray], points: np.ndarray
         total += weight * back
         weights += weight
     return total / weights
-
-
-def composed(shape: Shape, posture: Posture) -> np.ndarray:
-    """Shift from posed points straight to the scaled template."""
-    reference = posture.to_reference(posture.grid.points())
-    return (posture.shift + sample(shape.shift, shape.grid, reference)).astype(np.float32)
 
 
 def _volume_ratio(posture: Posture) -> np.ndarray:
@@ -145,4 +147,4 @@ def _volume_ratio(posture: Posture) -> np.ndarray:
 
 
 def _cell_share(labels: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return cell_means(labels, of[None].astype(float), FINE)[0]
+    return cell_means(labels, of[None])[0]

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numba import njit
 from scipy.ndimage import zoom
 
+from mskdex.projection.native import Kernel
 from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
-from mskdex.virtual.grid import Grid, sample, trilinear
+from mskdex.virtual.grid import Grid, sample
 from mskdex.virtual.template import Template, Tissue
 
 _STEPS = 5
@@ -34,6 +35,11 @@ class Shape:
     scale: np.ndarray
     grid: Grid
     shift: np.ndarray
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Nearest labels of the person on twice as fine a grid as `grid`, uint8."""
+        return fine_labels(self.template, self.shift, self.grid, self.scale)
 
     def to_template(self, points_mm: np.ndarray) -> np.ndarray:
         """Template points (mm) of the person's points (…, 3)."""
@@ -74,13 +80,13 @@ def grow(
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
     for step in range(_STEPS):
-        labels = fine_labels(template, shape.shift, grid, shape.scale)
+        labels = shape.labels
         now = np.bincount(labels[counted].ravel(), minlength=len(template.names)) * (_CELL_MM / FINE) ** 3 / 1000.0
         rate_of = np.zeros(len(template.names))
         for label, wanted in volumes_cm3.items():
             if now[label] > 0:
                 rate_of[label] = np.clip(np.log(wanted / now[label]) / (_STEPS - step), -0.3, 0.3)
-        rate, mobility, bone = cell_means(labels, np.stack([rate_of, mobility_of, is_bone]), FINE)
+        rate, mobility, bone = cell_means(labels, np.stack([rate_of, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
@@ -107,49 +113,69 @@ def _within_template(template: Template, scale: np.ndarray, grid: Grid) -> slice
 
 def fine_labels(template: Template, shift: np.ndarray, grid: Grid, scale: np.ndarray) -> np.ndarray:
     """Nearest labels on twice as fine a grid as that of `shift`, uint8 (2z, 2y, 2x)."""
-    shape = tuple(n * FINE for n in grid.shape)
-    start = grid.origin_mm - grid.cell_mm * (FINE - 1) / (2 * FINE)
-    return nearest_labels(
-        template.labels, template.origin_mm, template.voxel_mm, shape, start, grid.cell_mm / FINE,
-        shift, grid.origin_mm, grid.cell_mm, 1.0 / scale,
-    )  # fmt: skip
-
-
-@njit(cache=True)
-def nearest_labels(labels, origin, voxel, shape, start, spacing, shift, shift_origin, cell, inverse_scale):
-    """Template labels, nearest, on a regular grid of the person's frame."""
-    nz, ny, nx = labels.shape
-    out = np.zeros(shape, np.uint8)
-    move = np.empty(3, np.float32)
-    for k in range(shape[0]):
-        z = start[2] + spacing * k
-        for j in range(shape[1]):
-            y = start[1] + spacing * j
-            for i in range(shape[2]):
-                x = start[0] + spacing * i
-                trilinear(
-                    shift,
-                    (x - shift_origin[0]) / cell,
-                    (y - shift_origin[1]) / cell,
-                    (z - shift_origin[2]) / cell,
-                    move,
-                )
-                a = round(((x + move[0]) * inverse_scale[0] - origin[0]) / voxel)
-                b = round(((y + move[1]) * inverse_scale[1] - origin[1]) / voxel)
-                c = round(((z + move[2]) * inverse_scale[2] - origin[2]) / voxel)
-                if 0 <= a < nx and 0 <= b < ny:
-                    out[k, j, i] = labels[min(max(c, 0), nz - 1), b, a]
+    out = np.zeros(tuple(n * FINE for n in grid.shape), np.uint8)
+    row = np.empty((grid.shape[2], 3), np.float32)
+    to_template = template.index_from(scale)
+    nearest_labels(template.labels, to_template, grid.origin_mm, grid.cell_mm, np.ascontiguousarray(shift), row, out)
     return out
 
 
-@njit(cache=True)
-def cell_means(labels, tables, fine):
-    """Mean of each table (tables, labels) over the labels of each coarse cell, (tables, z, y, x)."""
-    nz, ny, nx = labels.shape[0] // fine, labels.shape[1] // fine, labels.shape[2] // fine
-    out = np.zeros((len(tables), nz, ny, nx))
+@Kernel
+def nearest_labels(labels, to_template, origin, cell, shift, row, out):
+    """Sets `out` to the template's labels, nearest, on FINE times as fine a grid as that of `shift`.
+
+    Args:
+        labels: template, uint8 (z, y, x).
+        to_template: (2, 3), factor and offset from a scaled point (x, y, z) to the template's index.
+        origin, cell: of the grid. shift: (z, y, x, 3).
+        row: (x, 3), scratch.
+        out: uint8, FINE times the shape of the grid.
+    """
+    nz, ny, nx = labels.shape
+    rows, columns, width = shift.shape[0], shift.shape[1], shift.shape[2]
+    for k in range(out.shape[0]):
+        at = (k + 0.5) / FINE - 0.5
+        z, w = origin[2] + cell * at, min(max(at, 0.0), rows - 1.001)
+        c = int(w)
+        fz = np.float32(w - c)
+        for j in range(out.shape[1]):
+            at = (j + 0.5) / FINE - 0.5
+            y, w = origin[1] + cell * at, min(max(at, 0.0), columns - 1.001)
+            b = int(w)
+            fy = np.float32(w - b)
+            for i in range(width):
+                for d in range(3):
+                    low = shift[c, b, i, d] + fy * (shift[c, b + 1, i, d] - shift[c, b, i, d])
+                    high = shift[c + 1, b, i, d] + fy * (shift[c + 1, b + 1, i, d] - shift[c + 1, b, i, d])
+                    row[i, d] = low + fz * (high - low)
+            for i in range(out.shape[2]):
+                at = (i + 0.5) / FINE - 0.5
+                x, w = origin[0] + cell * at, min(max(at, 0.0), width - 1.001)
+                a = int(w)
+                fx = np.float32(w - a)
+                x += row[a, 0] + fx * (row[a + 1, 0] - row[a, 0])
+                p = int(np.rint(x * to_template[0, 0] + to_template[1, 0]))
+                q = int(
+                    np.rint((y + row[a, 1] + fx * (row[a + 1, 1] - row[a, 1])) * to_template[0, 1] + to_template[1, 1])
+                )
+                r = int(
+                    np.rint((z + row[a, 2] + fx * (row[a + 1, 2] - row[a, 2])) * to_template[0, 2] + to_template[1, 2])
+                )
+                if 0 <= p < nx and 0 <= q < ny:
+                    out[k, j, i] = labels[min(max(r, 0), nz - 1), q, p]
+
+
+def cell_means(labels: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """Mean of each table (tables, labels) over the FINE³ labels of each coarse cell, (tables, z, y, x)."""
+    out = np.zeros((len(tables), *(n // FINE for n in labels.shape)))
+    _add_cells(labels, np.ascontiguousarray(tables, dtype=np.float64) / FINE**3, out)
+    return out
+
+
+@Kernel
+def _add_cells(labels, tables, out):
     for k in range(labels.shape[0]):
         for j in range(labels.shape[1]):
             for i in range(labels.shape[2]):
                 for t in range(len(tables)):
-                    out[t, k // fine, j // fine, i // fine] += tables[t, labels[k, j, i]]
-    return out / fine**3
+                    out[t, k // FINE, j // FINE, i // FINE] += tables[t, labels[k, j, i]]

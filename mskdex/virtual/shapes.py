@@ -13,6 +13,13 @@ Vector = Sequence[float] | np.ndarray
 """One point, as (x, y, z) in mm."""
 
 
+def root(values: np.ndarray, power: float) -> np.ndarray:
+    """values ** (1 / power) of values ≥ 0; with float32, several times as fast as numpy's power."""
+    if power == 2.0:
+        return np.sqrt(values)
+    return np.exp(np.log(np.maximum(values, 1e-12)) * (1.0 / power))
+
+
 def capsule(points: Points, start: Vector, end: Vector, radii: Sequence[float]) -> np.ndarray:
     """A rounded cone from `start` to `end`, radius going linearly from the first to the second of `radii`."""
     a, b = np.asarray(start, np.float32), np.asarray(end, np.float32)
@@ -26,7 +33,7 @@ def capsule(points: Points, start: Vector, end: Vector, radii: Sequence[float]) 
 def ellipsoid(points: Points, centre: Vector, radii: Sequence[float], power: float = 2.0) -> np.ndarray:
     """An ellipsoid along the axes; a `power` above 2 makes it boxier. Depth is exact at the surface only."""
     terms = [np.abs((p - c) / r) ** power for p, c, r in zip(points, centre, radii, strict=True)]
-    return (1.0 - sum(terms) ** (1.0 / power)) * min(radii)
+    return (1.0 - root(sum(terms), power)) * min(radii)
 
 
 def sweep(points: Points, profile: Profile, towards: Sequence[float] = (0.0, -10.0), power: float = 2.0) -> np.ndarray:
@@ -46,7 +53,7 @@ def sweep(points: Points, profile: Profile, towards: Sequence[float] = (0.0, -10
     bend = np.minimum(bend, 0.5 * a) * np.sign((towards[1] - cy) * cos - (towards[0] - cx) * sin)
     s = ((x - cx) * cos + (y - cy) * sin) / a
     t = (y - cy) * cos - (x - cx) * sin - bend * (np.minimum(s * s, 1.5) - 0.25)
-    inside = (1.0 - (np.abs(s) ** power + np.abs(t / h) ** power) ** (1.0 / power)) * np.minimum(a, h)
+    inside = (1.0 - root(np.abs(s) ** power + np.abs(t / h) ** power, power)) * np.minimum(a, h)
     return np.minimum(inside, np.minimum(z - profile.z_mm[0], profile.z_mm[-1] - z) + 5.0)
 
 

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
+
+from mskdex.projection.native import Kernel
+
+_ROOT1, _ROOT2, _ROOT3 = 1.0, 2.0**0.5, 3.0**0.5
 
 
 class Tissue(IntEnum):
@@ -49,6 +52,10 @@ class Template:
         """The id of a label."""
         return self.names.index(name)
 
+    def index_from(self, scale: np.ndarray) -> np.ndarray:
+        """Factor and offset, (2, 3), from a point in mm of the scaled template to a voxel's index, as (x, y, z)."""
+        return np.stack([1.0 / (np.asarray(scale) * self.voxel_mm), -self.origin_mm / self.voxel_mm])
+
     @property
     def volumes_cm3(self) -> np.ndarray:
         """Volume of each label in the map."""
@@ -58,39 +65,44 @@ class Template:
 def label_depth(labels: np.ndarray, tissues: np.ndarray, voxel_mm: float) -> np.ndarray:
     """Depth of each voxel of bone and muscle under the surface of its own label in mm, float32; 0 elsewhere.
 
-    Two-pass chamfer distance with the weights 1, √2, √3, less half a voxel: within 6 % of the Euclidean one.
+    Two-pass chamfer distance with the weights 1, √2, √3, less half a voxel: within 6 % of the Euclidean one. What
+    lies beyond the map goes on as at its border.
     """
+    around = np.pad(labels, 1, mode="edge")
     solid = np.isin(tissues, (Tissue.BONE, Tissue.MUSCLE))
-    depth = np.where(solid[labels], np.float32(1e6), np.float32(0.0))
-    _chamfer(depth, labels)
-    depth *= voxel_mm
-    return np.maximum(depth - 0.5 * voxel_mm, 0.0, where=depth > 0, out=np.zeros_like(depth))
+    far = np.where(solid, np.float32(1e6), np.float32(0.0))
+    depth = far[around]
+    _chamfer(depth, around)
+    depth = depth[1:-1, 1:-1, 1:-1] * np.float32(voxel_mm)
+    return np.maximum(depth - np.float32(0.5 * voxel_mm), np.float32(0.0))
 
 
-@njit(cache=True)
+@Kernel
 def _chamfer(depth, labels):
+    """Both passes; the outermost voxels of both arrays are read only."""
     nz, ny, nx = depth.shape
     for sweep in (1, -1):
-        for step_z in range(nz):
+        for step_z in range(1, nz - 1):
             z = step_z if sweep > 0 else nz - 1 - step_z
-            for step_y in range(ny):
+            for step_y in range(1, ny - 1):
                 y = step_y if sweep > 0 else ny - 1 - step_y
-                for step_x in range(nx):
+                for step_x in range(1, nx - 1):
                     x = step_x if sweep > 0 else nx - 1 - step_x
-                    if depth[z, y, x] > 0:
-                        depth[z, y, x] = _relax(depth, labels, z, y, x, sweep)
+                    best = depth[z, y, x]
+                    if best > 0:
+                        own = labels[z, y, x]
+                        best = min(best, _row(depth, labels, z - sweep, y - 1, x, own, _ROOT2, _ROOT3))
+                        best = min(best, _row(depth, labels, z - sweep, y, x, own, _ROOT1, _ROOT2))
+                        best = min(best, _row(depth, labels, z - sweep, y + 1, x, own, _ROOT2, _ROOT3))
+                        best = min(best, _row(depth, labels, z, y - sweep, x, own, _ROOT1, _ROOT2))
+                        behind = depth[z, y, x - sweep] if labels[z, y, x - sweep] == own else np.float32(0)
+                        depth[z, y, x] = min(best, behind + np.float32(_ROOT1))
 
 
-@njit(cache=True)
-def _relax(depth, labels, z, y, x, sweep):
-    nz, ny, nx = depth.shape
-    best = depth[z, y, x]
-    for dz in (-sweep, 0):
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
-                behind = dz != 0 or dy * sweep < 0 or (dy == 0 and dx * sweep < 0)
-                a, b, c = z + dz, y + dy, x + dx
-                if behind and 0 <= a < nz and 0 <= b < ny and 0 <= c < nx:
-                    there = depth[a, b, c] if labels[a, b, c] == labels[z, y, x] else 0.0
-                    best = min(best, there + np.sqrt(np.float32(dz * dz + dy * dy + dx * dx)))
-    return np.float32(best)
+@Kernel
+def _row(depth, labels, z, y, x, own, middle, side):
+    """Least depth that a voxel of the label `own` can have by three neighbours of one row."""
+    left = depth[z, y, x - 1] if labels[z, y, x - 1] == own else np.float32(0)
+    here = depth[z, y, x] if labels[z, y, x] == own else np.float32(0)
+    right = depth[z, y, x + 1] if labels[z, y, x + 1] == own else np.float32(0)
+    return min(here + np.float32(middle), min(left, right) + np.float32(side))

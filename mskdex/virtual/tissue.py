@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numba import njit
 
+from mskdex.projection.native import Kernel
 from mskdex.virtual.population import Person
 from mskdex.virtual.template import Template, Tissue
 
 FAT_HU, LEAN_HU = -100.0, 57.0
 _ORGAN_HU = {"bladder": 8.0, "rectum": 25.0, "bowel": 28.0, "vessels": 42.0, "cartilage": 75.0, "fat": FAT_HU}
 _TISSUE_HU = {Tissue.AIR: -1000.0, Tissue.SKIN: 15.0, Tissue.ORGAN: 35.0, Tissue.GAS: -850.0, Tissue.METAL: 3071.0}
-_CORTEX_HU, _MARROW_HU = 1350.0, -20.0
+_CORTEX_HU, MARROW_HU = 1350.0, -20.0
 _CONTRAST_HU = 170.0
 _TRABECULAR = {"pelvis": (230.0, 1.9), "femur": (260.0, 2.2), "sacrum": (150.0, 1.2), "lumbar_spine": (150.0, 1.0)}
 """HU inside and thickness of the cortical shell in mm."""
@@ -109,45 +109,41 @@ def _fibre_axes(template: Template) -> np.ndarray:
     return axes
 
 
-@njit(cache=True, fastmath=True)
+@Kernel
 def noise_at(noise, x, y, z):
-    """Periodic noise at the index (x, y, z)."""
-    n = noise.shape[0]
-    i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-    fx, fy, fz = x - i, y - j, z - k
-    total = 0.0
-    norm = 0.0
-    for c in range(2):
-        wz = fz if c else 1 - fz
-        for b in range(2):
-            wy = fy if b else 1 - fy
-            for a in range(2):
-                w = wz * wy * (fx if a else 1 - fx)
-                total += w * noise[(k + c) % n, (j + b) % n, (i + a) % n]
-                norm += w
-    return total / norm
+    """Periodic noise at the index (x, y, z); its size is a power of two."""
+    last = noise.shape[0] - 1
+    x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
+    fx, fy, fz = x - x0, y - y0, z - z0
+    i, j, k = int(x0) & last, int(y0) & last, int(z0) & last
+    a, b, c = (i + 1) & last, (j + 1) & last, (k + 1) & last
+    low = (1 - fy) * ((1 - fx) * noise[k, j, i] + fx * noise[k, j, a])
+    low += fy * ((1 - fx) * noise[k, b, i] + fx * noise[k, b, a])
+    high = (1 - fy) * ((1 - fx) * noise[c, j, i] + fx * noise[c, j, a])
+    high += fy * ((1 - fx) * noise[c, b, i] + fx * noise[c, b, a])
+    return (1 - fz) * low + fz * high
 
 
-@njit(cache=True, fastmath=True)
-def fat_share(x, y, z, axis, threshold, noise, depth):
+@Kernel
+def fat_share(x, y, z, axis_x, axis_y, axis_z, threshold, noise, depth):
     """Share of fat in muscle at a template point: streaks along the fibres, and a rim under the surface."""
-    along = (x * axis[0] + y * axis[1] + z * axis[2]) * (1.0 - STREAK_STRETCH)
+    along = (x * axis_x + y * axis_y + z * axis_z) * (1.0 - STREAK_STRETCH)
     value = 1.1 * noise_at(
-        noise, (x - along * axis[0]) / NOISE_MM, (y - along * axis[1]) / NOISE_MM, (z - along * axis[2]) / NOISE_MM
+        noise, (x - along * axis_x) / NOISE_MM, (y - along * axis_y) / NOISE_MM, (z - along * axis_z) / NOISE_MM
     )
     value += 0.5 * np.exp(-depth / RIM_MM) - 0.1
     u = (value - threshold) / STREAK_SHARPNESS
     return 1.0 / (1.0 + np.exp(-1.702 * u))
 
 
-@njit(cache=True, fastmath=True)
+@Kernel
 def bone_hu(x, y, z, inside, cortex_mm, cortex_hu, depth, noise, shaft):
     """HU of bone at a depth under its surface: cortex outside, trabecular bone or, in a shaft, marrow inside."""
     if shaft:
         share = min(max((SHAFT_FROM_MM - z) / (SHAFT_FROM_MM - SHAFT_TO_MM), 0.0), 1.0)
         share = share * share * (3.0 - 2.0 * share)
         cortex_mm += share * (SHAFT_CORTEX_MM - cortex_mm)
-        inside += share * (_MARROW_HU - inside)
+        inside += share * (MARROW_HU - inside)
     edge = 1.0 / (1.0 + np.exp(-(depth - cortex_mm) / (0.35 + 0.12 * cortex_mm)))
     texture = 1.0 + 0.12 * noise_at(noise, x / 3.0, y / 3.0, z / 3.0)
     return cortex_hu * (1.0 - edge) + inside * texture * edge

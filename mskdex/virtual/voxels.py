@@ -1,177 +1,181 @@
 """Labels and HU of every voxel in one pass: from the voxel back to the template, and what lies there."""
 
 import numpy as np
-from numba import njit
 
 from mskdex.imaging.quantities import HU_MIN
+from mskdex.projection.native import Kernel
 from mskdex.virtual.grid import trilinear
 from mskdex.virtual.template import Tissue
-from mskdex.virtual.tissue import bone_hu, fat_share
+from mskdex.virtual.tissue import FAT_HU, bone_hu, fat_share
 
 _MUSCLE, _BONE = int(Tissue.MUSCLE), int(Tissue.BONE)
 _METAL = int(Tissue.METAL)
 _SHELL_MM = 2.0
 """A thicker cortical shell marks a bone with a shaft."""
 
-
-@njit(cache=True, fastmath=True)
-def _transform(matrix, x, y, z, out):
-    for d in range(3):
-        out[d] = matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z + matrix[d, 3]
+BODILY, FIRST_BODY = 1, 2
+"""Bits of a cell that holds more than air, and of one that may hold bone of body 0; body b's is FIRST_BODY << b."""
 
 
-@njit(cache=True, fastmath=True)
-def _shifted(field, origin, cell, point, move):
-    trilinear(field, (point[0] - origin[0]) / cell, (point[1] - origin[1]) / cell, (point[2] - origin[2]) / cell, move)
-    for d in range(3):
-        point[d] += move[d]
-
-
-@njit(cache=True, fastmath=True)
-def _index(point, inverse_scale, origin, voxel, shape, where):
-    """Template index of a person's point; False beside the template."""
-    for d in range(3):
-        where[d] = (point[d] * inverse_scale[d] - origin[d]) / voxel
-    where[2] = min(max(where[2], 0.0), shape[0] - 1.001)
-    return 0.0 <= where[0] < shape[2] - 1.001 and 0.0 <= where[1] < shape[1] - 1.001
-
-
-@njit(cache=True, fastmath=True)
-def _strength(where, labels, depths, mine):
-    """How deep a point lies in a body's bones; 0 outside."""
-    i, j, k = int(where[0]), int(where[1]), int(where[2])
-    corners, deep = 0, 0.0
-    for c in range(8):
-        if mine[labels[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)]]:
-            corners += 1
-            deep += depths[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)]
-    return corners + deep
-
-
-@njit(cache=True, fastmath=True)
+@Kernel
 def fill(
-    shape, start, spacing, to_person, occupied, posture, person, inverse_poses, boxes, mine, template, made_of,
-    soft_bone,
-    lean_density, out_labels, out_hu, volumes, masses,
+    from_index, cells, cells_at, soft, soft_at, bony, bony_at, inverse_poses, labels, depths, to_template, body_of,
+    kinds, properties, noise, cortex_hu, soft_bone, lean_density, with_hu, out_labels, out_hu, volumes, masses,
+    found, weight,
 ):  # fmt: skip
     """Fills a grid.
 
     Args:
-        shape, start, spacing: the grid.
-        to_person: 4×4 from the grid's frame to the frame of `posture`.
-        occupied: (bool (z, y, x), origin, cell) in the frame of `posture`; elsewhere is air.
-        posture: (shift, origin, cell) of soft tissue; an empty shift is the reference posture.
-        person: (shift, origin, cell, 1 / scale) from the person to the template.
-        inverse_poses: (bodies, 4, 4), reference from posed, of each rigid body.
-        boxes: (bodies, 6), low and high x, y, z of each body in the posed frame.
-        mine: bool (bodies, labels), the labels of each body.
-        template: (labels, depth, origin, voxel).
-        made_of: (hu, tissue, threshold, cortex_mm, axis, cortex_hu, noise) of `tissue.Composition`.
+        from_index: (4, 4), from the grid's index to mm in the frame of `soft`.
+        cells: uint8 (z, y, x), bits of what a cell may hold. cells_at: its origin x, y, z and 1 / cell size.
+        soft: (z, y, x, 3), from a point of soft tissue to the scaled template. soft_at: as `cells_at`.
+        bony: likewise, from a point of the reference posture. bony_at: as `cells_at`.
+        inverse_poses: (bodies, 4, 4), reference from posed, of each rigid body; none in the reference posture.
+        labels, depths: of the template. to_template: (2, 3), factor and offset from the scaled template to its index.
+        body_of: int64 (labels,), the body of each label, or -1.
+        kinds: int64 (labels,), `Tissue`. properties: float64 (labels, 6), HU, threshold, cortex in mm, fibre axis.
+        noise, cortex_hu: of `tissue.Composition`.
         soft_bone: label that bone becomes where no body claims it: what a soft deformation drags out of a bone.
         lean_density: (HU range,), lean mass per cm³ by HU.
-        out_labels, out_hu: (z, y, x).
+        with_hu: 0 leaves out HU and masses.
+        out_labels, out_hu: (z, y, x), zero and air before.
         volumes, masses: (labels,), voxels of each label, partial ones in part, and the same times lean density.
+        found, weight: (8,), scratch.
     """
-    labels, depths, origin, voxel = template
-    at, point, where, rival = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    move = np.empty(3, np.float32)
-    found, weight = np.empty(8, np.int64), np.empty(8)
-    for k in range(shape[0]):
-        for j in range(shape[1]):
-            for i in range(shape[2]):
-                _transform(to_person, start[0] + spacing * i, start[1] + spacing * j, start[2] + spacing * k, at)
-                a = int(np.rint((at[0] - occupied[1][0]) / occupied[2]))
-                b = int(np.rint((at[1] - occupied[1][1]) / occupied[2]))
-                c = int(np.rint((at[2] - occupied[1][2]) / occupied[2]))
-                a = min(max(a, 0), occupied[0].shape[2] - 1)
-                b = min(max(b, 0), occupied[0].shape[1] - 1)
-                if not occupied[0][min(max(c, 0), occupied[0].shape[0] - 1), b, a]:
-                    out_hu[k, j, i] = made_of[0][0]
+    bodies = inverse_poses.shape[0]
+    for k in range(out_labels.shape[0]):
+        for j in range(out_labels.shape[1]):
+            for i in range(out_labels.shape[2]):
+                x, y, z = _moved(from_index, float(i), float(j), float(k))
+                a = int(np.rint((x - cells_at[0]) * cells_at[3]))
+                b = int(np.rint((y - cells_at[1]) * cells_at[3]))
+                c = int(np.rint((z - cells_at[2]) * cells_at[3]))
+                a = min(max(a, 0), cells.shape[2] - 1)
+                b = min(max(b, 0), cells.shape[1] - 1)
+                here = int(cells[min(max(c, 0), cells.shape[0] - 1), b, a])
+                if here == 0:
                     volumes[0] += 1.0
                     continue
-                point[:] = at
-                if posture[0].size:
-                    _shifted(posture[0], posture[1], posture[2], point, move)
-                _shifted(person[0], person[1], person[2], point, move)
-                inside = _index(point, person[3], origin, voxel, labels.shape, where)
-                claimed, best = len(inverse_poses) == 0, 0.0
-                for b in range(len(inverse_poses)):
-                    near = True
-                    for d in range(3):
-                        near = near and boxes[b, d] <= at[d] <= boxes[b, d + 3]
-                    if near:
-                        _transform(inverse_poses[b], at[0], at[1], at[2], point)
-                        _shifted(person[0], person[1], person[2], point, move)
-                        if _index(point, person[3], origin, voxel, labels.shape, rival):
-                            strength = _strength(rival, labels, depths, mine[b])
+                u, v, w, inside = _index(soft, soft_at, to_template, labels, x, y, z)
+                claimed, best = bodies == 0, 0.0
+                for body in range(bodies):
+                    if here & (FIRST_BODY << body):
+                        p, q, r = _moved(inverse_poses[body], x, y, z)
+                        p, q, r, on_map = _index(bony, bony_at, to_template, labels, p, q, r)
+                        if on_map:
+                            strength = _strength(p, q, r, labels, depths, body_of, body)
                             if strength > best:
                                 claimed, inside, best = True, True, strength
-                                where[:] = rival
+                                u, v, w = p, q, r
                 if inside:
                     label, value = _mixture(
-                        where,
-                        labels,
-                        depths,
-                        origin,
-                        voxel,
-                        made_of,
-                        claimed,
-                        soft_bone,
-                        lean_density,
-                        volumes,
-                        masses,
-                        found,
-                        weight,
-                    )
-                    out_labels[k, j, i], out_hu[k, j, i] = label, value
+                        u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone,
+                        lean_density, with_hu, volumes, masses, found, weight,
+                    )  # fmt: skip
+                    out_labels[k, j, i] = label
+                    out_hu[k, j, i] = value
                 else:
-                    out_hu[k, j, i] = made_of[0][0]
                     volumes[0] += 1.0
 
 
-@njit(cache=True, fastmath=True)
+@Kernel
+def _moved(matrix, x, y, z):
+    return (
+        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
+        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3],
+        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3],
+    )
+
+
+@Kernel
+def _index(shift, at, to_template, labels, x, y, z):
+    """Template index of a point that `shift` takes to the scaled template; False beside the template."""
+    du, dv, dw = trilinear(shift, (x - at[0]) * at[3], (y - at[1]) * at[3], (z - at[2]) * at[3])
+    u = (x + du) * to_template[0, 0] + to_template[1, 0]
+    v = (y + dv) * to_template[0, 1] + to_template[1, 1]
+    w = (z + dw) * to_template[0, 2] + to_template[1, 2]
+    w = min(max(w, 0.0), labels.shape[0] - 1.001)
+    return u, v, w, 0.0 <= u < labels.shape[2] - 1.001 and 0.0 <= v < labels.shape[1] - 1.001
+
+
+@Kernel
+def _strength(u, v, w, labels, depths, body_of, body):
+    """How deep a point lies in a body's bones; 0 outside."""
+    i, j, k = int(u), int(v), int(w)
+    strength = 0.0
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                if body_of[labels[k + c, j + b, i + a]] == body:
+                    strength += 1.0 + depths[k + c, j + b, i + a]
+    return strength
+
+
+@Kernel
 def _mixture(
-    where, labels, depths, origin, voxel, made_of, claimed, soft_bone, lean_density, volumes, masses, found, weight
-):
+    u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone, lean_density,
+    with_hu, volumes, masses, found, weight,
+):  # fmt: skip
     """Label and HU at a template index: the eight voxels around it, each by its share."""
-    hu_of, tissue_of, threshold, cortex, axis, cortex_hu, noise = made_of
-    i, j, k = int(where[0]), int(where[1]), int(where[2])
-    first, same = labels[k, j, i], True
-    for c in range(1, 8):
-        same = same and labels[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)] == first
-    kind = tissue_of[first]
-    if same and kind != _MUSCLE and kind != _BONE:
-        volumes[first] += 1.0
-        return first, hu_of[first]
-    fx, fy, fz = where[0] - i, where[1] - j, where[2] - k
-    many, depth = 0, 0.0
-    for c in range(8):
-        w = (fx if c & 1 else 1 - fx) * (fy if c & 2 else 1 - fy) * (fz if c & 4 else 1 - fz)
-        label = np.int64(labels[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)])
-        depth += w * depths[k + (c >> 2), j + ((c >> 1) & 1), i + (c & 1)]
-        if not claimed and (tissue_of[label] == _BONE or tissue_of[label] == _METAL):
-            label = soft_bone
-        m = 0
-        while m < many and found[m] != label:
-            m += 1
-        if m == many:
-            found[m], weight[m] = label, 0.0
-            many += 1
-        weight[m] += w
-    x, y, z = origin[0] + voxel * where[0], origin[1] + voxel * where[1], origin[2] + voxel * where[2]
+    i, j, k = int(u), int(v), int(w)
+    first, many = int(labels[k, j, i]), 1
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                if labels[k + c, j + b, i + a] != first:
+                    many = 2
+    fx, fy, fz = u - i, v - j, w - k
+    found[0], weight[0] = first, 1.0
+    if many > 1:
+        many = _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight)
+    elif not claimed and (kinds[first] == _BONE or kinds[first] == _METAL):
+        found[0] = soft_bone
     best, value = 0, 0.0
     for m in range(many):
-        label = found[m]
-        volumes[label] += weight[m]
+        volumes[found[m]] += weight[m]
         if weight[m] > weight[best]:
             best = m
-        here = np.float64(hu_of[label])
-        if tissue_of[label] == _MUSCLE:
-            here += fat_share(x, y, z, axis[label], threshold[label], noise, depth) * (-100.0 - here)
-        elif tissue_of[label] == _BONE:
-            shaft = cortex[label] > _SHELL_MM
-            here = bone_hu(x, y, z, here, cortex[label], cortex_hu, depth, noise, shaft)
-        entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
-        masses[label] += weight[m] * lean_density[entry]
-        value += weight[m] * here
+    if with_hu:
+        depth = 0.0
+        if many > 1 or kinds[first] == _MUSCLE or kinds[first] == _BONE:
+            for c in range(2):
+                for b in range(2):
+                    side = (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy)
+                    depth += side * ((1.0 - fx) * depths[k + c, j + b, i] + fx * depths[k + c, j + b, i + 1])
+        x = (u - to_template[1, 0]) * to_template[2, 0]
+        y = (v - to_template[1, 1]) * to_template[2, 1]
+        z = (w - to_template[1, 2]) * to_template[2, 2]
+        for m in range(many):
+            label = found[m]
+            here = properties[label, 0]
+            if kinds[label] == _MUSCLE:
+                axis_x, axis_y, axis_z = properties[label, 3], properties[label, 4], properties[label, 5]
+                share = fat_share(x, y, z, axis_x, axis_y, axis_z, properties[label, 1], noise, depth)
+                here += share * (FAT_HU - here)
+            elif kinds[label] == _BONE:
+                shell = properties[label, 2]
+                here = bone_hu(x, y, z, here, shell, cortex_hu, depth, noise, shell > _SHELL_MM)
+            entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
+            masses[label] += weight[m] * lean_density[entry]
+            value += weight[m] * here
     return found[best], value
+
+
+@Kernel
+def _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight):
+    """Sets `found` and `weight` to the labels of the eight voxels around a point; returns how many labels."""
+    many = 0
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                label = int(labels[k + c, j + b, i + a])
+                if not claimed and (kinds[label] == _BONE or kinds[label] == _METAL):
+                    label = soft_bone
+                m = 0
+                while m < many and found[m] != label:
+                    m += 1
+                if m == many:
+                    found[m], weight[m] = label, 0.0
+                    many += 1
+                weight[m] += (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy) * (fx if a else 1.0 - fx)
+    return many

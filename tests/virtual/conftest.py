@@ -46,7 +46,7 @@ def two_postures(template) -> TwoPostures:
     low = shape.grid.origin_mm
     high = low + shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
     first = lying(shape, made_of, Grid.around(low, high, SETTINGS.voxel_mm), np.eye(4))
-    grid = Grid.around(*posed_box(shape, posture), SETTINGS.voxel_mm)
-    posture = keep_volumes(shape, made_of, posture, grid, whole_muscles(template, first))
-    second = posed(shape, made_of, posture, grid)
+    grid = Grid.around(*posed_box(posture), SETTINGS.voxel_mm)
+    posture = keep_volumes(made_of, posture, grid, whole_muscles(template, first))
+    second = posed(made_of, posture, grid)
     return TwoPostures(one, shape, posture, first, second)
