@@ -1,7 +1,6 @@
 """The joint between a body and its parent, found in the segmentation."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 _CONTACT_MM = 8.0
 _MIN_CONTACTS = 12
@@ -17,6 +16,8 @@ def joint_centre(child_surface_mm: np.ndarray, parent_surface_mm: np.ndarray) ->
         child_surface_mm: (N, 3) surface points.
         parent_surface_mm: (M, 3) surface points.
     """
+    from scipy.spatial import cKDTree
+
     distance, _ = cKDTree(parent_surface_mm).query(child_surface_mm)
     contact = child_surface_mm[distance < _CONTACT_MM]
     if len(contact) < _MIN_CONTACTS:

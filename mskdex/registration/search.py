@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from cmaes import CMA
 
+from mskdex.registration.evolution import Evolution
 from mskdex.registration.rigid import along_ray
 
 _SIGMA = 0.7
@@ -101,20 +101,18 @@ class _Run:
     """One CMA-ES search in units of the spread, which can be continued."""
 
     def __init__(self, mean: np.ndarray, population: int, seed: int) -> None:
-        self._optimiser = CMA(mean=mean, sigma=_SIGMA, seed=seed, population_size=population)
+        self._evolution = Evolution(mean, _SIGMA, population, seed)
         self._finished = False
         self.best, self.value = mean, -np.inf
 
     def advance(self, evaluate: Score, generations: int, tolerance: float) -> None:
         """Runs some generations more, or fewer once the step is below `tolerance` spreads."""
-        optimiser = self._optimiser
         for _ in range(generations):
             if self._finished:
                 return
-            units = np.stack([optimiser.ask() for _ in range(optimiser.population_size)])
+            units = self._evolution.ask()
             values = evaluate(units)
             if values.max() > self.value:
                 self.best, self.value = units[values.argmax()], float(values.max())
-            optimiser.tell([(unit, -float(value)) for unit, value in zip(units, values, strict=True)])
-            step = optimiser._sigma * np.sqrt(np.diag(optimiser._C).max())
-            self._finished = bool(optimiser.should_stop() or step < tolerance)
+            self._evolution.tell(units, -values)
+            self._finished = self._evolution.step < tolerance

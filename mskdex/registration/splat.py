@@ -7,10 +7,11 @@ quadratic B-spline, so that the image changes smoothly with the pose.
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
 from mskdex.projection.camera import Camera
+from mskdex.projection.native import Kernel
+from mskdex.projection.parallel import spread
 from mskdex.registration.bodies import Body
 
 
@@ -58,7 +59,9 @@ def splat(points: Points, camera: Camera, poses: np.ndarray) -> np.ndarray:
     """
     poses = np.ascontiguousarray(poses, dtype=np.float64)
     images = np.zeros((len(poses), *camera.shape), dtype=np.float32)
-    _splat(points.position_mm, points.strength_mm3, points.size_mm, _geometry(camera), poses, images)
+    position, strength = (np.ascontiguousarray(a, dtype=np.float64) for a in (points.position_mm, points.strength_mm3))
+    constants = (position, strength, float(points.size_mm), _geometry(camera), poses, images)
+    spread(lambda start, stop: _splat(*constants, start, stop), len(poses))
     return images
 
 
@@ -67,8 +70,8 @@ def _geometry(camera: Camera) -> np.ndarray:
     return np.array([camera.sdd_mm, camera.pixel_mm, row, column])
 
 
-@nb.njit(cache=True, fastmath=True, inline="always")
-def _spline(t: float) -> float:
+@Kernel
+def _spline(t):
     """Quadratic B-spline at `t`, in its own knot spacing."""
     t = abs(t)
     if t < 0.5:
@@ -76,40 +79,31 @@ def _spline(t: float) -> float:
     return 0.5 * (1.5 - t) ** 2 if t < 1.5 else 0.0
 
 
-@nb.njit(cache=True, fastmath=True)
-def splat_one(
-    position: np.ndarray, strength: np.ndarray, size: float, geometry: np.ndarray, pose: np.ndarray, image: np.ndarray
-) -> None:
-    """Adds one pose's DRR to `image`; `geometry` is (sdd_mm, pixel_mm, principal row, column)."""
-    sdd, pixel, row0, column0 = geometry
-    rows, columns = image.shape
-    for n in range(len(strength)):
-        x, y, z = position[n]
-        depth = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
-        if depth < 1.0:
-            continue
-        scale = sdd / (depth * pixel)
-        column = (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) * scale + column0
-        row = (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) * scale + row0
-        width = max(1.0, 0.7 * size * scale)
-        if row < -2 * width or column < -2 * width or row > rows + 2 * width or column > columns + 2 * width:
-            continue
-        _cast(image, row, column, width, strength[n] * scale * scale / (width * width))
+@Kernel
+def _splat(position, strength, size, geometry, poses, images, start, stop):
+    """Adds the DRRs of poses start … stop to `images`; `geometry` is (sdd_mm, pixel_mm, principal row, column)."""
+    rows, columns = images.shape[1], images.shape[2]
+    for b in range(start, stop):
+        for n in range(len(strength)):
+            x, y, z = position[n, 0], position[n, 1], position[n, 2]
+            depth = poses[b, 2, 0] * x + poses[b, 2, 1] * y + poses[b, 2, 2] * z + poses[b, 2, 3]
+            if depth < 1.0:
+                continue
+            scale = geometry[0] / (depth * geometry[1])
+            column = (poses[b, 0, 0] * x + poses[b, 0, 1] * y + poses[b, 0, 2] * z + poses[b, 0, 3]) * scale
+            row = (poses[b, 1, 0] * x + poses[b, 1, 1] * y + poses[b, 1, 2] * z + poses[b, 1, 3]) * scale
+            row, column = row + geometry[2], column + geometry[3]
+            width = max(1.0, 0.7 * size * scale)
+            if row < -2 * width or column < -2 * width or row > rows + 2 * width or column > columns + 2 * width:
+                continue
+            _cast(images, b, row, column, width, strength[n] * scale * scale / (width * width))
 
 
-@nb.njit(cache=True, fastmath=True, inline="always")
-def _cast(image: np.ndarray, row: float, column: float, width: float, value: float) -> None:
+@Kernel
+def _cast(images, b, row, column, width, value):
     reach = 1.5 * width
-    first, last = max(0, int(np.ceil(column - reach))), min(image.shape[1] - 1, int(np.floor(column + reach)))
-    for r in range(max(0, int(np.ceil(row - reach))), min(image.shape[0] - 1, int(np.floor(row + reach))) + 1):
+    first, last = max(0, int(np.ceil(column - reach))), min(images.shape[2] - 1, int(np.floor(column + reach)))
+    for r in range(max(0, int(np.ceil(row - reach))), min(images.shape[1] - 1, int(np.floor(row + reach))) + 1):
         along = value * _spline((r - row) / width)
         for c in range(first, last + 1):
-            image[r, c] += along * _spline((c - column) / width)
-
-
-@nb.njit(cache=True, fastmath=True, parallel=True)
-def _splat(
-    position: np.ndarray, strength: np.ndarray, size: float, geometry: np.ndarray, poses: np.ndarray, images: np.ndarray
-) -> None:
-    for b in nb.prange(len(poses)):
-        splat_one(position, strength, size, geometry, poses[b], images[b])
+            images[b, r, c] += along * _spline((c - column) / width)

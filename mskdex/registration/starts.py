@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
@@ -68,6 +67,8 @@ def pose_from_landmarks(points_mm: np.ndarray, pixels: np.ndarray, camera: Camer
 
     Both an AP and a PA view are tried, so that no start is needed.
     """
+    from scipy.optimize import least_squares
+
     centre = points_mm.mean(axis=0)
     fits = []
     for view in ("AP", "PA"):
