@@ -1,8 +1,12 @@
 """The workflow from nothing to the report, and what a wrong config does."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from working_copy import SMALL
 
 
 def test_it_runs_from_nothing_to_the_report(finished):
@@ -14,6 +18,20 @@ def test_it_runs_from_nothing_to_the_report(finished):
     assert set(predictions["experiment"]) == {"mskdex", "conventional"}
     assert (predictions["fold"] == predictions["patient_id"].map(folds)).all()
     assert predictions["predicted"].notna().all()
+
+
+def test_a_radiograph_from_the_scanner_is_predicted_as_in_the_workflow(finished, tmp_path):
+    fold = finished.folder / "results/experiments/mskdex/fold0"
+    expected = pd.read_parquet(fold / "predictions.parquet")
+    patient = expected["patient_id"].iloc[0]
+    radiograph = finished.folder / "results/virtual" / patient / "radiograph.dcm"
+    settings = json.dumps(SMALL["radiograph"])
+    finished.mskdex("predict", fold / "model.safetensors", radiograph, "--settings", settings, "--out", tmp_path)
+    found = pd.read_csv(tmp_path / "predictions.csv").fillna({"side": ""})
+    keys = ["object", "side", "quantity"]
+    both = found.merge(expected[expected["patient_id"] == patient], on=keys, suffixes=("", "_workflow"))
+    assert len(both) == len(found) == 2 * len(expected["channel"].unique())
+    np.testing.assert_allclose(both["predicted"], both["predicted_workflow"], rtol=0.01)
 
 
 @pytest.mark.parametrize(

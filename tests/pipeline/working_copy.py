@@ -70,6 +70,13 @@ class Project:
             env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
         )
 
+    def mskdex(self, *arguments):
+        """Runs a command of the package in the project."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        subprocess.run(
+            [sys.executable, "-m", "mskdex", *map(str, arguments)], cwd=self.folder, env=environment, check=True
+        )
+
     def planned(self):
         """The jobs that a dry run plans: {rule: number}, without the target."""
         return _jobs(self.snakemake("--dry-run", "--quiet", "rules").stdout)
