@@ -62,7 +62,7 @@ class VirtualSettings(Settings):
     )
     voxel_mm: float = Field(3.0, gt=0.5, le=6.0, description="voxel size of the virtual CTs")
     radiograph_pixel_mm: float = Field(
-        0.8, gt=0.1, le=4.0, description="detector pixel size of the virtual radiographs"
+        0.4, gt=0.1, le=4.0, description="detector pixel size of the virtual radiographs"
     )
     atlas: str | None = Field(
         None, description="folder with labels.nii.gz and labels.json; null is the built-in anatomy"

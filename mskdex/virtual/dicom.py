@@ -15,7 +15,8 @@ from mskdex.projection.camera import Camera
 _PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 _LINEAR_BITS, _LOG_BITS = 16, 12
-_LOG_DECADES = 3.5
+LOG_DECADES = 4.0
+"""Decades of exposure that the grey range of a log image spans; DX has no tag for it (RescaleSlope must be 1)."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _grey_values(exposure: np.ndarray, stored: Format) -> tuple[np.ndarray, int]
         attenuation = -np.log10(np.maximum(exposure, 1e-4))
         grey = most / (1.0 + np.exp(-(attenuation - np.median(attenuation)) / 0.25))
     elif stored.logarithmic:
-        grey = most * (0.05 - np.log10(np.maximum(exposure, 1e-6)) / _LOG_DECADES)
+        grey = most * (0.05 - np.log10(np.maximum(exposure, 1e-6)) / LOG_DECADES)
     else:
         grey = most * (1.0 - 0.8 * exposure)
     grey = np.clip(np.rint(grey), 0, most).astype(np.uint16)
@@ -133,11 +134,11 @@ def _geometry(dataset: Dataset, taken: Taken) -> None:
     dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
     dataset.ImagerPixelSpacing = [camera.pixel_mm, camera.pixel_mm]
     dataset.KVP = round(taken.tube_voltage_kv, 1)
-    dataset.FilterType, dataset.FilterMaterial = "FLAT", "ALUMINUM"
+    dataset.FilterMaterial = "ALUMINUM"
     dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = taken.filtration_al_mm
     dataset.AnodeTargetMaterial = "TUNGSTEN"
     dataset.Grid = ["FIXED", "FOCUSED"]
-    dataset.DetectorType = "SCINTILLATOR"
+    dataset.DetectorType, dataset.PositionerType = "SCINTILLATOR", "COLUMN"
     if taken.collimation is not None:
         first_row, last_row, first_column, last_column = taken.collimation
         dataset.CollimatorShape = "RECTANGULAR"
@@ -155,9 +156,6 @@ def _pixels(dataset: Dataset, grey: np.ndarray, bits: int, stored: Format) -> No
     dataset.PixelIntensityRelationship = "LOG" if stored.logarithmic or stored.presentation else "LIN"
     dataset.PixelIntensityRelationshipSign = 1 if stored.inverted else -1
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
-    if stored.logarithmic and not stored.presentation:
-        # 1000 is one optical density.
-        dataset.RescaleSlope, dataset.RescaleType = round(1000.0 * _LOG_DECADES / (2**bits - 1), 8), "OD"
     if stored.presentation:
         dataset.WindowCenter, dataset.WindowWidth = 2 ** (bits - 1), 2**bits
     dataset.PixelData = grey.tobytes()

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from mskdex.imaging.quantities import lean_mass_density_g_cm3
 from mskdex.imaging.volume import read_volume
 from mskdex.projection.camera import Camera
 from mskdex.stages.synthesize import preview, synthesize
-from mskdex.virtual.dicom import Format, Taken, write_radiograph
+from mskdex.virtual.dicom import LOG_DECADES, Format, Taken, write_radiograph
 from mskdex.virtual.patient import Patient, make_patient
 from mskdex.virtual.population import person_of
 
@@ -197,13 +199,12 @@ def test_dicom_keeps_the_exposure(tmp_path, logarithmic, inverted):
     exposure = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)
     write_radiograph(tmp_path / "a.dcm", exposure, TAKEN, Format(logarithmic, inverted, False))
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
-    value = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    value = dataset.pixel_array.astype(float)
     most = 2**dataset.BitsStored - 1
     if dataset.PixelIntensityRelationshipSign < 0:
-        value = most * float(dataset.RescaleSlope) - value
+        value = most - value
     if dataset.PixelIntensityRelationship == "LOG":
-        assert dataset.RescaleType == "OD"
-        value = 10.0 ** (value / 1000.0)
+        value = 10.0 ** (value * LOG_DECADES / most)
     assert value / value[-1, -1] == pytest.approx(exposure, rel=0.02)
     assert dataset.PhotometricInterpretation == ("MONOCHROME1" if inverted else "MONOCHROME2")
 
@@ -222,6 +223,18 @@ def test_dicom_tags(tmp_path):
     assert dataset.CollimatorRightVerticalEdge == 42
     pydicom.dcmwrite(tmp_path / "b.dcm", dataset, enforce_file_format=True)
     assert pydicom.dcmread(tmp_path / "b.dcm") == dataset
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed")
+@pytest.mark.parametrize("collimation", [None, (4, 60, 5, 40)])
+@pytest.mark.parametrize("stored", [Format(False, False, False), Format(True, True, False), Format(False, False, True)])
+def test_dciodvfy_finds_nothing(tmp_path, stored, collimation):
+    exposure = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)
+    write_radiograph(tmp_path / "a.dcm", exposure, replace(TAKEN, collimation=collimation), stored)
+    done = subprocess.run(["dciodvfy", tmp_path / "a.dcm"], capture_output=True, encoding="utf-8")
+    found = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("Error", "Warning"))]
+    assert done.returncode == 0
+    assert found == []
 
 
 def test_presentation_images_are_not_linear(tmp_path):
