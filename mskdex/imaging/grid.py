@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.resampling import interpolate
 from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
 
 _AXES = ("LR", "PA", "IS")
@@ -107,8 +108,33 @@ def resample_isotropic(volume: Volume, spacing_mm: float, *, nearest: bool, outs
     affine[:3, :3] = direction * spacing_mm
     corner = volume.world_from_voxel @ np.array([-0.5, -0.5, -0.5, 1.0])
     affine[:3, 3] = corner[:3] + affine[:3, :3] @ [0.5, 0.5, 0.5]
-    reference = Volume(np.empty(shape[::-1], np.uint8), affine)
-    return resample_onto(volume, reference, nearest=nearest, outside=outside)
+    at = [(spacing_mm * (np.arange(n) + 0.5)) / s - 0.5 for n, s in zip(shape, volume.spacing_mm, strict=True)][::-1]
+    return Volume(_along_axes(volume.array, at, outside, nearest=nearest), affine)
+
+
+def _along_axes(array: np.ndarray, at: list[np.ndarray], outside: float, *, nearest: bool) -> np.ndarray:
+    """An array (z, y, x) at every combination of the indices `at` along its axes; half a voxel beyond it still counts.
+
+    Works in the order in which the voxels lie in memory, so that a flipped or transposed view is not copied first.
+    """
+    order = sorted(range(3), key=lambda axis: -abs(array.strides[axis]))
+    flips = [array.strides[axis] < 0 for axis in order]
+    base = np.ascontiguousarray(array.transpose(order)[tuple(slice(None, None, -1 if f else 1) for f in flips)])
+    first, share, within = [], [], []
+    for axis, flipped, n in zip(order, flips, base.shape, strict=True):
+        index = n - 1 - at[axis] if flipped else at[axis]
+        within.append((index >= -0.5) & (index <= n - 0.5))
+        index = np.clip(index, 0.0, n - 1.0)
+        first.append(np.minimum(index.astype(np.int64), max(n - 2, 0)))
+        share.append((index - first[-1]).astype(np.float32))
+    if nearest:
+        out = base[np.ix_(*[f + (s >= 0.5) for f, s in zip(first, share, strict=True)])]
+    else:
+        out = np.empty([len(f) for f in first], base.dtype)
+        interpolate(base, *first, *share, out)
+    for axis, inside in enumerate(within):
+        np.moveaxis(out, axis, 0)[~inside] = outside
+    return out.transpose(np.argsort(order))
 
 
 def resample_onto(volume: Volume, reference: Volume, *, nearest: bool, outside: float) -> Volume:

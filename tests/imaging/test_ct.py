@@ -233,3 +233,23 @@ def test_enhanced_multiframe_ct_gives_the_same_ras_voxels(tmp_path):
     path = make.save(make.enhanced_ct(reordered(ct, "LPS")), tmp_path / "enhanced.dcm")
     same(read_ct(path, CT).volume, ct)
     same(read_ct(tmp_path, CT).volume, ct)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_resampling_keeps_a_ramp_where_it_is(axes, signs):
+    """HU that rise linearly along RAS axes do so at the same places afterwards, however the voxels were stored."""
+    affine = np.eye(4)
+    affine[:3, :3] = (np.diag([0.8, 1.1, 1.5]) * np.array(signs))[:, axes]
+    affine[:3, 3] = [12.0, -30.0, 5.0]
+
+    def ramp(shape, world_from_voxel):
+        index = np.stack([*np.indices(shape)[::-1], np.ones(shape)], axis=-1)
+        return index @ world_from_voxel.T @ np.array([9.0, -7.0, 5.0, 100.0])
+
+    stored = to_ras(Volume(np.rint(ramp((30, 31, 32), affine)).astype(np.int16), affine))
+    found = resample_isotropic(stored, 1.3, nearest=False, outside=-1024)
+    inner = (slice(1, -1),) * 3
+    wanted = ramp(found.array.shape, found.world_from_voxel)
+    assert np.abs(found.array - wanted)[inner].max() < 1.1
+    assert abs((found.array - wanted)[inner].mean()) < 0.06
