@@ -51,6 +51,12 @@ def read_cohort(config: Config) -> pd.DataFrame:
     return sheet[~sheet["exclude"].astype(bool)].reset_index(drop=True)
 
 
+def sheet_rows(sheet: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """The rows by patient_id, without missing cells; a cell of a large sheet is slow to look up in pandas."""
+    rows = sheet.to_dict("records")
+    return {row["patient_id"]: {str(k): v for k, v in row.items() if not pd.isna(v)} for row in rows}
+
+
 def cohort_channels(config: Config, sheet: pd.DataFrame) -> Sequence[Channel]:
     """The channels that every label source of the cohort has."""
     from mskdex.stages.cohort import channels_of_cohort

@@ -10,8 +10,8 @@ rule synthesize_sheet:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(CONFIG.virtual),
         arguments=brief(CONFIG.virtual),
@@ -36,8 +36,8 @@ rule synthesize:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         settings=whole(stages.synthesize_stage(CONFIG)),
         arguments=brief(stages.synthesize_stage(CONFIG)),
@@ -63,8 +63,8 @@ rule cohort:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(stages.cohort_stage(CONFIG)),
         arguments=brief(stages.cohort_stage(CONFIG)),
@@ -88,8 +88,8 @@ rule folds:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(stages.folds_stage(CONFIG)),
         arguments=brief(stages.folds_stage(CONFIG)),

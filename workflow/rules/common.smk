@@ -16,6 +16,7 @@ from mskdex.workflow import (
     read_cohort,
     sheet_digest,
     sheet_path,
+    sheet_rows,
 )
 
 put_commands_on_path()
@@ -34,7 +35,7 @@ except MskdexError as error:
 
 config.update(CONFIG.model_dump(mode="json"))
 PATIENTS = list(SHEET["patient_id"])
-ROWS = SHEET.set_index("patient_id", drop=False)
+ROWS = sheet_rows(SHEET)
 
 
 wildcard_constraints:
@@ -70,13 +71,14 @@ def test_stacks(wildcards):
 
 def import_row(wildcards):
     """A patient's row of the sheet as JSON, without demographics: they are no business of the import."""
-    row = ROWS.loc[wildcards.patient].drop(list(stages.DEMOGRAPHICS)).dropna()
-    return json.dumps(row.to_dict(), default=str, sort_keys=True)
+    row = ROWS[wildcards.patient]
+    kept = {k: v for k, v in row.items() if k not in stages.DEMOGRAPHICS}
+    return json.dumps(kept, default=str, sort_keys=True)
 
 
 def import_settings(wildcards):
     """Settings of a patient's import."""
-    return stages.import_stage(CONFIG, ROWS.loc[wildcards.patient, "label_source"])
+    return stages.import_stage(CONFIG, ROWS[wildcards.patient]["label_source"])
 
 
 def train_settings(wildcards):
@@ -105,6 +107,15 @@ def of_wildcards(settings, dump):
     return dumped if callable(settings) else dump(settings)
 
 
+def growing(first):
+    """A resource that each further attempt asks more of."""
+
+    def asked(wildcards, attempt):
+        return first * attempt
+
+    return asked
+
+
 def training_gpus(wildcards):
     """GPUs of one training: one, unless the config says cpu or there is none on this machine."""
     device = (
@@ -121,7 +132,7 @@ def source_file(column):
     """Input function: the patient's file of a column of the sheet."""
 
     def of_patient(wildcards):
-        return ROWS.loc[wildcards.patient, column]
+        return ROWS[wildcards.patient][column]
 
     return of_patient
 

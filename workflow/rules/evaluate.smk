@@ -15,8 +15,8 @@ rule collect:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         out=subpath(output.quantities, parent=True),
         code=stage_hash("collect"),
@@ -51,8 +51,8 @@ rule evaluate:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         settings=whole(stages.evaluate_stage(CONFIG)),
         arguments=brief(stages.evaluate_stage(CONFIG)),

@@ -19,8 +19,8 @@ rule import_patient:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
-        runtime=10,
+        mem_mb=growing(2500),
+        runtime=growing(10),
     params:
         row=import_row,
         settings=whole(import_settings),
@@ -46,8 +46,8 @@ rule quantities:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(stages.anatomy_stage(CONFIG)),
         arguments=brief(stages.anatomy_stage(CONFIG)),

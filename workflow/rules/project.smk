@@ -14,8 +14,8 @@ rule render:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         settings=whole(stages.render_stage(CONFIG)),
         arguments=brief(stages.render_stage(CONFIG)),
@@ -42,8 +42,8 @@ rule render_aligned:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         settings=whole(stages.render_stage(CONFIG)),
         arguments=brief(stages.render_stage(CONFIG)),
@@ -73,8 +73,8 @@ rule stack:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(stages.stack_stage(CONFIG, CHANNELS)),
         arguments=brief(stages.stack_stage(CONFIG, CHANNELS)),

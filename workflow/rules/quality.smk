@@ -18,8 +18,8 @@ rule quality:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=growing(1500),
+        runtime=growing(60),
     params:
         settings=whole(stages.quality_stage(CONFIG, CHANNELS)),
         arguments=brief(stages.quality_stage(CONFIG, CHANNELS)),

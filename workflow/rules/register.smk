@@ -16,8 +16,8 @@ rule register:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         settings=whole(stages.register_stage(CONFIG)),
         arguments=brief(stages.register_stage(CONFIG)),
@@ -46,8 +46,8 @@ rule qc:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=whole(stages.anatomy_stage(CONFIG)),
         arguments=brief(stages.anatomy_stage(CONFIG)),

@@ -50,8 +50,8 @@ rule report:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         settings=whole(CONFIG),
         arguments=brief(CONFIG),

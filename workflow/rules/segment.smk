@@ -13,8 +13,8 @@ rule segment:
         "../../envs/totalsegmentator.yaml"
     threads: 4
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=growing(16000),
+        runtime=growing(60),
         gpu=int(CONFIG.cohort.segment_device != "cpu"),
     params:
         row=import_row,

@@ -16,8 +16,8 @@ rule train:
     threads: 1
     resources:
         gpu=training_gpus,
-        mem_mb=2500,
-        runtime=2880,
+        mem_mb=growing(2500),
+        runtime=1440,
     params:
         settings=whole(train_settings),
         arguments=brief(train_settings),
@@ -48,8 +48,8 @@ rule predict:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         out=subpath(output.predictions, parent=True),
         code=stage_hash("predict"),
