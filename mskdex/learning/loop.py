@@ -47,7 +47,7 @@ class Checkpoints:
             log.warning("%s; training starts anew", error)
             return False
         if facts["identity"] != self.identity:
-            log.info("the checkpoint is of other settings or patients; training starts anew")
+            log.info("the checkpoint is of other settings, patients or code; training starts anew")
             return False
         self.trainer.load_state(tensors, facts["progress"])
         p = self.trainer.progress

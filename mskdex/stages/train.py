@@ -21,6 +21,7 @@ from mskdex.learning.model import ModelCard, write_model
 from mskdex.learning.monitor import Monitor
 from mskdex.learning.normalisation import fit_normalisation
 from mskdex.learning.trainer import Trainer
+from mskdex.provenance import stage_hash
 
 
 def train(
@@ -58,7 +59,8 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     )
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
-    checkpoints = Checkpoints(out / "checkpoint", trainer, fingerprint(card.as_dict(), device.type, group.size))
+    identity = fingerprint(card.as_dict(), device.type, group.size, stage_hash("train"))
+    checkpoints = Checkpoints(out / "checkpoint", trainer, identity)
     checkpoints.restore()
     board = out / "tensorboard" if experiment.optimisation.tensorboard else None
     monitor = Monitor(f"{name}, fold {fold}", experiment.optimisation.epochs, board, quiet=group.rank > 0)

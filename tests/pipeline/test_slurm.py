@@ -80,6 +80,7 @@ def test_a_job_whose_node_goes_down_runs_on_another(finished, project, before):
     try:
         output = run.communicate()[0]
     finally:
-        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        # Where nodes return by themselves there is nothing to resume, and scontrol says so.
+        subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False, capture_output=True)
     assert run.returncode == 0, output
     assert_finished(finished, project, before)
