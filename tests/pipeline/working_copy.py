@@ -77,9 +77,9 @@ class Project:
             [sys.executable, "-m", "mskdex", *map(str, arguments)], cwd=self.folder, env=environment, check=True
         )
 
-    def planned(self, *targets):
+    def planned(self):
         """The jobs that a dry run plans: {rule: number}, without the target."""
-        return _jobs(self.snakemake(*targets, "--dry-run", "--quiet", "rules").stdout)
+        return _jobs(self.snakemake("--dry-run", "--quiet", "rules").stdout)
 
 
 def _jobs(output):
@@ -99,7 +99,6 @@ def _jobs(output):
 
 def copy_project(folder):
     """Copies what a clone holds that the workflow needs."""
-    folder.mkdir(exist_ok=True)
     for name in ("mskdex", "workflow", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "requirements.lock"):
