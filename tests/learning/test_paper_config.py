@@ -42,10 +42,19 @@ def test_the_ablation_is_the_papers_table(name):
     assert experiment.network == ExperimentSettings().network
 
 
-def test_the_evidence_config_changes_losses_alone():
-    config = _load("benchmarks/learning/evidence.yaml")
+@pytest.mark.parametrize("name", ["evidence", "ablation"])
+def test_the_benchmarks_configs_change_losses_alone(name):
+    config = _load(f"benchmarks/learning/{name}.yaml")
     mskdex = config.experiments["mskdex"]
     for name, experiment in config.experiments.items():
         assert experiment.network == mskdex.network, name
         assert experiment.optimisation == mskdex.optimisation, name
-    assert config.experiments["is0"].losses.lambda_is == 0
+
+
+def test_the_ablations_cells_leave_their_losses_out():
+    cells = _load("benchmarks/learning/ablation.yaml").experiments
+    default = cells["mskdex"].losses
+    assert cells["is0"].losses == default.model_copy(update={"lambda_is": 0.0, "lambda_bone": 0.0})
+    assert cells["is0_bone"].losses == default.model_copy(update={"lambda_is": 0.0})
+    assert cells["is"].losses == default.model_copy(update={"lambda_bone": 0.0})
+    assert cells["is_tenfold_bone"].losses == default.model_copy(update={"lambda_is": 10 * default.lambda_is})

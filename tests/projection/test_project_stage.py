@@ -125,7 +125,7 @@ def test_an_impossible_pose_names_the_patient_s_file(patient: Path) -> None:
 
 def test_a_failed_render_leaves_no_file(patient: Path) -> None:
     (patient / "camera.json").write_text("{", encoding="utf-8")
-    with pytest.raises(MskdexError, match=r"camera\.json cannot be read"):
+    with pytest.raises(MskdexError, match=r"camera\.json is damaged"):
         nominal(patient)
     assert not (patient / "drr.zst").exists()
 
