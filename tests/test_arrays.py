@@ -51,13 +51,18 @@ def test_crops_hold_any_image(seed, rows, columns, magnitude):
     np.testing.assert_allclose(back, array, rtol=2**-10.9, atol=peak * 2**-24)
 
 
-@pytest.mark.parametrize("damage", ["absent", "empty", "other", "cut"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, damage):
+def test_a_file_that_is_absent_is_named(tmp_path):
+    with pytest.raises(MskdexError, match=r"x\.zst cannot be read"):
+        read_arrays(tmp_path / "x.zst")
+
+
+@pytest.mark.parametrize("damage", ["empty", "other", "cut"])
+def test_a_damaged_file_is_named_and_moved_away(tmp_path, damage):
     path = tmp_path / "x.zst"
     write_arrays(path, {"a": _sparse()}, {})
     whole = path.read_bytes()
-    path.unlink()
-    if damage != "absent":
-        path.write_bytes({"empty": b"", "other": b"hello", "cut": whole[: len(whole) // 2]}[damage])
+    path.write_bytes({"empty": b"", "other": b"hello", "cut": whole[: len(whole) // 2]}[damage])
     with pytest.raises(MskdexError, match=r"x\.zst is damaged"):
         read_arrays(path)
+    assert not path.exists()
+    assert path.with_name("x.zst.damaged").exists()
