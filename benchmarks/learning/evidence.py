@@ -1,4 +1,4 @@
-"""Mean Pearson correlation over the muscles, per experiment, of every fold that was trained.
+"""Mean Pearson correlation over the muscles, per experiment and fold that was trained, and of all folds together.
 
 Use: python benchmarks/learning/evidence.py results [--out docs/benchmarks/learning.json]
 """
@@ -15,25 +15,30 @@ BONES = ("pelvis", "sacrum", "femur")
 
 
 def table(results: Path) -> pd.DataFrame:
-    """Rows: experiment; columns: mean muscle PCC of lean mass and of volume, patients, CPU seconds of training."""
+    """A row per experiment and fold, and one of all its folds together: mean muscle PCC, patients, training seconds."""
     rows = []
     for experiment in sorted((results / "experiments").iterdir()):
         folds = sorted(experiment.glob("fold*/predictions.parquet"))
-        if not folds:
-            continue
-        found = pd.concat([pd.read_parquet(f) for f in folds]).dropna(subset=["truth"])
-        muscles = found[~found["object"].isin(BONES)]
-        # Both sides of a muscle are averaged within the patient first, as the paper's tables have one row a muscle.
-        both = muscles.groupby(["patient_id", "object", "quantity"])[["predicted", "truth"]].mean().reset_index()
-        row = {"experiment": experiment.name, "folds": len(folds), "patients": found["patient_id"].nunique()}
-        for quantity in ("lean_mass_g", "volume_cm3"):
-            of = both[both["quantity"] == quantity].groupby("object")
-            row[quantity] = of.apply(lambda g: g["predicted"].corr(g["truth"]), include_groups=False).mean()
-        manifests = [json.loads(f.with_name("train.json").read_text(encoding="utf-8"))["manifest"] for f in folds]
-        row["training_s"] = sum(m["training_seconds"] for m in manifests)
-        row["seeds"] = sorted({m["seed"] for m in manifests})
-        rows.append(row)
+        for files in [[file] for file in folds] + ([folds] if len(folds) > 1 else []):
+            name = files[0].parent.name.removeprefix("fold") if len(files) == 1 else "all"
+            rows.append({"experiment": experiment.name, "fold": name, **row(files)})
     return pd.DataFrame(rows)
+
+
+def row(files: list[Path]) -> dict:
+    """What the predictions of some folds of one experiment show together."""
+    found = pd.concat([pd.read_parquet(file) for file in files]).dropna(subset=["truth"])
+    muscles = found[~found["object"].isin(BONES)]
+    # Both sides of a muscle are averaged within the patient first, as the paper's tables have one row a muscle.
+    both = muscles.groupby(["patient_id", "object", "quantity"])[["predicted", "truth"]].mean().reset_index()
+    shown: dict = {"patients": found["patient_id"].nunique()}
+    for quantity in ("lean_mass_g", "volume_cm3"):
+        of = both[both["quantity"] == quantity].groupby("object")[["predicted", "truth"]]
+        shown[quantity] = of.apply(lambda g: g["predicted"].corr(g["truth"])).mean()
+    manifests = [json.loads(f.with_name("train.json").read_text(encoding="utf-8"))["manifest"] for f in files]
+    shown["training_s"] = sum(m["training_seconds"] for m in manifests)
+    shown["seeds"] = sorted({m["seed"] for m in manifests})
+    return shown
 
 
 def main() -> None:
