@@ -17,6 +17,7 @@ from mskdex.imaging.label_names import MASK_SUFFIXES, match_names, names_in, seg
 from mskdex.imaging.volume import Volume
 from mskdex.imaging.volume_files import read_volume_file
 
+_LARGEST_ID = 65535
 _OVERLAP_SHARE = 0.02
 """Masks of two structures may share this part of the smaller one; more is an error."""
 
@@ -88,13 +89,13 @@ def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels
     if raw.array.ndim == 4 or (listed and len({s.get("Layer", "0") for s in listed}) > 1):
         layered = {s["Name"].strip(): _layer(raw, s, path) for s in listed}
         return _combine(request, layered, ct, settings, facts)
-    on_grid, warnings = lay_on(to_ras(raw), ct, path, settings)
     ids = _ids_by_channel(request)
-    table = np.zeros(int(max(on_grid.array.max(), max((i for v in ids.values() for i in v), default=0))) + 1, np.uint8)
+    table = np.zeros(1 + max([_LARGEST_ID, *(i for claimed in ids.values() for i in claimed)]), np.uint8)
     for channel in request.channels:
         for i in ids.get(channel.name, ()):
             table[i] = channel.label
-    mapped = Volume(_translated(on_grid.array, table), on_grid.world_from_voxel)
+    in_file_order = Volume(_translated(raw.array, table), raw.world_from_voxel)
+    mapped, warnings = lay_on(to_ras(in_file_order), ct, path, settings)
     if not mapped.array.any():
         have = np.unique(raw.array)
         msg = (
@@ -109,13 +110,12 @@ def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels
 def _translated(ids: np.ndarray, table: np.ndarray) -> np.ndarray:
     """`table[ids]`, slice by slice, contiguous; bytes go through a table of bytes, which is several times faster."""
     out = np.zeros(ids.shape, np.uint8)
-    bytes_table = np.zeros(256, np.uint8)
-    bytes_table[: min(256, table.size)] = table[:256]
+    bytes_table = table[:256].tobytes()
     for k, plane in enumerate(ids):
         if not plane.any():
             continue
         if ids.dtype == np.uint8:
-            out[k] = np.frombuffer(plane.tobytes().translate(bytes_table.tobytes()), np.uint8).reshape(plane.shape)
+            out[k] = np.frombuffer(plane.tobytes().translate(bytes_table), np.uint8).reshape(plane.shape)
         else:
             out[k] = table[plane]
     return out
@@ -253,10 +253,11 @@ def _require_ids(array: np.ndarray, path: Path) -> np.ndarray:
     if np.issubdtype(array.dtype, np.floating) and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
         msg = f"{path} holds fractions, not label ids (interpolated or a probability map?); export the label map itself"
         raise MskdexError(msg)
-    if array.min() < 0 or array.max() > 65535:
-        msg = f"{path} holds values from {array.min()} to {array.max()}; label ids are 0 to 65535 (is it the CT?)"
+    low, high = array.min(), array.max()
+    if low < 0 or high > _LARGEST_ID:
+        msg = f"{path} holds values from {low} to {high}; label ids are 0 to {_LARGEST_ID} (is it the CT?)"
         raise MskdexError(msg)
-    if not array.any():
+    if high == 0:
         msg = f"{path} is empty: every voxel is 0; run the segmentation again"
         raise MskdexError(msg)
     return array.astype(np.uint16) if array.dtype != np.uint8 else array
