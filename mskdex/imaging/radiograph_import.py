@@ -11,7 +11,7 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.field import field_from_tags, without_blades, without_blank_borders, without_markers
 from mskdex.imaging.intensity import GreyScale, grey_scale, log_attenuation, physical_values, relative_exposure
-from mskdex.imaging.radiograph_source import Source, read_source
+from mskdex.imaging.radiograph_source import Source, read_source, read_tags
 from mskdex.imaging.view_geometry import (
     ViewGeometry,
     average_down,
@@ -90,6 +90,25 @@ def import_radiograph(
     )
 
 
+def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSettings) -> Camera:
+    """The camera of a DICOM radiograph by its header alone: what `import_radiograph` gives with the image.
+
+    Args:
+        path: DICOM file.
+        row: the patient's row of the sheet, for what the tags leave out; may be empty.
+        settings: the config's radiograph section, likewise; its `working_pixel_mm` sets the pixels.
+
+    Raises:
+        MskdexError: not a radiograph, or geometry that is nowhere or impossible.
+    """
+    tags, where, shape = read_tags(path)
+    try:
+        return _camera(resolve_geometry(tags, where, row, settings, shape), shape, settings.working_pixel_mm)
+    except MskdexError as error:
+        msg = f"{path}: {error}"
+        raise MskdexError(msg) from error
+
+
 def _exposure_and_field(
     source: Source, values: np.ndarray, scale: GreyScale
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -108,23 +127,35 @@ def _to_camera_grid(
     exposure: np.ndarray, field: np.ndarray, geometry: ViewGeometry, working_mm: float | None
 ) -> tuple[np.ndarray, np.ndarray, Camera]:
     """Turns the stored image to the camera's frame and averages it down to square working pixels."""
-    view, stored, shape = geometry.view, geometry.orientation, exposure.shape
+    view, stored = geometry.view, geometry.orientation
+    camera = _camera(geometry, (exposure.shape[0], exposure.shape[1]), working_mm)
     pixel = pair_to_camera_frame(geometry.pixel_mm, view, stored)
-    point = pair_to_camera_frame(geometry.principal_px, view, stored, (shape[0], shape[1]))
     exposure, field = (np.ascontiguousarray(to_camera_frame(a, view, stored)) for a in (exposure, field))
-    target = max(*pixel, working_mm or 0.0)
-    native = Camera(geometry.sdd_mm, target, exposure.shape, point)
-    if max(target / p for p in pixel) < 1.001:
-        return exposure, field, native
-    weight = average_down(field.astype(np.float32), pixel, target)
-    mean = average_down(np.where(field, exposure, 0), pixel, target) / np.maximum(weight, 1e-6)
+    if camera.shape == exposure.shape:
+        return exposure, field, camera
+    to = (pixel, camera.pixel_mm, camera.shape)
+    weight = average_down(field.astype(np.float32), *to)
+    mean = average_down(np.where(field, exposure, 0), *to) / np.maximum(weight, 1e-6)
     inside = weight >= _FIELD_LEAST
-    mean = np.where(weight > 1e-3, mean, average_down(exposure, pixel, target))
-    point = tuple(
-        (p - (n - 1) / 2) * q / target + (m - 1) / 2
-        for p, n, q, m in zip(point, exposure.shape, pixel, mean.shape, strict=True)
+    mean = np.where(weight > 1e-3, mean, average_down(exposure, *to))
+    return mean.astype(np.float32), inside, camera
+
+
+def _camera(geometry: ViewGeometry, stored_shape: tuple[int, int], working_mm: float | None) -> Camera:
+    """The camera of a stored image, turned to its frame and averaged down to square pixels of `working_mm` or more."""
+    view, stored = geometry.view, geometry.orientation
+    rows, columns = (int(n) for n in pair_to_camera_frame(stored_shape, view, stored))
+    pixel = pair_to_camera_frame(geometry.pixel_mm, view, stored)
+    point = pair_to_camera_frame(geometry.principal_px, view, stored, stored_shape)
+    target = max(*pixel, working_mm or 0.0)
+    if max(target / p for p in pixel) < 1.001:
+        return Camera(geometry.sdd_mm, target, (rows, columns), point)
+    count = [max(1, int(n * p / target + 1e-6)) for n, p in zip((rows, columns), pixel, strict=True)]
+    row, column = (
+        (at - (n - 1) / 2) * p / target + (m - 1) / 2
+        for at, n, p, m in zip(point, (rows, columns), pixel, count, strict=True)
     )
-    return mean.astype(np.float32), inside, Camera(geometry.sdd_mm, target, mean.shape, (point[0], point[1]))
+    return Camera(geometry.sdd_mm, target, (count[0], count[1]), (row, column))
 
 
 def _doubts(source: Source, image: np.ndarray, field: np.ndarray) -> list[str]:

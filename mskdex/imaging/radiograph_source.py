@@ -59,6 +59,16 @@ def read_source(path: Path, max_megapixels: float, root: Path | None = None) -> 
     return _from_picture(path, max_megapixels)
 
 
+def read_tags(path: Path) -> tuple[dict[str, Any], dict[str, str], tuple[int, int]]:
+    """What a DICOM radiograph's header tells: `tags` and `where` of `Source`, and the stored (rows, columns).
+
+    Raises:
+        MskdexError: not a radiograph, or of a view that is not AP or PA.
+    """
+    header, shape = _radiograph_header(path)
+    return *_tags(header, path), shape
+
+
 def _only_radiograph(folder: Path, root: Path | None) -> Path:
     found = [f for f in dicom_files(folder, root) if str(read_header(f).get("Modality")) in MODALITIES]
     if len(found) != 1:
@@ -68,7 +78,7 @@ def _only_radiograph(folder: Path, root: Path | None) -> Path:
     return found[0]
 
 
-def _from_dicom(path: Path, max_megapixels: float) -> Source:
+def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
     header = read_header(path)
     modality = str(header.get("Modality", "unknown"))
     if modality not in MODALITIES:
@@ -80,7 +90,11 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     if int(header.get("NumberOfFrames") or 1) > 1:
         msg = f"{path} has {header.NumberOfFrames} frames; export the one frame that is meant"
         raise MskdexError(msg)
-    shape = (int(header.get("Rows") or 0), int(header.get("Columns") or 0))
+    return header, (int(header.get("Rows") or 0), int(header.get("Columns") or 0))
+
+
+def _from_dicom(path: Path, max_megapixels: float) -> Source:
+    header, shape = _radiograph_header(path)
     require_size(path, shape, 1, max_megapixels)
     bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
     if bits <= 8:
@@ -92,7 +106,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
         msg = f"{path} decodes to {grey.shape} pixels instead of {shape}; copy or export it again"
         raise MskdexError(msg)
     tags, where = _tags(header, path)
-    facts = {"format": "dicom", "modality": modality, "bits": bits, "sha256": content_hash([path])}
+    facts = {"format": "dicom", "modality": str(header.Modality), "bits": bits, "sha256": content_hash([path])}
     return Source(grey, tags | {"bits": bits}, where, facts, dataset, _warnings(header))
 
 

@@ -6,7 +6,16 @@ import numpy as np
 
 from mskdex.projection.camera import Camera
 from mskdex.projection.geometry import make_rays
-from mskdex.projection.grid import BLOCK, MIXED, classify_cells, distance_of_blocks, occupied_blocks
+from mskdex.projection.grid import (
+    BLOCK,
+    CELL_SHIFT,
+    MIXED,
+    TILE,
+    classify_cells,
+    distance_of_blocks,
+    occupied_blocks,
+    tile_depths,
+)
 from mskdex.projection.march import LANES, march
 from mskdex.projection.parallel import spread
 from mskdex.projection.sampling import Sampling
@@ -32,6 +41,7 @@ def add_images(
     rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
     lookup = label_lookup(ids)
     cells, blocks = skip_map(scene, lookup, box)
+    reach = _tile_depths(scene, blocks, camera, pose)
     if sampling.method == "march":
         volume: tuple = (scene.ct, scene.labels, cells, blocks)
         limits = cell_limits(box)
@@ -43,16 +53,27 @@ def add_images(
         part = tables[start : start + LANES]
         table = np.zeros((tables.shape[1], LANES), np.float32)
         table[:, : len(part)] = part.T
-        constants = (*volume, lookup, table, limits, rays.coefficients, rays.slope, rays.weight, step)
+        constants = (*volume, lookup, table, limits, rays.coefficients, rays.slope, rays.weight, step, reach)
         _over_rows(kernel, constants, sampling.oversampling, images[start : start + len(part)])
 
 
 def _over_rows(kernel, constants: tuple, oversampling: int, images: np.ndarray) -> None:  # type: ignore[no-untyped-def]
     def rows(start: int, stop: int) -> None:
-        sums = np.zeros((images.shape[1], LANES), np.float32)
-        kernel(*constants, oversampling, images, sums, start, stop)
+        line, seen = np.zeros((*images.shape[1:4:2], LANES), np.float32), np.zeros(images.shape[1], np.uint8)
+        kernel(*constants, oversampling, images, line, seen, start, stop)
 
     spread(rows, images.shape[2])
+
+
+def _tile_depths(scene: Scene, blocks: np.ndarray, camera: Camera, pose: np.ndarray) -> np.ndarray:
+    """Depths (tile rows, tile columns, 2) between which the rays of each tile of pixels can meet an object."""
+    reach = np.empty((*(-(-n // TILE) for n in camera.shape), 2))
+    matrix = pose @ scene.world_from_voxel
+    matrix[:3, 3] -= matrix[:3, :3].sum(axis=1) * CELL_SHIFT
+    cone = camera.beam == "cone"
+    scale = (camera.sdd_mm if cone else 1.0) / camera.pixel_mm
+    tile_depths(blocks, matrix[:3].copy(), int(cone), scale, np.array(camera.principal_point_px, float), reach)
+    return reach
 
 
 def label_lookup(ids: Sequence[int]) -> np.ndarray:

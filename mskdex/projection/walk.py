@@ -3,8 +3,8 @@
 import numpy as np
 
 from mskdex.imaging.quantities import HU_MIN
-from mskdex.projection.grid import BLOCK, reach
-from mskdex.projection.march import ray
+from mskdex.projection.grid import BLOCK, TILE, advance
+from mskdex.projection.march import ray, write_row
 from mskdex.projection.native import Kernel
 
 
@@ -29,28 +29,30 @@ def _next_face(place, origin, direction):
 
 
 @Kernel
-def walk(hu, labels, blocks, lookup, table, box, coefficients, slope, weight, step, sub, images, sums, start, stop):
+def walk(
+    hu, labels, blocks, lookup, table, box, coefficients, slope, weight, step, reach, sub, images, line, seen,
+    start, stop,
+):  # fmt: skip
     """Fills rows start … stop of `images` with the exact integral over voxels of constant density.
 
     Arguments as in `march.march`, but `box` (2, 3) is in voxel coordinates and `step` is 1.
     Source: Siddon 1985; the walk from face to face of Amanatides and Woo 1987.
     """
-    quantities, objects, columns = images.shape[0], images.shape[1], images.shape[3]
+    columns = images.shape[3]
     for row in range(start, stop):
         for column in range(columns):
-            touched = False
+            nearest, farthest = reach[row // TILE, column // TILE, 0], reach[row // TILE, column // TILE, 1]
+            if nearest > farthest:
+                continue
             for part in range(sub * sub):
                 r = row + (part // sub + 0.5) / sub - 0.5
                 c = column + (part % sub + 0.5) / sub - 0.5
                 ox, oy, oz, dx, dy, dz, obliquity = ray(coefficients, slope, r, c)
-                depth, leave = _entry(ox, dx, box[0, 0], box[1, 0], 0.0, 1e30)
+                depth, leave = _entry(ox, dx, box[0, 0], box[1, 0], max(nearest, 0.0), farthest)
                 depth, leave = _entry(oy, dy, box[0, 1], box[1, 1], depth, leave)
                 depth, leave = _entry(oz, dz, box[0, 2], box[1, 2], depth, leave)
                 if depth >= leave:
                     continue
-                if not touched:
-                    sums[:] = 0
-                    touched = True
                 scale = (obliquity if weight[2] > 0 else 1.0) * step / (sub * sub)
                 w_constant, w_cubic = weight[0] * scale, weight[1] * scale / 3.0
                 low_x, low_y, low_z = int(box[0, 0] + 0.5), int(box[0, 1] + 0.5), int(box[0, 2] + 0.5)
@@ -71,16 +73,17 @@ def walk(hu, labels, blocks, lookup, table, box, coefficients, slope, weight, st
                             cubes = end * end + end * depth + depth * depth
                             w = np.float32((end - depth) * (w_constant + w_cubic * cubes))
                             entry = np.int64(hu[n, j, i]) - HU_MIN
-                            sums[owner, 0] += w * table[entry, 0]
-                            sums[owner, 1] += w * table[entry, 1]
-                            sums[owner, 2] += w * table[entry, 2]
-                            sums[owner, 3] += w * table[entry, 3]
+                            seen[owner] = 1
+                            line[owner, column, 0] += w * table[entry, 0]
+                            line[owner, column, 1] += w * table[entry, 1]
+                            line[owner, column, 2] += w * table[entry, 2]
+                            line[owner, column, 3] += w * table[entry, 3]
                         depth = max(depth, end)
                         if owner < 0:
                             x, y, z = ox + dx * depth + 2.0, oy + dy * depth + 2.0, oz + dz * depth + 2.0
                             distance = blocks[int(z) // BLOCK, int(y) // BLOCK, int(x) // BLOCK]
                             if distance > 1:
-                                depth += reach(x, y, z, dx, dy, dz, np.float64(distance))
+                                depth += advance(x, y, z, dx, dy, dz, np.float64(distance))
                                 break
                         if depth >= leave:
                             break
@@ -95,7 +98,4 @@ def walk(hu, labels, blocks, lookup, table, box, coefficients, slope, weight, st
                             next_z += gap_z
                     else:
                         depth = leave
-            if touched:
-                for q in range(quantities):
-                    for o in range(objects):
-                        images[q, o, row, column] = sums[o, q]
+        write_row(line, seen, images, row)

@@ -1,3 +1,5 @@
+import json
+
 import hospital as make
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.field import without_blades, without_blank_borders, without_markers
-from mskdex.imaging.radiograph_import import import_radiograph
+from mskdex.imaging.radiograph_import import camera_from_dicom, import_radiograph
 from mskdex.imaging.view_geometry import average_down, pair_to_camera_frame, to_camera_frame
+from mskdex.projection.camera import Camera
 
 NATIVE = RadiographSettings(working_pixel_mm=None)
 VALUES = make.radiograph_values()
@@ -184,9 +187,11 @@ def test_every_stored_orientation_is_turned_to_the_cameras(tmp_path, towards, vi
     if towards[0] in "FH":
         image = image.T
     tags = {"PatientOrientation": list(towards), "ViewPosition": view}
-    found = load(make.save(make.radiograph(np.ascontiguousarray(image), **tags), tmp_path / "r.dcm"))
+    path = make.save(make.radiograph(np.ascontiguousarray(image), **tags), tmp_path / "r.dcm")
+    found = load(path)
     np.testing.assert_allclose(found.image, upright, atol=2e-3)
     assert found.camera.shape == upright.shape
+    assert camera_from_dicom(path, {}, NATIVE) == found.camera
 
 
 @pytest.mark.parametrize("towards", ["LF", "RF", "LH", "RH", "FL", "HL", "FR", "HR"])
@@ -209,6 +214,21 @@ def test_averaging_down_keeps_the_mean_and_the_central_ray(tmp_path):
         fine_mm = (fine.camera.principal_point_px[i] - (n - 1) / 2) * 0.5
         coarse_mm = (coarse.camera.principal_point_px[i] - (n / 2 - 1) / 2) * 1.0
         assert coarse_mm == pytest.approx(fine_mm)
+    assert camera_from_dicom(path, row, RadiographSettings(working_pixel_mm=1.0)) == coarse.camera
+
+
+def test_a_camera_needs_no_pixels_but_its_geometry(tmp_path):
+    dataset = make.radiograph()
+    del dataset.PixelData
+    camera = camera_from_dicom(make.save(dataset, tmp_path / "r.dcm"), {}, NATIVE)
+    assert (camera.sdd_mm, camera.pixel_mm, camera.shape) == (1100.0, 0.9, VALUES.shape)
+    assert Camera.from_dict(json.loads(json.dumps(camera.as_dict()))) == camera
+    path = make.save(make.radiograph(DistanceSourceToDetector=None), tmp_path / "bare.dcm")
+    with pytest.raises(MskdexError, match=r"bare.dcm: .*DistanceSourceToDetector.* is nowhere"):
+        camera_from_dicom(path, {}, NATIVE)
+    path = make.save(make.radiograph(Modality="US"), tmp_path / "us.dcm")
+    with pytest.raises(MskdexError, match=r"us.dcm is of modality US"):
+        camera_from_dicom(path, {}, NATIVE)
 
 
 def test_oblong_pixels_become_square(tmp_path):

@@ -30,6 +30,18 @@ def test_march_equals_its_definition(
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * expected.max())
 
 
+def test_a_source_close_to_the_object_sees_all_of_it(phantom: Phantom) -> None:
+    # The block of cells around the nearest voxels reaches behind the source.
+    camera = Camera(100.0, 20.0, (32, 30), (15.0, 15.5))
+    pose = nominal_pose(phantom.centre_mm, 18.5)
+    arguments = (phantom.ct, phantom.labels, phantom.world_from_voxel, [3], camera, pose, TABLES[1:2])
+    expected = render_reference(*arguments)
+    found = render(*arguments, oversampling=1).images
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * expected.max())
+    walked = render(*arguments, oversampling=1, method="walk").images
+    assert walked.sum() == pytest.approx(expected.sum(), rel=0.1)
+
+
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_threads_do_not_change_an_image(
     phantom: Phantom, camera: Camera, oblique_pose: np.ndarray, threads: str, monkeypatch: pytest.MonkeyPatch
