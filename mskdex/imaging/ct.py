@@ -79,11 +79,11 @@ def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         slab = array[start : start + _SLAB]
         if np.issubdtype(slab.dtype, np.floating):
             slab = np.rint(slab)
-        if low < HU_MIN or high > HU_MAX:
+        if low < HU_MIN:
             below += int(np.count_nonzero(slab < HU_MIN))
+        if high > HU_MAX:
             above += int(np.count_nonzero(slab > HU_MAX))
-            slab = np.clip(slab, HU_MIN, HU_MAX)
-        out[start : start + _SLAB] = slab
+        np.clip(slab, HU_MIN, HU_MAX, out=out[start : start + _SLAB], casting="unsafe")
     return out, {"hu_range_read": [low, high], "voxels_clipped_below": below, "voxels_clipped_above": above}
 
 
