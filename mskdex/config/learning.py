@@ -131,7 +131,9 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 """The baseline of the paper: vanilla CycleGAN + GC alpha (Nakanishi 2023)."""
 
-_DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16, global_context=True, template=True, mirror_average=True)
+_DESK_NETWORK = NetworkSettings(
+    backbone="hrnet_tiny", ndf=16, global_context=True, template=True, mirror_average=True
+)
 _DESK_OPTIMISATION = OptimisationSettings(
     epochs=36,
     learning_rate=1e-3,
