@@ -51,9 +51,6 @@ class NetworkSettings(Settings):
     template: bool = Field(
         False, description="the generator starts from the mean DRR of the training patients instead of a flat image"
     )
-    mirror_average: bool = Field(
-        False, description="predictions are the mean over the radiograph and its mirror image, turned back"
-    )
     ndf: int = Field(64, ge=4, description="width of the PatchGAN's first layer")
     discriminator_scales: int = Field(2, ge=1, le=3, description="scales of the PatchGAN")
 
@@ -131,9 +128,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 """The baseline of the paper: vanilla CycleGAN + GC alpha (Nakanishi 2023)."""
 
-_DESK_NETWORK = NetworkSettings(
-    backbone="hrnet_tiny", ndf=16, global_context=True, template=True, mirror_average=True
-)
+_DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16, global_context=True, template=True)
 _DESK_OPTIMISATION = OptimisationSettings(
     epochs=36,
     learning_rate=1e-3,

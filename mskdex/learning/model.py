@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.learning.augmentation import side_swap
 from mskdex.learning.checkpoint import read_tensors, write_tensors
 from mskdex.learning.generator import Generator, make_generator
 from mskdex.learning.normalisation import Normalisation
@@ -87,16 +86,10 @@ class Model:
     @torch.no_grad()
     def decompose(self, radiograph: Tensor) -> Tensor:
         """Log attenuation (B, H, W) on the model's grid to DRRs (B, 3, N, H, W) in cm³, cm³ and g per pixel."""
-        drr = self._generated(radiograph)
-        if self.card.experiment.network.mirror_average:
-            mirrored = self._generated(radiograph.flip(-1)).flip(-1)
-            drr = (drr + mirrored[:, :, side_swap(self.card.channels)]) / 2
-        return drr
-
-    def _generated(self, radiograph: Tensor) -> Tensor:
         scale = torch.as_tensor(self.card.normalisation.drr, dtype=torch.float32, device=radiograph.device)
         normalised = radiograph[:, None] / self.card.normalisation.radiograph
-        return self.generator(normalised).float().unflatten(1, (3, -1)) * scale[:, :, None, None]
+        drr = self.generator(normalised).float().unflatten(1, (3, -1))
+        return drr * scale[:, :, None, None]
 
 
 def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any]) -> None:

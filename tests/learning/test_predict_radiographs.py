@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ from phantoms import CHANNELS, phantom
 from mskdex.config.imaging import RadiographSettings
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
-from mskdex.learning.augmentation import side_swap
 from mskdex.learning.flags import object_flags, radiograph_flags
 from mskdex.learning.generator import make_generator
 from mskdex.learning.model import ModelCard, read_model, write_model
@@ -115,20 +113,6 @@ def test_sums_are_taken_after_denormalisation(model):
     with torch.no_grad():
         normalised = loaded.generator(image[:, None] / 3.0)
     torch.testing.assert_close(loaded.decompose(image).flatten(1, 2), 2.0 * normalised)
-
-
-def test_a_mirrored_radiograph_is_decomposed_into_the_mirror_image(model):
-    loaded = read_model(model, torch.device("cpu"))
-    network = loaded.card.experiment.network.model_copy(update={"mirror_average": True})
-    experiment = loaded.card.experiment.model_copy(update={"network": network})
-    averaging = replace(loaded, card=replace(loaded.card, experiment=experiment))
-    image = torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    drr, mirrored = averaging.decompose(image), averaging.decompose(image.flip(-1))
-    swap = side_swap(loaded.card.channels)
-    torch.testing.assert_close(mirrored.flip(-1)[:, :, swap], drr)
-    assert not torch.allclose(drr, loaded.decompose(image), rtol=1e-3)
-    both = loaded.decompose(image) + loaded.decompose(image.flip(-1)).flip(-1)[:, :, swap]
-    torch.testing.assert_close(drr.sum((-2, -1)), both.sum((-2, -1)) / 2)
 
 
 def test_flags_tell_what_is_unlike_training():
