@@ -1,5 +1,6 @@
 """What a killed run leaves behind: Snakemake's lock on the folder, and jobs that go on."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -12,64 +13,90 @@ import time
 import uuid
 from pathlib import Path
 
-OWNER = Path(".snakemake/mskdex-owner.json")
+from mskdex.artifacts import write_json
+
+OWNERS = Path(".snakemake/mskdex-owners")
 LOCKS = Path(".snakemake/locks")
 RUN = "MSKDEX_RUN"
 """Environment variable that every job of a run inherits: the run's id."""
 
+_SLURM_JOB = "SLURM_JOB_ID"
 _SECONDS_TO_END = 10.0
 _SLURM_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def record_owner() -> None:
-    """Notes which process runs the workflow in this folder; to be called once it holds Snakemake's lock."""
+    """Notes this process and its run, to be called before Snakemake locks the folder; taken back when the process ends.
+
+    One that is killed, at whatever moment, leaves its note beside its lock.
+    """
     os.environ[RUN] = uuid.uuid4().hex
     if owner := _this_process():
-        OWNER.write_text(json.dumps(owner | {"run": os.environ[RUN]}) + "\n", encoding="utf-8")
-
-
-def forget_owner() -> None:
-    """Takes the note back at the end of a run."""
-    OWNER.unlink(missing_ok=True)
+        note = OWNERS / f"{os.environ[RUN]}.json"
+        write_json(note, owner | {"run": os.environ[RUN], "slurm_job": os.environ.get(_SLURM_JOB)})
+        atexit.register(_forget, note, os.getpid())
 
 
 def clear_leftovers() -> str | None:
     """Clears the lock of a run whose process is dead, and ends the jobs that it left.
 
-    Nothing is touched while the process lives, or where that cannot be told: a note from another machine or
-    container, or no note at all. Then Snakemake's own check decides.
+    Nothing is touched while a process that may hold the lock lives, or where that cannot be told: a note from another
+    machine or container, or no note at all. Then Snakemake's own check decides.
 
     Returns:
         What was found and done, a sentence; None where there was nothing.
     """
-    owner = _read_owner()
-    locks = sorted(LOCKS.glob("*.lock"))
-    if owner is None or not locks:
+    owners = _owners()
+    locks = {lock: lock.stat().st_mtime_ns for lock in sorted(LOCKS.glob("*.lock"))}
+    if not locks:
+        for note in owners:
+            if not _alive(owners[note]):
+                note.unlink(missing_ok=True)
         return None
-    name = f"process {owner['pid']} on {owner['host']}"
-    if not _dead(owner):
-        return f"This folder is in use by another Snakemake, {name}, since {owner['since']}."
-    noted, claim = OWNER.stat().st_mtime, OWNER.with_name(f"{OWNER.name}.{os.getpid()}")
-    try:
-        OWNER.rename(claim)  # of several that start at once, one
-    except FileNotFoundError:
+    for owner in owners.values():
+        if not _dead(owner):
+            return f"This folder is in use by another Snakemake, {_name(owner)}, since {owner['since']}."
+    killed = [owner for note, owner in owners.items() if _claimed(note)]
+    if not killed:
         return None
-    ended = _end_jobs(owner["run"]) + _cancel_slurm_jobs()
-    for lock in locks:
-        if lock.stat().st_mtime <= noted:
+    ended = sum(_end_jobs(owner) for owner in killed) + _cancel_slurm_jobs()
+    for lock, written in locks.items():
+        if lock.stat().st_mtime_ns == written:
             lock.unlink()
-    claim.unlink()
     jobs = {0: "", 1: " and the job that it left was ended"}.get(
         ended, f" and the {ended} jobs that it left were ended"
     )
+    name = _name(killed[-1])
     return f"The run before was killed ({name}): its lock was cleared{jobs}; the run goes on where it stopped."
 
 
-def _read_owner() -> dict | None:
+def _forget(note: Path, process: int) -> None:
+    if os.getpid() == process:
+        note.unlink(missing_ok=True)
+
+
+def _owners() -> dict[Path, dict]:
+    """The notes of this folder, the latest last."""
+    found = {}
+    for note in OWNERS.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            found[note] = json.loads(note.read_text(encoding="utf-8"))
+    return dict(sorted(found.items(), key=lambda entry: entry[1]["since"]))
+
+
+def _claimed(note: Path) -> bool:
+    """Whether this process is the one that clears up after a note: of several that start at once, one is."""
+    claim = note.with_suffix(f".{os.getpid()}")
     try:
-        return json.loads(OWNER.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        note.rename(claim)
+    except FileNotFoundError:
+        return False
+    claim.unlink()
+    return True
+
+
+def _name(owner: dict) -> str:
+    return f"process {owner['pid']} on {owner['host']}"
 
 
 def _this_process() -> dict | None:
@@ -95,6 +122,12 @@ def _dead(owner: dict) -> bool:
     return owner["namespace"] == here["namespace"] and _started(owner["pid"]) != owner["started"]
 
 
+def _alive(owner: dict) -> bool:
+    """Whether a process lives on this machine; of another machine it cannot be told."""
+    here = _machine()
+    return all(owner[key] == here[key] for key in here) and _started(owner["pid"]) == owner["started"]
+
+
 def _started(pid: int) -> str | None:
     """When a process began, in ticks since the machine's start; None where there is none, or only its remains."""
     try:
@@ -104,14 +137,15 @@ def _started(pid: int) -> str | None:
     return None if state == "Z" else fields[18]
 
 
-def _end_jobs(run: str) -> int:
+def _end_jobs(owner: dict) -> int:
     """Ends this user's processes that belong to a run on this machine, and waits until they are gone.
+
+    Those that SLURM started for the run are left to `_cancel_slurm_jobs`.
 
     Returns:
         How many there were, without the shells around them.
     """
-    mark = f"{RUN}={run}".encode()
-    found = {pid: started for pid in _processes(mark) if (started := _started(pid))}
+    found = {pid: started for pid in _processes(owner) if (started := _started(pid))}
     jobs = sum(not _is_shell(pid) for pid in found)
     for end in (signal.SIGTERM, signal.SIGKILL):
         for pid, started in found.items():
@@ -125,18 +159,20 @@ def _end_jobs(run: str) -> int:
     return jobs
 
 
-def _processes(mark: bytes) -> list[int]:
+def _processes(owner: dict) -> list[int]:
+    marks = {RUN: owner["run"], _SLURM_JOB: owner["slurm_job"]}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            if mark in environment and int(folder.name) != os.getpid() and b"SLURM_JOB_ID" not in _names(environment):
+            environment = _environment(folder / "environ")
+            if all(environment.get(key) == value for key, value in marks.items()) and int(folder.name) != os.getpid():
                 found.append(int(folder.name))
     return found
 
 
-def _names(environment: list[bytes]) -> set[bytes]:
-    return {entry.partition(b"=")[0] for entry in environment}
+def _environment(file: Path) -> dict[str, str]:
+    entries = (entry.partition("=") for entry in file.read_bytes().decode(errors="replace").split("\0"))
+    return {name: value for name, _, value in entries}
 
 
 def _is_shell(pid: int) -> bool:

@@ -18,7 +18,14 @@ def package(tmp_path):
 
 
 def hashes(package, *stages):
-    code = f"from mskdex.provenance import stage_hash; print(*[stage_hash(s) for s in {stages!r}])"
+    code = f"""
+from pathlib import Path
+from mskdex.provenance import Memory, stage_hash
+memory = Memory(Path("memory.json"))
+hashes = [stage_hash(s, memory) for s in {stages!r}]
+assert hashes == [stage_hash(s) for s in {stages!r}]
+print(*hashes)
+"""
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=package.parent, capture_output=True, encoding="utf-8", check=True
     )

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -5,11 +6,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from mskdex import provenance
 from mskdex.config import load_config, stages
 from mskdex.errors import MskdexError
 from mskdex.folds import assign_folds
-from mskdex.leftovers import clear_leftovers, forget_owner, record_owner
-from mskdex.provenance import stage_hash
+from mskdex.leftovers import clear_leftovers, record_owner
 from mskdex.workflow import (
     cohort_channels,
     put_commands_on_path,
@@ -21,9 +22,15 @@ from mskdex.workflow import (
 
 put_commands_on_path()
 
+stage_hash = functools.partial(
+    provenance.stage_hash,
+    memory=provenance.Memory(Path(".snakemake/mskdex-modules.json")),
+)
+
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     if found := clear_leftovers():
         logger.info(found)
+    record_owner()
 
 try:
     CONFIG = load_config(config)
@@ -46,7 +53,7 @@ wildcard_constraints:
 
 def patient_results(name):
     """The file `name` of every patient."""
-    return expand("results/patients/{patient}/{name}", patient=PATIENTS, name=name)
+    return [f"results/patients/{patient}/{name}" for patient in PATIENTS]
 
 
 def fold_results(name):
@@ -60,13 +67,13 @@ def fold_results(name):
 def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on."""
     patients = FOLDS.index[FOLDS != int(wildcards.fold)]
-    return expand("results/patients/{patient}/stack.zst", patient=patients)
+    return [f"results/patients/{patient}/stack.zst" for patient in patients]
 
 
 def test_stacks(wildcards):
     """The stacks of the patients that a fold is tested on."""
     patients = FOLDS.index[FOLDS == int(wildcards.fold)]
-    return expand("results/patients/{patient}/stack.zst", patient=patients)
+    return [f"results/patients/{patient}/stack.zst" for patient in patients]
 
 
 def import_row(wildcards):

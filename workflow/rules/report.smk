@@ -62,16 +62,10 @@ rule report:
 
 
 onstart:
-    record_owner()
     # Each finished job would start another once-a-second evaluation of all jobs, without end (Snakemake 9.27).
     workflow.scheduler.job_rate_limiter = None
     print_plan()
 
 
 onsuccess:
-    forget_owner()
     print_summary()
-
-
-onerror:
-    forget_owner()
