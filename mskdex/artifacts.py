@@ -88,6 +88,27 @@ def write_parquet(path: Path, table: Any) -> None:
         table.to_parquet(temporary, index=False)
 
 
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes rows as Parquet without pandas, whose import costs as much as a light stage does."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with atomic_path(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads a Parquet table that the workflow made, without pandas; errors as of `read_json`."""
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise damaged(path, error) from error
+
+
 def read_parquet(path: Path, *, made_here: bool = True) -> Any:
     """Reads a Parquet table; arguments and errors as of `read_json`."""
     import pandas as pd

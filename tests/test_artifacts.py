@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mskdex.arrays import read_arrays, write_arrays
-from mskdex.artifacts import atomic_path, read_json, read_parquet, write_json, write_parquet
+from mskdex.artifacts import atomic_path, read_json, read_parquet, read_rows, write_json, write_parquet, write_rows
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.volume import Volume, read_volume, write_volume
@@ -38,7 +38,7 @@ def test_json_takes_arrays_and_refuses_nan(tmp_path):
         write_json(tmp_path / "b.json", {"x": float("nan")})
 
 
-@pytest.mark.parametrize("read", [read_json, read_parquet, read_arrays])
+@pytest.mark.parametrize("read", [read_json, read_parquet, read_rows, read_arrays])
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"MSKDEX1\n\x10", b"{"])
 def test_a_corrupted_artifact_is_named(tmp_path, read, content):
     path = tmp_path / "artifact"
@@ -92,6 +92,7 @@ def _tensors(path, noise):
         lambda path, noise: write_image(path, noise[0].astype(np.float32), 1.0),
         lambda path, noise: write_arrays(path, {"x": noise}, {}),
         lambda path, noise: write_parquet(path, pd.DataFrame({"x": noise.ravel()})),
+        lambda path, noise: write_rows(path, [{"x": value} for value in noise.ravel()]),
         lambda path, noise: write_json(path, noise.tolist()),
     ],
 )

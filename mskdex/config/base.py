@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A frozen section of the config that refuses unknown keys and values of the wrong type."""
+    """A frozen section of the config that refuses unknown keys and values of the wrong type.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A model is built when it is first used: a stage uses few of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

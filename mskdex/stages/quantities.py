@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from mskdex.artifacts import write_parquet
+from mskdex.artifacts import write_rows
 from mskdex.config.objects import Channel
 from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density
 from mskdex.imaging.structures import hu_histograms, mean_hu, truncated_labels
@@ -30,11 +30,11 @@ def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -
         MskdexError: the two files do not belong together.
     """
     volume, ids = read_labelled(ct, labels)
-    write_parquet(out, quantities_table(volume, ids, channels))
+    write_rows(out, quantity_rows(volume, ids, channels))
 
 
-def quantities_table(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -> pd.DataFrame:
-    """The table that `quantities` writes; sums run over CT voxels in float64.
+def quantity_rows(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -> list[dict[str, Any]]:
+    """The rows that `quantities` writes; sums run over CT voxels in float64.
 
     Args:
         ct: HU int16 in [HU_MIN, HU_MAX].
@@ -59,4 +59,4 @@ def quantities_table(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]
                 "truncated": i in cut,
             }
         )
-    return pd.DataFrame(rows)
+    return rows

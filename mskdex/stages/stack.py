@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mskdex.arrays import Crops, read_arrays
-from mskdex.artifacts import manifest, read_json, read_parquet
+from mskdex.artifacts import manifest, read_json, read_rows
 from mskdex.config.imaging import ImageSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
@@ -53,7 +52,7 @@ def stack(
     bones, bones_meta = read_arrays(aligned)
     _check_grid(patient, drr, nominal_meta, grid)
     _check_grid(patient, aligned, bones_meta, grid)
-    truth, known = _truth(read_parquet(quantities), names, patient, quantities)
+    truth, known = _truth(read_rows(quantities), names, patient, quantities)
     used = [i for i, name in enumerate(bones_meta["objects"]) if name in names]
     visible = bones_meta.get("visible", {})
     sample = Stack(
@@ -96,15 +95,15 @@ def _chosen(drr: np.ndarray, objects: list[str], names: list[str], patient: str,
     return drr[:, [objects.index(name) for name in names]]
 
 
-def _truth(table: pd.DataFrame, names: list[str], patient: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _truth(rows: list[dict[str, Any]], names: list[str], patient: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Sums (3, N), 0 where not known, and which objects are known: present and whole."""
-    rows = table.set_index("object").reindex(names)
-    if rows["present"].isna().any():
-        absent = ", ".join(rows.index[rows["present"].isna()])
-        msg = f"patient {patient}: {path} has no row for {absent}; delete it and run the same command again"
+    found = {row["object"]: row for row in rows}
+    if absent := [name for name in names if name not in found]:
+        msg = f"patient {patient}: {path} has no row for {', '.join(absent)}; delete it and run the same command again"
         raise MskdexError(msg)
-    known = (rows["present"].astype(bool) & ~rows["truncated"].astype(bool)).to_numpy()
-    sums = np.stack([rows[COLUMNS[q]].to_numpy(dtype=np.float64) for q in QUANTITIES])
+    chosen = [found[name] for name in names]
+    known = np.array([row["present"] and not row["truncated"] for row in chosen])
+    sums = np.array([[row[COLUMNS[q]] for row in chosen] for q in QUANTITIES], dtype=np.float64)
     return np.where(known, sums, 0.0), known
 
 

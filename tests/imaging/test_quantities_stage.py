@@ -7,7 +7,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import HU_MIN, lean_mass_density_g_cm3
 from mskdex.imaging.structures import hu_histograms, median_hu, truncated_labels
 from mskdex.imaging.volume import Volume, write_volume
-from mskdex.stages.quantities import quantities, quantities_table
+from mskdex.stages.quantities import quantities, quantity_rows
 
 CHANNELS = make.settings().channels
 
@@ -16,7 +16,7 @@ def test_known_box_of_known_tissue():
     hu = np.full((6, 6, 6), -1000, np.int16)
     ids = np.zeros((6, 6, 6), np.uint8)
     hu[2:4, 2:4, 2:4], ids[2:4, 2:4, 2:4] = 55, 1
-    table = quantities_table(Volume(hu, _affine()), ids, CHANNELS).set_index("object")
+    table = pd.DataFrame(quantity_rows(Volume(hu, _affine()), ids, CHANNELS)).set_index("object")
     row = table.loc[CHANNELS[0].name]
     assert row["volume_cm3"] == pytest.approx(8 * 10.0**3 / 1000)
     assert row["lean_mass_g"] == pytest.approx(8 * 1.0673, rel=1e-4)
