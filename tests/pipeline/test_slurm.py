@@ -1,13 +1,25 @@
-"""On a real SLURM: a cancelled job, a killed Snakemake, a node that goes away; skipped where no SLURM answers."""
+"""On a real SLURM (`slurm.sh up DIR` starts one): accidents, a whole run, one node for the light stages.
+
+Skipped where no SLURM answers. Continuous integration leaves out the slow ones.
+"""
 
 import os
 import shutil
 import signal
 import subprocess
 
-import pandas as pd
 import pytest
-from test_restart import PREDICTIONS, forget_training, is_training, times, wait_until
+from test_restart import (
+    END,
+    PREDICTIONS,
+    assert_final_numbers_are,
+    assert_same_table,
+    forget_training,
+    spoil,
+    times,
+    trainings,
+    wait_until,
+)
 
 PROFILE = ["--profile", "workflow/profiles/slurm", "--workflow-profile", "none", "--jobs", "2"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "2", "--set-resources", "train:slurm_partition=cpu"]
@@ -27,60 +39,139 @@ def answers():
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(not answers(), reason="no SLURM answers")]
 
 
-def running(project):
-    """Id and node of the job that runs in this project."""
-    for line in slurm("squeue", "--noheader", "--states=running", "--format=%A|%N|%Z").splitlines():
-        job, node, folder = line.split("|")
-        if folder == str(project.folder):
-            return job, node
-    return None
+def jobs(project):
+    """Ids and nodes of the jobs that run in this project."""
+    lines = slurm("squeue", "--noheader", "--states=running", "--format=%A|%N|%Z").splitlines()
+    return [tuple(line.split("|")[:2]) for line in lines if line.split("|")[2] == str(project.folder)]
 
 
-@pytest.fixture
-def before(project):
-    """Times of what is finished, where one training is missing."""
+def halted_training(project, run):
+    """Waits until a job trains, and halts the training so that it does not end before its accident.
+
+    Returns:
+        Its process, its job and the job's node.
+    """
+    wait_until(lambda: trainings(project), run)
+    (training,) = trainings(project)
+    os.kill(training, signal.SIGSTOP)
+    ((job, node),) = jobs(project)
+    return training, job, node
+
+
+def gone(process):
+    return lambda: not os.path.exists(f"/proc/{process}")  # noqa: PTH110
+
+
+def test_a_run_ends_well_after_a_kill_a_failure_a_cancellation_and_the_loss_of_a_node(finished, project):
     forget_training(project)
-    return times(project)
+    before = times(project)
+    command = [PREDICTIONS, *PROFILE, "train:mem_mb=2500", "--retries", "3"]  # the fourth attempt still fits the nodes
+    killed = project.start(*command)
+    left, _, _ = halted_training(project, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert jobs(project), "the job outlives its Snakemake"
 
+    run = project.start(*command)
+    wait_until(gone(left), run)
+    training, _, _ = halted_training(project, run)
+    os.kill(training, signal.SIGKILL)
+    wait_until(gone(training), run)
 
-def assert_finished(finished, project, before):
-    ours, theirs = (pd.read_parquet(p.folder / PREDICTIONS) for p in (project, finished))
-    pd.testing.assert_frame_equal(ours, theirs)
-    assert times(project) == before
-    assert running(project) is None
+    training, job, _ = halted_training(project, run)
+    slurm("scancel", job)
+    wait_until(gone(training), run)
 
-
-def test_a_cancelled_job_is_submitted_again(finished, project, before):
-    run = project.start(PREDICTIONS, *PROFILE)
-    wait_until(is_training(project), run)
-    slurm("scancel", running(project)[0])
-    output = run.communicate()[0]
-    assert run.returncode == 0, output
-    assert_finished(finished, project, before)
-
-
-def test_the_jobs_of_a_killed_snakemake_are_ended_and_the_run_goes_on(finished, project, before):
-    run = project.start(PREDICTIONS, *PROFILE)
-    wait_until(is_training(project), run)
-    job, _ = running(project)
-    slurm("scontrol", "suspend", job)
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    again = project.snakemake(PREDICTIONS, *PROFILE)
-    assert "The run before was killed" in again.stdout
-    assert "the job that it left was ended" in again.stdout
-    assert_finished(finished, project, before)
-
-
-def test_a_job_whose_node_goes_down_runs_on_another(finished, project, before):
-    run = project.start(PREDICTIONS, *PROFILE)
-    wait_until(is_training(project), run)
-    _, node = running(project)
+    training, _, node = halted_training(project, run)
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    os.kill(training, signal.SIGKILL)
     try:
         output = run.communicate()[0]
     finally:
         # Where nodes return by themselves there is nothing to resume, and scontrol says so.
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False, capture_output=True)
     assert run.returncode == 0, output
-    assert_finished(finished, project, before)
+    assert "The run before was killed" in output
+    assert "the job that it left was ended" in output
+    assert output.count("Trying to restart job") == 3, output
+    assert times(project) == before
+    assert jobs(project) == []
+    assert_same_table(finished, project, PREDICTIONS)
+
+
+@pytest.mark.slow
+def test_a_job_that_needs_more_memory_or_time_gets_it_at_the_next_attempt(finished, project):
+    forget_training(project)
+    before = times(project)
+    short = ["predict:mem_mb=200 if attempt == 1 else 2000", "train:runtime=attempt"]
+    run = project.start(PREDICTIONS, *PROFILE, *short)
+    training, _, _ = halted_training(project, run)
+    wait_until(gone(training), run, seconds=180)
+    output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert "TIMEOUT" in output
+    assert output.count("Trying to restart job") == 2, output
+    assert times(project) == before
+    assert_same_table(finished, project, PREDICTIONS)
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_a_damaged_artifact_are_said_and_made_good(finished, project, tmp_path):
+    patients = project.folder / "results/patients"
+    damaged = patients / "V0003/ct.nii.gz"
+    pictures = [patients / name / "qc.png" for name in ("V0002", "V0003")]
+    for picture in pictures:
+        picture.unlink()
+    before = times(project, ("results/patients/V0002", "results/patients/V0003", *END))
+    spoil(damaged, 5000)
+    limit = tmp_path / "limit.sh"
+    limit.write_text(
+        'case "${BASH_EXECUTION_STRING-}" in *"mskdex --log results/logs/qc/V0002"*) ulimit -f 16 ;; esac\n',
+        encoding="utf-8",
+    )
+    command = [
+        *(p.relative_to(project.folder).as_posix() for p in pictures),
+        *PROFILE,
+        "--group-components",
+        "patients=1",
+    ]
+    full = project.snakemake(*command, "--retries", "0", check=False, BASH_ENV=str(limit))
+    assert full.returncode != 0
+    logs = {
+        name: (project.folder / f"results/logs/qc/{name}.log").read_text(encoding="utf-8")
+        for name in ("V0002", "V0003")
+    }
+    assert "qc.png could not be written, the disk is full" in logs["V0002"]
+    assert "results/patients/V0003/ct.nii.gz is damaged" in logs["V0003"]
+    assert not list(patients.glob("V000[23]/*qc.png"))
+    project.snakemake(*command)
+    for picture in pictures:
+        assert picture.read_bytes() == (finished.folder / picture.relative_to(project.folder)).read_bytes()
+    assert times(project, ("results/patients/V0002", "results/patients/V0003", *END)) == before
+
+
+@pytest.mark.slow
+def test_light_stages_on_one_node_and_then_the_rest_as_jobs_have_the_numbers_of_a_local_run(finished, project):
+    shutil.rmtree(project.folder / "results")
+    shutil.rmtree(project.folder / ".snakemake")
+    light = ["snakemake", "--cores", "2", "--until", "stack", "qc", "quality", "collect"]
+    node = ["srun", "--cpus-per-task", "2", "--mem", "6G"]
+    subprocess.run([*node, *light], cwd=project.folder, env=project.environment(), check=True)
+    project.snakemake(*PROFILE)
+    assert project.planned() == {}
+    assert_final_numbers_are(finished, project)
+
+
+@pytest.mark.slow
+def test_every_rule_as_a_job_has_the_numbers_of_a_local_run(finished, project):
+    """The light stages of two patients, in a group; each of them costs a start of Snakemake."""
+    results = project.folder / "results"
+    for name in ("cohort", "experiments", "evaluation", "report"):
+        shutil.rmtree(results / name)
+    for patient in ("V0002", "V0003"):
+        shutil.rmtree(results / "patients" / patient)
+        shutil.rmtree(results / "virtual" / patient)
+    (results / "virtual/cohort.tsv").unlink()
+    project.snakemake(*PROFILE)
+    assert project.planned() == {}
+    assert_final_numbers_are(finished, project)

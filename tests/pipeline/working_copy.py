@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from mskdex.projection.native import cache_folder
+
 ROOT = Path(__file__).parents[2]
 
 SMALL = {
@@ -67,15 +69,17 @@ class Project:
         return Running(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder), **environment},
+            env=self.environment() | environment,
         )
 
     def mskdex(self, *arguments):
         """Runs a command of the package in the project."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
-        subprocess.run(
-            [sys.executable, "-m", "mskdex", *map(str, arguments)], cwd=self.folder, env=environment, check=True
-        )
+        command = [sys.executable, "-m", "mskdex", *map(str, arguments)]
+        subprocess.run(command, cwd=self.folder, env=self.environment(), check=True)
+
+    def environment(self):
+        """That of a process in the project; kernels are compiled once for all projects."""
+        return {**os.environ, "PYTHONPATH": str(self.folder), "MSKDEX_CACHE_DIR": str(cache_folder())}
 
     def planned(self):
         """The jobs that a dry run plans: {rule: number}, without the target."""

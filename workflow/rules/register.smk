@@ -46,7 +46,7 @@ rule qc:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(1500),
         runtime=growing(10),
     params:
         settings=whole(stages.anatomy_stage(CONFIG)),
