@@ -6,7 +6,7 @@ run: .venv/installed
 	snakemake --cores all
 
 test: .venv/installed-test
-	pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	pytest --numprocesses auto --maxprocesses 4
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

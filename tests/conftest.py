@@ -3,17 +3,31 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
+
 def pytest_collection_modifyitems(items):
-    """Under pytest-xdist a folder's tests share a worker, as they share fixtures; the pipeline, the longest, begins."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    """The pipeline's tests take longest, so they begin."""
     items.sort(key=lambda item: item.path.parent.name != "pipeline")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Under pytest-xdist the tests of a folder run in one process, as they share fixtures."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class LoadFolders(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.split("::")[0].rpartition("/")[0]
+
+    config.option.loadscopereorder = False
+    return LoadFolders(config, log)
 
 
 @pytest.fixture(scope="session")
