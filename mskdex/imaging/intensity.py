@@ -12,8 +12,16 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
 
-_AIR_PERCENT = 1.0
+_AIR_SHARES = (0.01, 0.003, 0.001)
+"""Most exposed shares of the field that may show the unattenuated beam, the largest first."""
+
+_AIR_SPREAD_NEPERS = 0.02
+"""Interquartile range within such a share above which it is not air alone, which is as even as its noise."""
+
 _NEPERS_PER_DECADE = float(np.log(10.0))
+_FLOOR = 1e-5
+"""Share of the unattenuated beam that a linear image's darkest pixels are taken to have."""
+
 _RELATIONSHIPS = {"LIN": "linear", "LOG": "log"}
 
 
@@ -126,10 +134,10 @@ def log_attenuation(
         field: exposed pixels, bool (H, W).
         scale: what the values mean.
         air_grey: value of the unattenuated beam after the modality LUT; None takes the median of the most exposed
-            percent of the field.
+            percent of the field, or of the largest smaller share of it that is even, as air is.
 
     Returns:
-        float32 (H, W), and facts: the level of air and how it was found.
+        float32 (H, W), and facts: the level of air, how it was found, and whether the field shows air at all.
 
     Raises:
         MskdexError: the image is flat, or no pixel is exposed.
@@ -138,24 +146,32 @@ def log_attenuation(
     if inside.size == 0 or inside.min() == inside.max():
         msg = "its exposed field is flat: every pixel has one value; export the original image"
         raise MskdexError(msg)
-    how = "config radiograph.air_grey"
     if air_grey is None:
-        air, how = (
-            float(np.percentile(inside, 100 - _AIR_PERCENT / 2)),
-            "median of the most exposed percent of the field",
-        )
+        facts = _air_in_field(inside, scale)
     else:
         air = float(relative_exposure(np.array(air_grey), scale))
+        facts = {"air_level": air, "air_found_by": "config radiograph.air_grey", "air_in_field": True}
+    air = facts["air_level"]
     if scale.kind == "log":
-        return (air - exposure).astype(np.float32), {"air_level": air, "air_found_by": how}
+        return (air - exposure).astype(np.float32), facts
     if air <= 0:
         msg = (
             "no pixel is exposed: the most exposed percent of the field is at zero; check "
             "radiograph.grey_increases_with"
         )
         raise MskdexError(msg)
-    floor = air * 1e-5
-    return -np.log(np.maximum(exposure, floor) / air).astype(np.float32), {"air_level": air, "air_found_by": how}
+    return -np.log(np.maximum(exposure, air * _FLOOR) / air).astype(np.float32), facts
+
+
+def _air_in_field(inside: np.ndarray, scale: GreyScale) -> dict[str, Any]:
+    """Level of the unattenuated beam among the exposures of the field, and whether there is any."""
+    for share in _AIR_SHARES:
+        low, air, high = (float(v) for v in np.quantile(inside, [1 - 0.75 * share, 1 - 0.5 * share, 1 - 0.25 * share]))
+        spread = high - low if scale.kind == "log" else float(np.log(max(high, _FLOOR) / max(low, _FLOOR * high)))
+        if spread <= _AIR_SPREAD_NEPERS:
+            break
+    how = f"median of the most exposed {100 * share:g} % of the field"
+    return {"air_level": air, "air_found_by": how, "air_in_field": spread <= _AIR_SPREAD_NEPERS}
 
 
 def _stored_range(source: Source) -> tuple[float, float]:

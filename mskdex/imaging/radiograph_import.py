@@ -24,6 +24,10 @@ from mskdex.projection.camera import Camera
 _FIELD_LEAST = 0.5
 """An averaged pixel is in the field where at least this share of it is."""
 _DOUBT_NEPERS = 0.2
+_NO_AIR = (
+    "the radiograph shows no unattenuated beam, so all its attenuations are too low by one unknown amount; set "
+    "radiograph.air_grey to the grey value of the bare beam if it is known, or exclude the patient"
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,8 @@ def import_radiograph(
         "stored_shape": list(source.grey.shape),
         "stored_orientation": geometry.orientation,
     }
-    return Imported(
-        image, field, camera, geometry, facts | air, source.warnings + geometry.warnings + _doubts(source, image, field)
-    )
+    doubts = _doubts(source, image, field) + ([] if air["air_in_field"] else [_NO_AIR])
+    return Imported(image, field, camera, geometry, facts | air, source.warnings + geometry.warnings + doubts)
 
 
 def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSettings) -> Camera:

@@ -122,6 +122,24 @@ def test_a_fixed_level_of_air_replaces_the_estimate(tmp_path):
     np.testing.assert_allclose(found.image, VALUES - np.log(2), atol=2e-3)
 
 
+@pytest.mark.parametrize("relationship", ["LIN", "LOG"])
+def test_a_little_air_is_found_and_none_at_all_is_told(tmp_path, relationship):
+    thick = 0.8 + 1.5 * np.add.outer(np.linspace(0.0, 1.0, 128), np.linspace(0.0, 1.0, 160))
+    corner = thick.copy()
+    corner[:8, :12] = 0.0
+    for values, in_field in ((corner, True), (thick, False)):
+        grey = 50000 * np.exp(-values) if relationship == "LIN" else 60000 - 10000 * values
+        dataset = make.radiograph(np.zeros(values.shape), PixelIntensityRelationship=relationship)
+        dataset.PixelData = np.rint(grey).astype(np.uint16).tobytes()
+        log = NATIVE.model_copy(update={"log_decades": 65535 / 10000 / np.log(10)})
+        found = load(make.save(dataset, tmp_path / "r.dcm"), settings=log)
+        assert found.facts["air_in_field"] == in_field
+        assert any("no unattenuated beam" in warning for warning in found.warnings) != in_field
+        if in_field:
+            np.testing.assert_allclose(found.image, values, atol=5e-3)
+            assert found.facts["air_found_by"] == "median of the most exposed 0.3 % of the field"
+
+
 def test_numbers_come_from_tags_then_sheet_then_config(tmp_path):
     settings = NATIVE.model_copy(update={"sdd_mm": 1300.0, "pixel_mm": 0.5, "source_to_isocentre_mm": 1000.0})
     path = make.save(make.radiograph(), tmp_path / "r.dcm")
