@@ -35,9 +35,10 @@ class Case:
     truth: dict[str, np.ndarray]
 
 
-def virtual(number: int, root: Path) -> Case:
+def virtual(number: int, root: Path, voxel_mm: float) -> Case:
     """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there."""
-    settings, config = VirtualSettings(patients=300), Config()
+    settings, config = VirtualSettings(patients=300, voxel_mm=voxel_mm), Config()
+    root = root / f"{voxel_mm:g}mm"
     name = f"V{number:04d}"
     imported = root / "imported" / name
     if not (imported / "import.json").exists():

@@ -57,12 +57,15 @@ def records(case: Case, kind: str, settings: RegistrationSettings) -> Iterator[d
 
 def run_virtual(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(arguments.first, arguments.first + arguments.patients):
-        yield from records(virtual(number, arguments.root), "virtual", RegistrationSettings())
+        yield from records(virtual(number, arguments.root, arguments.voxel_mm), "virtual", RegistrationSettings())
 
 
 def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(arguments.first, arguments.first + arguments.patients):
-        case, other = virtual(number, arguments.root), virtual(number + 1, arguments.root)
+        case, other = (
+            virtual(number, arguments.root, arguments.voxel_mm),
+            virtual(number + 1, arguments.root, arguments.voxel_mm),
+        )
         settings = RegistrationSettings(attempts=1)
         for name, wrong in (wrong_inputs(case, other) | {"half femurs": half_femurs(case)}).items():
             yield from records(wrong, f"wrong: {name}", settings)
@@ -80,7 +83,7 @@ def run_capture(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The pelvis of virtual patients from starts ever further away, one search each."""
     settings = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
     for number in range(arguments.first, arguments.first + arguments.patients):
-        case = virtual(number, arguments.root)
+        case = virtual(number, arguments.root, arguments.voxel_mm)
         units = np.random.default_rng(number).uniform(-1, 1, 6)
         for size in (1.0, 2.0, 3.0, 4.0, 6.0):
             pelvis = case.patient.bodies["pelvis"]
@@ -125,6 +128,7 @@ def main() -> None:
     parser.add_argument("what", choices=("virtual", "wrong", "real", "capture", "table"))
     parser.add_argument("--patients", type=int, default=50)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size of the virtual CTs")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--sizes", nargs="+", default=["large"], choices=tuple(SIZES))
     parser.add_argument("--root", type=Path, default=Path("results/benchmarks/registration/patients"))

@@ -53,7 +53,9 @@ class RegistrationSettings(Settings):
     coarse_pixel_mm: float = Field(8.0, gt=0, description="detector pixels of the search")
     coarse_patch_mm: float = Field(64.0, gt=0, description="patches of the search, on the detector")
     fine_pixels_mm: tuple[float, ...] = Field(
-        (3.2, 2.4), min_length=1, description="detector pixels of the refinement, coarse to fine"
+        (3.2, 1.6),
+        min_length=1,
+        description="detector pixels of the refinement, coarse to fine; 0.8 of the CT's voxel size at least",
     )
     radiograph_blur_mm: float = Field(
         1.0, ge=0, description="Gaussian SD, on the detector, that blurs the radiograph to the CT's resolution"

@@ -1,7 +1,7 @@
 """Coefficients of the confidence, fitted by benchmarks/registration/calibrate.py to virtual patients."""
 
-MEAN = (0.48195, -0.28574, 0.080673, -0.16834, 0.9, 0.87095)
-SCALE = (1.557, 1.4159, 0.64025, 0.98342, 0.26186, 0.30766)
-COEFFICIENTS = (1.0536, 2.5565, 0.65186, -1.6922, -0.036004, 0.63903)
-INTERCEPT = 0.082059
-POSES = 70
+MEAN = (0.89275, -0.13131, -0.44146, -0.80653, 0.93156, 0.91555)
+SCALE = (1.7146, 1.359, 0.67229, 1.0642, 0.22034, 0.249)
+COEFFICIENTS = (3.272, 2.8011, -1.1852, -1.8545, -0.12551, 0.026298)
+INTERCEPT = 3.0189
+POSES = 263

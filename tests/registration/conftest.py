@@ -19,4 +19,4 @@ def case(patients: Path):
     """The first virtual patient."""
     from registration_cases import virtual
 
-    return virtual(1, patients)
+    return virtual(1, patients, 3.0)

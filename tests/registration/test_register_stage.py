@@ -21,7 +21,7 @@ def folder(case, patients, tmp_path_factory):
     """The imported virtual patient alone: no truth beside it."""
     assert case.name == "V0001"  # it is there
     out = tmp_path_factory.mktemp("imported") / "V0001"
-    shutil.copytree(patients / "imported" / "V0001", out)
+    shutil.copytree(patients / "3mm" / "imported" / "V0001", out)
     register(
         out / "ct.nii.gz", out / "labels.nii.gz", out, CONFIG.channels, CONFIG.registration, CONFIG.rendering,
         out / "pose.json",

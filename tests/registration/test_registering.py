@@ -7,7 +7,7 @@ import pytest
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.registration.metrics import pose_error
-from mskdex.registration.registering import Patient, register_bodies, sided
+from mskdex.registration.registering import Patient, no_finer_than_voxels, register_bodies, sided
 from mskdex.registration.rigid import difference
 
 SETTINGS = RegistrationSettings()
@@ -41,6 +41,12 @@ def test_predicted_uncertainty_covers_the_error(case, found):
         assert np.linalg.norm(off[:3]) < 4 * found[name].sd_deg
 
 
+def test_refinement_goes_no_finer_than_the_ct():
+    assert no_finer_than_voxels((3.2, 1.6), 1.0) == (3.2, 1.6)
+    assert no_finer_than_voxels((3.2, 1.6), 3.0) == pytest.approx((3.2, 2.4))
+    assert no_finer_than_voxels((3.2, 1.6), 5.0) == (4.0,)
+
+
 def test_same_seed_same_pose(case, found):
     again = register_bodies(case.patient, QUICK, 1.0)["pelvis"]
     assert np.array_equal(again.pose, register_bodies(case.patient, QUICK, 1.0)["pelvis"].pose)
@@ -71,7 +77,7 @@ def test_wrong_radiographs_are_refused(case, kind, words):
 def test_another_persons_radiograph_is_refused(case, patients):
     from registration_cases import virtual
 
-    other = virtual(2, patients)
+    other = virtual(2, patients, 3.0)
     result = register_bodies(replace(case.patient, view=other.patient.view, nominal=other.patient.nominal), QUICK, 1.0)
     refused(result["pelvis"], "confidence .* explains")
 
