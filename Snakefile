@@ -23,9 +23,8 @@ include: "workflow/rules/report.smk"
 
 
 if workflow.enable_cache:
-    # Snakemake refuses to cache what it shall measure: a job that is not run has no time.
     for cached in workflow.workflow_settings.cache:
-        workflow.get_rule(cached)._benchmark = None
+        forget_benchmark(workflow.get_rule(cached))
 
 
 rule all:

@@ -11,6 +11,7 @@ from mskdex.config import load_config, stages
 from mskdex.errors import MskdexError
 from mskdex.folds import assign_folds
 from mskdex.leftovers import clear_leftovers, record_owner
+from mskdex.snakemake_gaps import forget_benchmark, stop_reevaluation
 from mskdex.workflow import (
     cohort_channels,
     put_commands_on_path,

@@ -62,8 +62,7 @@ rule report:
 
 
 onstart:
-    # Each finished job would start another once-a-second evaluation of all jobs, without end (Snakemake 9.27).
-    workflow.scheduler.job_rate_limiter = None
+    stop_reevaluation(workflow)
     print_plan()
 
 
