@@ -28,6 +28,7 @@ Folds = Annotated[Path, typer.Option(help="folds.parquet")]
 
 @app.callback()
 def _logging(log_file: Annotated[Path | None, typer.Option("--log", help="file for the full log")] = None) -> None:
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through every installed package
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
     log.setLevel(logging.DEBUG)
     console = logging.StreamHandler()
