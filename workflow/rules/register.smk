@@ -16,7 +16,7 @@ rule register:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
+        mem_mb=growing(2000),
         runtime=growing(20),
     params:
         settings=whole(stages.register_stage(CONFIG)),
@@ -46,7 +46,7 @@ rule qc:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
+        mem_mb=growing(2000),
         runtime=growing(10),
     params:
         settings=whole(stages.anatomy_stage(CONFIG)),
