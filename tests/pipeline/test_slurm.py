@@ -62,12 +62,17 @@ def gone(process):
     return lambda: not os.path.exists(f"/proc/{process}")  # noqa: PTH110
 
 
-def test_a_run_ends_well_after_a_kill_a_failure_a_cancellation_and_the_loss_of_a_node(finished, project):
+def test_a_second_snakemake_is_refused_and_a_kill_a_failure_a_cancellation_and_the_loss_of_a_node_are_survived(
+    finished, project
+):
     forget_training(project)
     before = times(project)
     command = [PREDICTIONS, *PROFILE, "train:mem_mb=2500", "--retries", "3"]  # the fourth attempt still fits the nodes
     killed = project.start(*command)
     left, _, _ = halted_training(project, killed)
+    second = project.snakemake(*command, check=False)
+    assert second.returncode != 0
+    assert f"in use by another Snakemake, process {killed.pid} on" in second.stdout
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert jobs(project), "the job outlives its Snakemake"
@@ -150,28 +155,24 @@ def test_a_full_disk_and_a_damaged_artifact_are_said_and_made_good(finished, pro
     assert times(project, ("results/patients/V0002", "results/patients/V0003", *END)) == before
 
 
-@pytest.mark.slow
-def test_light_stages_on_one_node_and_then_the_rest_as_jobs_have_the_numbers_of_a_local_run(finished, project):
-    shutil.rmtree(project.folder / "results")
-    shutil.rmtree(project.folder / ".snakemake")
-    light = ["snakemake", "--cores", "2", "--until", "stack", "qc", "quality", "collect"]
-    node = ["srun", "--cpus-per-task", "2", "--mem", "6G"]
-    subprocess.run([*node, *light], cwd=project.folder, env=project.environment(), check=True)
-    project.snakemake(*PROFILE)
-    assert project.planned() == {}
-    assert_final_numbers_are(finished, project)
+def forget_patient(project, patient):
+    for folder in ("patients", "virtual"):
+        shutil.rmtree(project.folder / "results" / folder / patient)
 
 
 @pytest.mark.slow
-def test_every_rule_as_a_job_has_the_numbers_of_a_local_run(finished, project):
-    """The light stages of two patients, in a group; each of them costs a start of Snakemake."""
-    results = project.folder / "results"
+def test_a_run_on_slurm_has_the_numbers_of_a_local_one(finished, project):
+    """Every rule: one patient's light stages on one node, another's in a group, the rest as jobs of their own."""
     for name in ("cohort", "experiments", "evaluation", "report"):
-        shutil.rmtree(results / name)
-    for patient in ("V0002", "V0003"):
-        shutil.rmtree(results / "patients" / patient)
-        shutil.rmtree(results / "virtual" / patient)
-    (results / "virtual/cohort.tsv").unlink()
+        shutil.rmtree(project.folder / "results" / name)
+    (project.folder / "results/virtual/cohort.tsv").unlink()
+    forget_patient(project, "V0002")
+    light = ["snakemake", "--cores", "2", "--until", "stack", "qc", "quality", "collect"]
+    node = ["srun", "--cpus-per-task", "2", "--mem", "6G", "--time", "60"]
+    subprocess.run([*node, *light], cwd=project.folder, env=project.environment(), check=True)
+    assert (project.folder / "results/patients/V0002/stack.zst").is_file()
+    forget_patient(project, "V0003")
+    shutil.rmtree(project.folder / "results/cohort")
     project.snakemake(*PROFILE)
     assert project.planned() == {}
     assert_final_numbers_are(finished, project)
