@@ -9,10 +9,11 @@ from mskdex.virtual.body import box_of, posed
 from mskdex.virtual.flow import displacement
 from mskdex.virtual.grid import Grid, sample
 from mskdex.virtual.posture import Posture, soft_mobility
-from mskdex.virtual.shape import cell_means
+from mskdex.virtual.shape import cell_means, rates
 from mskdex.virtual.tissue import Composition
 
-_MOST = 0.05
+_PASSES = 2
+_MOST = 0.2
 
 
 def keep_volumes(made_of: Composition, posture: Posture, grid: Grid, volumes_cm3: Mapping[int, float]) -> Posture:
@@ -27,19 +28,20 @@ def keep_volumes(made_of: Composition, posture: Posture, grid: Grid, volumes_cm3
         grid: voxels of the posed body on which volumes are counted.
         volumes_cm3: volume of each label in the reference posture.
     """
-    labels = posture.labels
-    wanted = np.isin(labels, list(volumes_cm3))
-    part = _part(grid, *box_of(wanted, posture.grid))
-    now = posed(made_of, posture, part, with_hu=False).volumes_cm3
-    rate_of = np.zeros(len(posture.shape.template.names))
-    for label, volume in volumes_cm3.items():
-        if now[label] > 0:
-            rate_of[label] = np.clip(np.log(volume / now[label]), -_MOST, _MOST)
-    (rate,) = cell_means(labels, rate_of[None])
-    mobility, _ = soft_mobility(labels, posture.shape.template.tissues)
-    move = displacement(rate, mobility, posture.grid.cell_mm, np.zeros(rate.shape))
-    shift = sample(posture.shift, posture.grid, posture.grid.points() - move) - move
-    return replace(posture, shift=shift)
+    template = posture.shape.template
+    part = _part(grid, *box_of(np.isin(posture.labels, list(volumes_cm3)), posture.grid))
+    wanted = np.zeros(len(template.names))
+    wanted[list(volumes_cm3)] = list(volumes_cm3.values())
+    asked, before = np.zeros((2, len(wanted)))
+    for _ in range(_PASSES):
+        now = posed(made_of, posture, part, with_hu=False).volumes_cm3
+        asked, before = rates(wanted, now, before, asked, _MOST), now
+        (rate,) = cell_means(posture.labels, asked[None])
+        mobility, _ = soft_mobility(posture.labels, template.tissues)
+        move = displacement(rate, mobility, posture.grid.cell_mm, np.zeros(rate.shape))
+        shift = sample(posture.shift, posture.grid, posture.grid.points() - move) - move
+        posture = replace(posture, shift=shift)
+    return posture
 
 
 def _part(grid: Grid, low_mm: np.ndarray, high_mm: np.ndarray, margin_mm: float = 12.0) -> Grid:

@@ -103,7 +103,8 @@ def _scanned(
     body = lying(shape, made_of, grid, turn)
     bodily = np.flatnonzero((body.labels > 0).any(axis=(0, 2)))
     skin = float(grid.origin_mm[1] + bodily[0] * grid.cell_mm)
-    ct = scan(body.hu, grid, skin, settings, person.random("noise"))
+    metal = (shape.template.tissues == Tissue.METAL)[body.labels]
+    ct = scan(body.hu, metal, grid, skin, settings, person.random("noise"))
     person_from_ct = turn.copy()
     person_from_ct[:3, 3] -= turn[:3, :3] @ table
     moved = Grid(grid.shape, grid.origin_mm + table, grid.cell_mm)

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.virtual.grid import Grid
+from mskdex.virtual.streaks import streaks
 
 FIELD_RADIUS_MM = 250.0
 TABLE_HU, TABLE_CORE_HU = -250.0, -900.0
@@ -14,12 +15,18 @@ _TABLE_THICKNESS_MM = 45.0
 
 
 def scan(
-    hu: np.ndarray, grid: Grid, skin_y_mm: float, settings: VirtualSettings, draw: np.random.Generator
+    hu: np.ndarray,
+    metal: np.ndarray,
+    grid: Grid,
+    skin_y_mm: float,
+    settings: VirtualSettings,
+    draw: np.random.Generator,
 ) -> np.ndarray:
     """A CT of a body.
 
     Args:
         hu: float32 (z, y, x) without noise; changed in place.
+        metal: where it is metal, bool (z, y, x).
         grid: its voxels, in the CT's frame, the body's middle at x = 0.
         skin_y_mm: the most dorsal skin, where the table touches.
         settings: noise and blur.
@@ -37,6 +44,8 @@ def scan(
         noise = draw.standard_normal(hu.shape, dtype=np.float32)
         noise = gaussian_filter(noise, (0.0, 0.6, 0.6), truncate=2.0)
         hu = hu + noise * (settings.ct_noise_hu / noise.std())
+    if metal.any():
+        hu = hu + streaks(hu, metal, grid.cell_mm, draw)
     middle_y = skin_y_mm + 130.0
     hu[:, points_x**2 + (points_y - middle_y) ** 2 > FIELD_RADIUS_MM**2] = HU_MIN
     return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)

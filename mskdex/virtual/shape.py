@@ -10,7 +10,7 @@ from scipy.ndimage import zoom
 from mskdex.projection.native import Kernel
 from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample
-from mskdex.virtual.template import Template, Tissue
+from mskdex.virtual.template import Template, Tissue, label_counts
 
 _STEPS = 5
 _CELL_MM = 8.0
@@ -67,7 +67,7 @@ def grow(
     Args:
         template: the body to start from.
         scale: factors along x, y, z.
-        volumes_cm3: wanted volume of each label that is to change, within the template's own height.
+        volumes_cm3: wanted volume of each label that is to change, within the template's own height. Bones keep theirs.
         box_mm: corners (x, y, z) of the person's box.
         draw: source of the bending, which makes the two sides and no two persons alike.
         warp_mm: its size, SD.
@@ -79,18 +79,37 @@ def grow(
     pressure = np.zeros(grid.shape)
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
+    asked, before = np.zeros((2, len(template.names)))
     for step in range(_STEPS):
         labels = shape.labels
-        now = np.bincount(labels[counted].ravel(), minlength=len(template.names)) * (_CELL_MM / FINE) ** 3 / 1000.0
-        rate_of = np.zeros(len(template.names))
-        for label, wanted in volumes_cm3.items():
-            if now[label] > 0:
-                rate_of[label] = np.clip(np.log(wanted / now[label]) / (_STEPS - step), -0.3, 0.3)
-        rate, mobility, bone = cell_means(labels, np.stack([rate_of, mobility_of, is_bone]))
+        now = label_counts(labels[counted])[: len(template.names)] * (_CELL_MM / FINE) ** 3 / 1000.0
+        if step == 0:
+            wanted = now * is_bone
+            wanted[list(volumes_cm3)] = list(volumes_cm3.values())
+        aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / (_STEPS - step))
+        asked, before = rates(aim, now, before, asked, 0.3), now
+        rate, mobility, bone = cell_means(labels, np.stack([asked, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
     return shape
+
+
+def rates(wanted: np.ndarray, now: np.ndarray, before: np.ndarray, asked: np.ndarray, most: float) -> np.ndarray:
+    """Growth that each label is asked for, so that it comes from its volume `now` to the one `wanted`.
+
+    A cell at a border grows with its neighbours too. What a label did in the last step beyond what it was asked for is
+    taken off, or muscles beside growing fat would become too large.
+
+    Args:
+        wanted: (labels,); 0 where a label is free. now, before: volumes now and before the last step, 0 in the first.
+        asked: what the last step was asked for. most: largest growth or shrinkage.
+    """
+    known = (wanted > 0) & (now > 0)
+    needed = np.log(np.where(known, wanted, 1.0) / np.where(known, now, 1.0))
+    stepped = known & (before > 0)
+    beyond = np.log(np.where(stepped, now, 1.0) / np.where(stepped, before, 1.0)) - np.where(stepped, asked, 0.0)
+    return np.clip(needed - beyond, -most, most)
 
 
 def _warp(grid: Grid, draw: np.random.Generator, warp_mm: float) -> np.ndarray:

@@ -59,7 +59,22 @@ class Template:
     @property
     def volumes_cm3(self) -> np.ndarray:
         """Volume of each label in the map."""
-        return np.bincount(self.labels.ravel(), minlength=len(self.names)) * self.voxel_mm**3 / 1000.0
+        return label_counts(self.labels)[: len(self.names)] * self.voxel_mm**3 / 1000.0
+
+
+def label_counts(labels: np.ndarray) -> np.ndarray:
+    """Voxels of each label 0 … 255, int64 (256,), of a uint8 map (z, y, x)."""
+    counts = np.zeros(256, np.int64)
+    _count(np.ascontiguousarray(labels), counts)
+    return counts
+
+
+@Kernel
+def _count(labels, counts):
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                counts[labels[z, y, x]] += 1
 
 
 def label_depth(labels: np.ndarray, tissues: np.ndarray, voxel_mm: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from mskdex.stages.synthesize import preview, synthesize
 from mskdex.virtual.dicom import LOG_DECADES, Format, Taken, write_radiograph
 from mskdex.virtual.patient import Patient, make_patient
 from mskdex.virtual.population import person_of
+from mskdex.virtual.streaks import streaks
 
 SETTINGS = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=9)
 COARSE = SETTINGS.model_copy(update={"voxel_mm": 6.0, "radiograph_pixel_mm": 3.2})
@@ -150,6 +151,26 @@ def test_a_metal_hip(metal):
     assert np.median(metal.ct[metal.labels == stem]) > 2500
     whole = make_patient(person_of(COARSE, "V0001"), COARSE)
     assert metal.exposure.min() < whole.exposure.min()
+    # Streaks in the slices with metal, and nowhere else.
+    touched = (metal.labels >= stem - 1).any(axis=(1, 2))
+    fat = (whole.labels == metal.labels) & (whole.labels == whole.names.index("fat"))
+    change = metal.ct.astype(int) - whole.ct
+    assert np.std(change[touched][fat[touched]]) > 20.0
+    assert np.std(change[~touched][fat[~touched]]) < 3.0
+
+
+def test_streaks_are_dark_between_two_pieces_of_metal():
+    hu, metal = np.full((1, 100, 120), -1000.0, np.float32), np.zeros((1, 100, 120), bool)
+    y, x = np.indices(hu.shape[1:])
+    hu[0, np.hypot((x - 60) / 50.0, (y - 50) / 40.0) < 1] = 0.0
+    for middle in (35, 85):
+        metal[0, np.hypot(x - middle, y - 50) < 5] = True
+    hu[metal] = 3000.0
+    added = streaks(hu, metal, 3.0, np.random.default_rng(0))[0]
+    assert not added[metal[0]].any()
+    between, across = added[48:53, 50:71].mean(), added[65:75, 55:66].mean()
+    assert between < across - 50.0
+    assert np.abs(added[:8]).mean() < 0.5 * abs(between)
 
 
 def test_preview_is_written(metal, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import label as components
 
 from mskdex.anatomy import STRUCTURES
 from mskdex.config.virtual import PostureSettings
@@ -40,6 +41,16 @@ def test_bones_move_rigidly(two_postures, name, body):
     x, y, z = at[inside].T
     near = [lying.labels[z + c, y + b, x + a] == label for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)]
     assert np.any(near, axis=0).mean() > 0.999
+
+
+@pytest.mark.parametrize("which", ["lying", "posed"])
+def test_every_voxel_has_one_label_and_the_body_no_holes(two_postures, which):
+    body = getattr(two_postures, which)
+    shares = body.volumes_cm3.sum() / (body.grid.cell_mm**3 / 1000.0)
+    assert shares == pytest.approx(body.labels.size, rel=1e-6)
+    for part in np.array_split(body.labels[2:-2], 8):
+        _, outside = components(part == 0)
+        assert outside <= 2  # around the body, and between the thighs
 
 
 def test_angles_follow_their_spread():

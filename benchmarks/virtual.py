@@ -1,0 +1,99 @@
+"""Virtual bodies: their volumes against BMI, and what a posture does to volume and mass.
+
+Grows the anatomy alone, without CT or radiograph: half a CPU second a body at coarse voxels.
+"""
+
+import argparse
+
+import numpy as np
+
+from mskdex.config.virtual import VirtualSettings
+from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.body import lying, posed, posed_box
+from mskdex.virtual.conserve import keep_volumes
+from mskdex.virtual.grid import Grid
+from mskdex.virtual.patient import grown, whole_muscles
+from mskdex.virtual.population import Person, person
+from mskdex.virtual.posture import draw_poses, take_posture
+from mskdex.virtual.shape import FINE
+from mskdex.virtual.template import Template, label_counts
+from mskdex.virtual.tissue import composition
+
+MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
+SIDES = ("left", "right")
+
+
+def volumes_cm3(one: Person, template: Template) -> list[float]:
+    """Mean of both sides' volume of each of `MUSCLES` in the person's grown body."""
+    shape = grown(one, template)
+    counts = label_counts(shape.labels) * (shape.grid.cell_mm / FINE) ** 3 / 1000.0
+    return [float(np.mean([counts[template.label(f"{m}_{side}")] for side in SIDES])) for m in MUSCLES]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> str:
+    """Pearson's r with its 95 % interval by Fisher's transformation."""
+    r = np.corrcoef(a, b)[0, 1]
+    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(len(a) - 3))
+    return f"{r:5.2f} ({low:5.2f} … {high:5.2f})"
+
+
+def population(patients: int, bodies: int, voxel_mm: float) -> None:
+    """Prints correlations with BMI over people drawn, and over the bodies grown for the first of them."""
+    settings = VirtualSettings(voxel_mm=voxel_mm)
+    people = [person(settings, number) for number in range(1, max(patients, bodies) + 1)]
+    bmi, some = np.array([p.bmi for p in people]), np.array([p.bmi for p in people[:bodies]])
+    factor = np.array([[np.mean([p.muscle_factor(m, s) for s in SIDES]) for m in MUSCLES] for p in people])
+    hu = np.array([[np.mean([p.muscle_hu(m, s) for s in SIDES]) for m in MUSCLES] for p in people])
+    template = built_in(voxel_mm)
+    volume = np.array([volumes_cm3(p, template) for p in people[:bodies]])
+    print(f"correlation with BMI (95 % interval); {len(people)} people drawn, {bodies} bodies grown")
+    heads = ("volume, all drawn", "volume drawn, those grown", "volume grown", "mean HU, all drawn", "grown with drawn")
+    print(" " * 20 + "".join(f"{head:27s}" for head in heads))
+    for i, name in enumerate(MUSCLES):
+        pairs = ((bmi, factor[:, i]), (some, factor[:bodies, i]), (some, volume[:, i]), (bmi, hu[:, i]))
+        cells = [correlation(a, b) for a, b in pairs]
+        follow = np.corrcoef(volume[:, i], factor[:bodies, i])[0, 1]
+        print(f"{name:20s}" + "".join(f"{c:27s}" for c in cells) + f"{follow:.3f}", flush=True)
+
+
+def posture(patients: int, voxel_mm: float) -> None:
+    """Prints how far volumes and lean masses in the radiograph's posture are from those in the CT's."""
+    settings = VirtualSettings(voxel_mm=voxel_mm)
+    template = built_in(voxel_mm)
+    labels = [template.label(f"{name}_{side}") for name in (*MUSCLES, "pelvis") for side in SIDES]
+    errors = []
+    for number in range(1, patients + 1):
+        one = person(settings, number)
+        shape, made_of = grown(one, template), composition(one, template, contrast=False)
+        heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
+        moved = take_posture(shape, draw_poses(settings.posture, heads, one.random("posture")))
+        size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
+        first = lying(
+            shape, made_of, Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm), np.eye(4)
+        )
+        grid = Grid.around(*posed_box(moved), voxel_mm)
+        second = posed(made_of, keep_volumes(made_of, moved, grid, whole_muscles(template, first)), grid)
+        ratios = [getattr(second, q)[labels] / getattr(first, q)[labels] for q in ("volumes_cm3", "masses_g")]
+        errors.append(100.0 * np.abs(np.concatenate(ratios) - 1.0))
+        print(f"{one.patient_id}: largest {errors[-1].max():.2f} %", flush=True)
+    every = np.concatenate(errors)
+    print(f"{every.size} volumes and masses: rms {np.sqrt(np.mean(every**2)):.2f} %, 95 % within "
+          f"{np.quantile(every, 0.95):.2f} %, beyond 0.5 %: {np.mean(every > 0.5):.1%}")  # fmt: skip
+
+
+def main() -> None:
+    """Runs one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("population", "posture"))
+    parser.add_argument("--patients", type=int, help="people drawn (500), or put in another posture (12)")
+    parser.add_argument("--bodies", type=int, default=200, help="bodies grown")
+    parser.add_argument("--voxel-mm", type=float, help="voxel size (4, or 2.5)")
+    options = parser.parse_args()
+    if options.part == "population":
+        population(options.patients or 500, options.bodies, options.voxel_mm or 4.0)
+    else:
+        posture(options.patients or 12, options.voxel_mm or 2.5)
+
+
+if __name__ == "__main__":
+    main()
