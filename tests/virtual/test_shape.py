@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mskdex.virtual.flow import displacement
-from mskdex.virtual.shape import grow
+from mskdex.virtual.shape import grow, rates
 from mskdex.virtual.template import Tissue
 
 
@@ -44,6 +44,15 @@ def test_tissues_grow_to_their_volumes_and_bones_keep_theirs(template):
         assert found[label] == pytest.approx(volume, rel=0.06)
     for name in ("pelvis_left", "sacrum"):
         assert found[template.label(name)] == pytest.approx(0.9**3 * volumes[template.label(name)], rel=0.06)
+
+
+def test_growth_that_was_not_asked_for_is_taken_off():
+    """The first label grew 5 % too much, the second is free, the third has no voxels, the fourth wants much."""
+    wanted, now = np.array([110.0, 0.0, 10.0, 200.0]), np.array([105.0, 80.0, 0.0, 100.0])
+    before, asked = np.array([100.0, 50.0, 0.0, 100.0]), np.array([0.0, 0.2, 0.1, 0.0])
+    found = rates(wanted, now, before, asked, 0.3)
+    assert found == pytest.approx([np.log(110 / 105) - np.log(1.05), 0.0, 0.0, 0.3])
+    assert rates(wanted, now, np.zeros(4), asked, 0.3)[0] == pytest.approx(np.log(110 / 105))
 
 
 def test_the_way_back_from_the_template_is_the_inverse(two_postures):
