@@ -54,7 +54,8 @@ class Memory:
         path = _path(module)
         state = _state(path) if path else []
         if self._modules.get(module, {}).get("state") != state:
-            self._modules[module] = {"state": state, "imports": sorted(_imports(module)), "hash": _tree_hash(module)}
+            tree = ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
+            self._modules[module] = {"state": state, "imports": sorted(_imports(tree)), "hash": _tree_hash(tree)}
             self._saved = False
         return self._modules[module]
 
@@ -109,15 +110,9 @@ def _path(module: str) -> Path | None:
     return None
 
 
-@functools.cache
-def _tree(module: str) -> ast.Module:
-    path = _path(module)
-    return ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
-
-
-def _imports(module: str) -> set[str]:
+def _imports(tree: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -126,8 +121,8 @@ def _imports(module: str) -> set[str]:
     return {n for n in names if n.startswith("mskdex.") and _path(n)}
 
 
-def _tree_hash(module: str) -> str:
-    tree = _tree(module)
+def _tree_hash(tree: ast.Module) -> str:
+    """Hash of a tree, whose docstrings are taken out."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
