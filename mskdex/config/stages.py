@@ -124,8 +124,8 @@ def anatomy_stage(config: Config) -> Anatomy:
 
 
 def synthesize_stage(config: Config) -> VirtualSettings:
-    """Settings of one virtual patient, whom the number of patients does not change."""
-    return config.virtual.model_copy(update={"patients": VirtualSettings().patients})
+    """Settings of one virtual patient, whom the number of patients and verdicts on them do not change."""
+    return config.virtual.model_copy(update={"patients": VirtualSettings().patients, "exclude": {}})
 
 
 def cohort_stage(config: Config) -> CohortStage:

@@ -1,5 +1,7 @@
 """Virtual patients: the default cohort."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from mskdex.config.base import Settings
@@ -72,6 +74,9 @@ class VirtualSettings(Settings):
     contrast_fraction: float = Field(0.1, ge=0, le=1, description="share of CTs with contrast agent in the vessels")
     implant_fraction: float = Field(
         0.0, ge=0, le=1, description="share of patients with a metal hip; the sheet excludes them"
+    )
+    exclude: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        {}, description="a human's verdict: patients whom the sheet excludes, and why, by patient_id"
     )
     posture: PostureSettings = PostureSettings()
     exposure: ExposureSettings = ExposureSettings()

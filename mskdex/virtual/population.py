@@ -159,13 +159,22 @@ def person(settings: VirtualSettings, number: int) -> Person:
 
 
 def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
-    """The cohort sheet of the virtual patients; paths are relative to the sheet's folder."""
+    """The cohort sheet of the virtual patients; paths are relative to the sheet's folder.
+
+    Raises:
+        MskdexError: `exclude` names somebody who is not in the cohort.
+    """
     import pandas as pd
 
+    known = {f"V{number:04d}" for number in range(1, settings.patients + 1)}
+    if unknown := sorted(set(settings.exclude) - known):
+        msg = f"virtual.exclude names {', '.join(unknown)}; the cohort has V0001 to V{settings.patients:04d}"
+        raise MskdexError(msg)
     rows = []
     for number in range(1, settings.patients + 1):
         one = person(settings, number)
         folder = one.patient_id
+        verdict = settings.exclude.get(one.patient_id, "metal hip" if one.implant else "")
         rows.append(
             {
                 "patient_id": one.patient_id,
@@ -177,8 +186,8 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
                 "age": one.age,
                 "height_cm": one.height_cm,
                 "weight_kg": one.weight_kg,
-                "exclude": one.implant,
-                "exclude_reason": "metal hip" if one.implant else "",
+                "exclude": bool(verdict),
+                "exclude_reason": verdict,
             }
         )
     return pd.DataFrame(rows)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from mskdex.config import Config
+from mskdex.config.stages import synthesize_stage
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 from mskdex.virtual.population import cohort_sheet, person, person_of, write_sheet
@@ -71,6 +73,16 @@ def test_sheet_has_the_columns_and_relative_paths(tmp_path):
     assert header.split("\t")[:5] == ["patient_id", "ct", "labels", "label_source", "radiograph"]
     assert rows[3].startswith("V0004\tV0004/ct.nii.gz\tV0004/labels.nii.gz\tnamed\tV0004/radiograph.dcm\t")
     assert all(cohort_sheet(settings)["exclude"])
+
+
+def test_a_verdict_stands_in_the_sheet_and_changes_no_patient():
+    config = Config(virtual={"patients": 3, "exclude": {"V0002": "no air"}})
+    sheet = cohort_sheet(config.virtual)
+    assert sheet["exclude"].to_list() == [False, True, False]
+    assert sheet["exclude_reason"].to_list() == ["", "no air", ""]
+    assert synthesize_stage(config) == synthesize_stage(Config())
+    with pytest.raises(MskdexError, match=r"V0004.*V0001 to V0003"):
+        cohort_sheet(config.virtual.model_copy(update={"exclude": {"V0004": "no air"}}))
 
 
 @pytest.mark.parametrize("wrong", ["V1", "P0001", "V0000", "V00001", "0001", "V00x1"])
