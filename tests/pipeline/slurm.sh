@@ -84,7 +84,7 @@ CONF
 daemon() { # its pid and when it began, so that no other process is ever stopped in its place
   setsid "$@" >>"$dir/daemons.log" 2>&1 </dev/null &
   sleep 0.2
-  echo "$! $(started $!)" >>"$dir/pids"
+  echo "$! $(started $! || true)" >>"$dir/pids"
 }
 
 started() { # ticks since the machine's start; nothing where the process is gone
@@ -93,6 +93,7 @@ started() { # ticks since the machine's start; nothing where the process is gone
 
 answers() {
   for _ in $(seq 120); do "$@" >/dev/null 2>&1 && return; sleep 0.5; done
+  tail -n 3 "$dir/daemons.log" >&2
   down
   no "'$*' failed for a minute"
 }
@@ -106,7 +107,7 @@ down() {
     for _ in $(seq 60); do [ -z "$(squeue --noheader)" ] && break; sleep 0.5; done
   fi
   tac "$dir/pids" | while read -r pid begun; do
-    [ "$(started "$pid")" = "$begun" ] || continue
+    [ -n "$begun" ] && [ "$(started "$pid")" = "$begun" ] || continue
     kill "$pid"
     for _ in $(seq 40); do [ "$(started "$pid")" = "$begun" ] || continue 2; sleep 0.25; done
     kill -KILL "$pid"
