@@ -1,6 +1,7 @@
 """The workflow from nothing to the report, and what a wrong config does."""
 
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,15 @@ def test_it_runs_from_nothing_to_the_report(finished):
     assert set(predictions["experiment"]) == {"mskdex", "conventional"}
     assert (predictions["fold"] == predictions["patient_id"].map(folds)).all()
     assert predictions["predicted"].notna().all()
+
+
+def test_snakemakes_own_report_from_where_the_catalog_looks_for_the_workflow(finished, tmp_path):
+    archive = tmp_path / "run.zip"
+    finished.snakemake("--snakefile", "workflow/Snakefile", "--report", str(archive))
+    with zipfile.ZipFile(archive) as content:
+        page = content.read("run/report.html").decode()
+    for name in ("agreement_lean_mass_g", "scatter", "index.html", "train"):
+        assert name in page
 
 
 def test_a_radiograph_from_the_scanner_is_predicted_as_in_the_workflow(finished, tmp_path):
