@@ -14,6 +14,7 @@ import yaml
 from working_copy import ROOT, Project
 
 CHANGED = "V0003"
+SEGMENTED = "V0007"  # tested in the same fold
 PATIENT = ("quantities", "render", "register", "qc", "render_aligned", "stack")
 END = {"evaluate": 1, "report": 1}
 ALL = {"train": 4, "predict": 4, **END}
@@ -21,20 +22,31 @@ ALL = {"train": 4, "predict": 4, **END}
 
 @pytest.fixture(scope="module")
 def sheeted(finished, tmp_path_factory):
-    """The finished project as that of a user with a sheet: the virtual patients are files of the user's."""
+    """The finished project as that of a user with a sheet: the virtual patients are files of the user's.
+
+    One of them has no labels there: TotalSegmentator has made them.
+    """
     folder = tmp_path_factory.mktemp("sheeted") / "project"
     shutil.copytree(finished.folder, folder, symlinks=True)
     (folder / "results" / "virtual").rename(folder / "data")
     project = Project(folder)
     project.configure("cohort", "sheet", value="data/cohort.tsv")
+    project.configure("cohort", "segment", value=True)
+    (folder / "data/cohort.tsv").write_text(
+        sheet(project, "labels", "", SEGMENTED)["data/cohort.tsv"], encoding="utf-8"
+    )
+    made = folder / "results/segmentation" / SEGMENTED
+    made.mkdir(parents=True)
+    (folder / "data" / SEGMENTED / "labels.nii.gz").rename(made / "labels.nii.gz")
+    (made / "labels.segment.json").write_text("{}", encoding="utf-8")
     project.snakemake("--touch", "--forceall")
     return project
 
 
-def sheet(project, column, value):
+def sheet(project, column, value, patient=CHANGED):
     """The sheet with one patient's cell changed."""
     table = pd.read_csv(project.folder / "data/cohort.tsv", sep="\t", dtype=str, keep_default_na=False)
-    table.loc[table["patient_id"] == CHANGED, column] = value
+    table.loc[table["patient_id"] == patient, column] = value
     if column == "exclude":
         table.loc[table["patient_id"] == CHANGED, "exclude_reason"] = "moved during the CT"
     return {"data/cohort.tsv": table.to_csv(sep="\t", index=False)}
@@ -87,6 +99,7 @@ REPLACED = [f"a patient's {what} replaced" for what in ("CT", "label map", "radi
 MODULES = {
     "`stages/cohort.py`": {"cohort": 1, "quality": 1, "collect": 1, **END},
     "`stages/folds.py`": {"folds": 1, **ALL},
+    "`stages/segment.py`": {"segment": 1, **ONE_PATIENT},
     "`stages/importing.py`": ALL_PATIENTS,
     "`stages/quality.py`": {"quality": 1, "report": 1},
     "`stages/quantities.py`": {"quantities": 8, "stack": 8, "collect": 1, **ALL},
