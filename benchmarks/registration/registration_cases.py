@@ -14,7 +14,7 @@ from mskdex.config.stages import ImportStage
 from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
 from mskdex.imaging.radiograph import read_radiograph
-from mskdex.imaging.volume import read_volume, volume_from_sitk
+from mskdex.imaging.volume import Volume, read_volume, volume_from_sitk
 from mskdex.projection.camera import Camera, nominal_pose
 from mskdex.projection.density import Density, render_density
 from mskdex.registration.bodies import Body, find_bodies
@@ -28,11 +28,12 @@ REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
 
 @dataclass(frozen=True)
 class Case:
-    """A patient to register and the true camera_from_ct of every body; none of it where it must be refused."""
+    """A patient to register, the true camera_from_ct of every body, and the CT; none of it where it must be refused."""
 
     name: str
     patient: Patient
     truth: dict[str, np.ndarray]
+    ct: Volume
 
 
 def virtual(number: int, root: Path, voxel_mm: float) -> Case:
@@ -49,7 +50,7 @@ def virtual(number: int, root: Path, voxel_mm: float) -> Case:
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     poses = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))["bodies"]
     truth = {body: np.array(poses[body]) for body in bodies}
-    return Case(name, Patient(bodies, view, radiograph.camera_from_ct), truth)
+    return Case(name, Patient(bodies, view, radiograph.camera_from_ct), truth, ct)
 
 
 def _make(name: str, number: int, root: Path, out: Path, settings: VirtualSettings, config: Config) -> None:
@@ -85,8 +86,7 @@ def real_cases(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[Case, 
     camera = Camera(1000.0, 430 / 256, (256, 256), (127.5, 127.5))
     centre = bodies["pelvis"].centre_mm
     nominal = nominal_pose(centre, 800.0)
-    attenuation = np.where(hu > 0, 1.0 + 1.3e-3 * hu, np.maximum(1.0 + 1e-3 * hu, 0.0)).astype(np.float32)
-    density = Density.of(attenuation, ct.world_from_voxel)
+    density = Density.of(_attenuation(hu), ct.world_from_voxel)
     draw = np.random.default_rng(seed)
     for number in range(count):
         pose = moved(nominal, centre, draw.uniform(-1, 1, 6) * [10, 5, 5, 20, 20, 30])
@@ -94,8 +94,13 @@ def real_cases(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[Case, 
         photons = draw.poisson(2e4 * (camera.pixel_mm / 0.84) ** 2 * np.exp(-0.02 * path))
         image = -np.log(np.maximum(photons, 1) / (2e4 * (camera.pixel_mm / 0.84) ** 2)).astype(np.float32)
         view = View(image, _above_the_cut(ct.array.shape, ct.world_from_voxel, pose, camera), camera)
-        case = Case(f"real {number}", Patient(bodies, view, nominal), dict.fromkeys(bodies, pose))
+        case = Case(f"real {number}", Patient(bodies, view, nominal), dict.fromkeys(bodies, pose), ct)
         yield case, draw.uniform(-1, 1, 6)
+
+
+def _attenuation(hu: np.ndarray) -> np.ndarray:
+    """Relative to water's; bone attenuates more than its HU say."""
+    return np.where(hu > 0, 1.0 + 1.3e-3 * hu, np.maximum(1.0 + 1e-3 * hu, 0.0)).astype(np.float32)
 
 
 def _above_the_cut(shape: tuple[int, ...], affine: np.ndarray, pose: np.ndarray, camera: Camera) -> np.ndarray:
@@ -129,6 +134,41 @@ def wrong_inputs(case: Case, other: Case) -> dict[str, Case]:
     }
 
 
+def another_parts(case: Case, distance_mm: float = 250.0) -> dict[str, Case]:
+    """The same patient's thighs and abdomen: the camera shifted, the CT's last slices continued that far."""
+    parts = {"thighs": -distance_mm, "abdomen": distance_mm}
+    return {
+        name: replace(case, name=f"{case.name} {name}", patient=replace(case.patient, view=_shifted(case, up_mm)))
+        for name, up_mm in parts.items()
+    }
+
+
+def _shifted(case: Case, up_mm: float) -> View:
+    below, above = (round(max(mm, 0.0) / case.ct.spacing_mm[2]) for mm in (-up_mm, up_mm))
+    hu = np.pad(case.ct.array, ((below, above), (0, 0), (0, 0)), mode="edge")
+    moved_camera, affine = np.eye(4), case.ct.world_from_voxel.copy()
+    moved_camera[2, 3] = -up_mm
+    affine[2, 3] -= below * case.ct.spacing_mm[2]
+    view = case.patient.view.at(1.6)
+    density = Density.of(_attenuation(hu), affine)
+    image = 0.02 * render_density(density, view.camera, case.patient.nominal @ moved_camera)
+    return View(image.astype(np.float32), np.ones(image.shape, dtype=bool), view.camera)
+
+
+def one_side(case: Case, asked: str, shown: str) -> Patient:
+    """A CT of one bone alone, and a radiograph that shows one bone alone, from the place where that lies."""
+    view, pose, bone, other = case.patient.view, case.truth[shown], *(case.patient.bodies[n] for n in (asked, shown))
+    pixels = view.camera.project(other.surface_mm @ pose[:3, :3].T + pose[:3, 3])
+    (top, left), (bottom, right) = np.maximum(pixels.min(axis=0) - 40, 0), pixels.max(axis=0) + 40
+    field = np.zeros_like(view.field)
+    field[int(top) : int(bottom), int(left) : int(right)] = True
+    field &= view.field
+    start = pose.copy()
+    start[:3, 3] += pose[:3, :3] @ (other.centre_mm - bone.centre_mm)
+    alone = View(np.where(field, view.image, 0.0), field, view.camera)
+    return Patient({"femur": replace(bone, name="femur")}, alone, start)
+
+
 def with_implants(case: Case, attenuation: float = 3.0) -> View:
     """Hip prostheses of metal where the femoral heads, necks and shafts are."""
     view = case.patient.view
@@ -151,7 +191,7 @@ def with_implants(case: Case, attenuation: float = 3.0) -> View:
 
 
 def half_femurs(case: Case) -> Case:
-    """The CT cut through the femoral heads."""
+    """The CT cut through the femoral necks and trochanters, 35 mm below the top of the heads."""
     bodies = {}
     for name, body in case.patient.bodies.items():
         bodies[name] = _cut(body) if name.startswith("femur") else body

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from registration_cases import Case, half_femurs, real_cases, virtual, wrong_inputs
+from registration_cases import Case, another_parts, half_femurs, real_cases, virtual, wrong_inputs
 
-from mskdex.config.registration import BodySettings, RegistrationSettings
+from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import register_bodies
 from mskdex.registration.rigid import moved
@@ -61,13 +61,16 @@ def run_virtual(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Femurs are tried however little of them the CT holds, for the calibration."""
+    bodies = tuple(body.model_copy(update={"min_extent_mm": 0.0}) for body in default_bodies())
     for number in range(arguments.first, arguments.first + arguments.patients):
         case, other = (
             virtual(number, arguments.root, arguments.voxel_mm),
             virtual(number + 1, arguments.root, arguments.voxel_mm),
         )
-        settings = RegistrationSettings(attempts=1)
-        for name, wrong in (wrong_inputs(case, other) | {"half femurs": half_femurs(case)}).items():
+        settings = RegistrationSettings(attempts=1, bodies=bodies)
+        inputs = wrong_inputs(case, other) | another_parts(case) | {"half femurs": half_femurs(case)}
+        for name, wrong in inputs.items():
             yield from records(wrong, f"wrong: {name}", settings)
 
 

@@ -17,8 +17,11 @@ class BodySettings(Settings):
 
 
 def default_bodies() -> tuple[BodySettings, ...]:
-    """The pelvis with the sacrum, and each femur below it."""
-    return (BodySettings(name="pelvis"), BodySettings(name="femur", paired=True, parent="pelvis"))
+    """The pelvis with the sacrum, and each femur below it, which is up to 105 mm wide where its shaft is cut off."""
+    return (
+        BodySettings(name="pelvis"),
+        BodySettings(name="femur", paired=True, parent="pelvis", min_extent_mm=110.0),
+    )
 
 
 def paired(bodies: tuple[BodySettings, ...]) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from mskdex.registration.single import Outcome, Task, either_way
 _FLIP_MARGIN = 0.02
 """Bones are nearly symmetric: noise alone makes either similarity the larger by less than this."""
 
+_FLIP_LEAST = 0.2
+"""Where neither fits better than this, the radiograph shows something else, and nothing is told of its side."""
+
 
 def of_ct(body: Body, min_extent_mm: float) -> str | None:
     """Too little of the bone in the CT."""
@@ -39,7 +42,7 @@ def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settin
         here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
         if outcome.flipped > outcome.refined.similarity:
             here, there = outcome.refined.similarity, outcome.flipped
-        if there > here + _FLIP_MARGIN:
+        if there > max(here + _FLIP_MARGIN, _FLIP_LEAST):
             return (
                 f"the radiograph fits better when flipped left-right (similarity {there:.2f} against {here:.2f}); "
                 "check its laterality and its view (AP or PA)"

@@ -35,7 +35,6 @@ def measures(
     first = views(settings.fine_pixels_mm[0])
     search = objective(task, first, outcome.pose, settings)
     apart = [_distance(task, pose, outcome.pose) for pose in outcome.ends]
-    others = [pose for pose in outcome.candidates if _distance(task, pose, outcome.pose) > 6]
     others = [pose for pose in outcome.candidates if _distance(task, pose, outcome.pose) > 6.0]
     elsewhere = [objective(task, first, pose, settings) for pose in others]
     sd_mm, sd_deg = standard_deviations(outcome.refined.covariance)

@@ -47,14 +47,57 @@ def test_poses_are_written_with_what_tells_their_worth(folder, case):
     assert content["bodies"]["pelvis"]["objects"] == ["pelvis_left", "pelvis_right", "sacrum"]
 
 
-def test_picture_shows_outlines(folder):
+def test_picture_shows_outlines_before_and_after_and_a_checkerboard(folder, tmp_path):
     from matplotlib.image import imread
 
     qc(folder / "ct.nii.gz", folder / "labels.nii.gz", folder, folder / "pose.json", CONFIG.channels, folder / "qc.png")
-    picture = imread(folder / "qc.png")
+    picture = imread(folder / "qc.png")[..., :3]
     assert picture.shape[1] == 1200
-    orange = np.abs(picture[..., :3] - np.array([1.0, 0.69, 0.0])).max(axis=-1) < 0.15
-    assert orange[:, 480:960].sum() > 200  # before and after
+    start, registered, checkerboard = (picture[:, left : left + 240] for left in (480, 720, 960))
+    assert orange(start) > 100
+    assert orange(registered) > 100
+
+    content = json.loads((folder / "pose.json").read_text(encoding="utf-8"))
+    for entry in content["bodies"].values():
+        entry |= {"camera_from_ct": None, "accepted": False, "reason": "noise"}
+    (tmp_path / "pose.json").write_text(json.dumps(content), encoding="utf-8")
+    out = tmp_path / "qc.png"
+    qc(folder / "ct.nii.gz", folder / "labels.nii.gz", folder, tmp_path / "pose.json", CONFIG.channels, out)
+    refused = imread(out)[..., :3]
+    assert orange(refused[:, 480:720]) > 100
+    assert orange(refused[:, 720:960]) == 0
+    assert np.abs(refused[:, 960:] - checkerboard).max() > 0.3
+
+
+def orange(picture):
+    return (np.abs(picture - np.array([1.0, 0.69, 0.0])).max(axis=-1) < 0.15).sum()
+
+
+def test_a_start_file_replaces_the_nominal_start(folder, case, tmp_path):
+    """The nominal camera lies 300 mm to the side, where no search would find the bone."""
+    astray, starts = tmp_path / "V0001", tmp_path / "starts"
+    shutil.copytree(folder, astray)
+    camera = json.loads((astray / "camera.json").read_text(encoding="utf-8"))
+    camera["camera_from_ct"][0][3] += 300.0
+    (astray / "camera.json").write_text(json.dumps(camera), encoding="utf-8")
+    body, view = case.patient.bodies["pelvis"], case.patient.view
+    points = body.surface_mm[:: len(body.surface_mm) // 6]
+    pixels = view.camera.project(points @ case.truth["pelvis"][:3, :3].T + case.truth["pelvis"][:3, 3]) + 3.0
+    landmarks = [{"ct_mm": p.tolist(), "radiograph_px": q.tolist()} for p, q in zip(points, pixels, strict=True)]
+    starts.mkdir()
+    (starts / "V0001.json").write_text(json.dumps({"pelvis": {"landmarks": landmarks}}), encoding="utf-8")
+    settings = CONFIG.registration.model_copy(
+        update={"attempts": 1, "bodies": CONFIG.registration.bodies[:1], "starts": str(starts)}
+    )
+    register(
+        astray / "ct.nii.gz", astray / "labels.nii.gz", astray, CONFIG.channels, settings, CONFIG.rendering,
+        astray / "pose.json",
+    )  # fmt: skip
+    entry = json.loads((astray / "pose.json").read_text(encoding="utf-8"))["bodies"]["pelvis"]
+    assert entry["accepted"], entry["reason"]
+    error = pose_error(np.array(entry["start"]), case.truth["pelvis"], body.targets_mm, view.camera)
+    assert 1.0 < error.mpd_mm < 6.0
+    assert pose_error(np.array(entry["camera_from_ct"]), case.truth["pelvis"], body.targets_mm, view.camera).mtre_mm < 2
 
 
 def test_a_body_without_labels_is_an_entry_with_a_reason(folder, tmp_path):

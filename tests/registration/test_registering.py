@@ -49,8 +49,7 @@ def test_refinement_goes_no_finer_than_the_ct():
 
 def test_same_seed_same_pose(case, found):
     again = register_bodies(case.patient, QUICK, 1.0)["pelvis"]
-    assert np.array_equal(again.pose, register_bodies(case.patient, QUICK, 1.0)["pelvis"].pose)
-    np.testing.assert_allclose(again.pose, found["pelvis"].pose, atol=1e-9)
+    assert np.array_equal(again.pose, found["pelvis"].pose)
     other = register_bodies(case.patient, QUICK.model_copy(update={"seed": 5}), 1.0)["pelvis"]
     assert not np.array_equal(again.pose, other.pose)
     np.testing.assert_allclose(again.pose[:3, 3], other.pose[:3, 3], atol=0.5)
@@ -82,10 +81,21 @@ def test_another_persons_radiograph_is_refused(case, patients):
     refused(result["pelvis"], "confidence .* explains")
 
 
-def test_noise_is_refused(case):
-    view = case.patient.view
-    noise = np.random.default_rng(0).normal(3.0, 0.1, view.image.shape).astype(np.float32)
-    refused(register_bodies(replace(case.patient, view=replace(view, image=noise)), QUICK, 1.0)["pelvis"], "confidence")
+@pytest.mark.parametrize("part", ["thighs", "abdomen"])
+def test_another_body_part_is_refused(case, part):
+    from registration_cases import another_parts
+
+    refused(register_bodies(another_parts(case)[part].patient, QUICK, 1.0)["pelvis"], "confidence .* of this region")
+
+
+def test_the_other_sides_radiograph_is_refused(case):
+    """The CT holds the right femur alone, the radiograph shows the left one alone: nearly its mirror image."""
+    from registration_cases import one_side
+
+    alone = RegistrationSettings(attempts=1, bodies=(BodySettings(name="femur"),))
+    wrong = register_bodies(one_side(case, "femur_right", "femur_left"), alone, 1.0)["femur"]
+    refused(wrong, "flipped left-right|confidence|uncertain")
+    assert register_bodies(one_side(case, "femur_right", "femur_right"), alone, 1.0)["femur"].accepted
 
 
 def test_implants_refuse_the_femurs(case):
@@ -96,11 +106,22 @@ def test_implants_refuse_the_femurs(case):
         refused(result[name], "confidence|uncertain .* implant")
 
 
-def test_half_a_femur_is_refused(case):
+def test_half_a_femur_is_refused(case, found):
     from registration_cases import half_femurs
 
-    result = register_bodies(half_femurs(case).patient, SETTINGS, 1.0)
+    patient = replace(half_femurs(case).patient, starts={"pelvis": found["pelvis"].pose})
+    result = register_bodies(patient, RegistrationSettings(attempts=1), 1.0)
     assert result["pelvis"].accepted
+    for name in ("femur_left", "femur_right"):
+        refused(result[name], "the CT holds only .* mm of it, cut by the CT's border; at least 110 mm are needed")
+
+
+def test_half_a_femur_that_is_tried_is_known_to_be_uncertain(case, found):
+    from registration_cases import half_femurs
+
+    bodies = (BodySettings(name="pelvis"), BodySettings(name="femur", paired=True, parent="pelvis", min_extent_mm=0))
+    patient = replace(half_femurs(case).patient, starts={"pelvis": found["pelvis"].pose})
+    result = register_bodies(patient, RegistrationSettings(attempts=1, bodies=bodies), 1.0)
     for name in ("femur_left", "femur_right"):
         refused(result[name], "its pose is uncertain by")
 

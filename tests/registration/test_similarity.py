@@ -64,6 +64,36 @@ def test_gradient_correlation_by_hand():
     assert value == pytest.approx(by_hand, abs=1e-6)
 
 
+def test_patches_by_hand():
+    # Two patches of equal weight, each the mean of its correlations along x and along y.
+    fixed, moving = images(2, (8, 16))
+    gf, gm = sobel(fixed), sobel(moving)
+    inner = np.zeros((8, 16), dtype=bool)
+    inner[1:-1, 1:-1] = True
+    patches = np.s_[:, :8], np.s_[:, 8:]
+    by_hand = [np.corrcoef(gf[axis][p][inner[p]], gm[axis][p][inner[p]])[0, 1] for p in patches for axis in (0, 1)]
+    value = GradientCorrelation(fixed, np.ones((8, 16), dtype=bool), 8).value(moving)
+    assert value == pytest.approx(np.mean(by_hand), abs=1e-6)
+
+
+def test_multi_scale_correlation_by_hand():
+    # Windows far wider than the image: the local mean is the mean, so that each scale is plain correlation.
+    fixed, moving = images(2)
+    wide = MultiScaleCorrelation(fixed, ALL, (500.0, 900.0)).value(moving)
+    assert wide == pytest.approx(np.corrcoef(fixed.ravel(), moving.ravel())[0, 1], abs=2e-3)
+    # A window of three pixels: the neighbours weigh `near`, and the border has one only.
+    near = np.exp(-0.5 / 0.4**2)
+    rows = np.array([[0.0, 4.0, 1.0, 0.0]]), np.array([[1.0, 3.0, 3.0, 0.0]])
+    passed = []
+    for a, b, c, d in (row[0] for row in rows):
+        means = (a + near * b) / (1 + near), (near * a + b + near * c) / (1 + 2 * near)
+        means += (near * b + c + near * d) / (1 + 2 * near), (near * c + d) / (1 + near)
+        passed.append(np.array([a, b, c, d]) - means)
+    by_hand = passed[0] @ passed[1] / np.linalg.norm(passed[0]) / np.linalg.norm(passed[1])
+    tight = MultiScaleCorrelation(rows[0], np.ones((1, 4), dtype=bool), (0.4,)).value(rows[1])
+    assert tight == pytest.approx(by_hand, abs=1e-6)
+
+
 def test_energy_weighting_by_hand():
     # Two patches whose correlations are c1, c2 and energies e1, e2: Σ e c² / Σ e over the positive ones.
     fixed, moving = images(3, (8, 16))

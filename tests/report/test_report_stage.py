@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import SETTINGS, make_index, make_results
 from fabricated import Fabrication
+from PIL import Image
 
 from mskdex.artifacts import write_parquet
 from mskdex.config import Config
@@ -94,8 +95,15 @@ def test_exclusions_and_unused_registrations_are_listed(report_folder: Path) -> 
     assert "truncated by the CT&#39;s field of view" in _section(html, "exclusions")
     assert "sacrum volume is small" in _section(html, "exclusions")
     registration = pd.read_parquet(report_folder.parent / "cohort" / "registration.parquet")
-    for row in registration[~registration["accepted"]].itertuples():
+    unused = registration[~registration["accepted"]]
+    assert len(unused)
+    table = pd.read_csv(report_folder / "tables" / "registration_not_used.csv")
+    assert list(table["Patient"]) == list(unused["patient_id"].astype(str))
+    assert list(table["Why"]) == list(unused["reason"])
+    for row in unused.itertuples():
         assert str(row.patient_id) in _section(html, "registration")
+        page = (report_folder / "patients" / f"{row.patient_id}.html").read_text(encoding="utf-8")
+        assert "confidence 0.20 is below 0.50" in page
 
 
 def test_every_patient_has_a_page_and_the_untested_say_so(report_folder: Path) -> None:
@@ -144,8 +152,11 @@ def test_missing_demographics_and_a_single_experiment(tmp_path: Path) -> None:
     assert "Height or weight is not known" in html
     assert "age, sex, height, weight" not in _section(html, "correlation")
     results = read_results(tmp_path, config)
+    Image.new("RGB", (60, 20)).save(tmp_path / "patients" / "P000" / "qc.png")
     write_patient(results, next(patients(results)), tmp_path)
-    assert '<p class="lead">Fold 0</p>' in (tmp_path / "P000.html").read_text(encoding="utf-8")
+    page = (tmp_path / "P000.html").read_text(encoding="utf-8")
+    assert '<p class="lead">Fold 0</p>' in page
+    assert re.search(r'<img src="data:image/webp;base64,[^"]+" alt="Segmentation, bones over the radiograph', page)
 
 
 def test_an_ablation_is_shown_beside_the_papers(tmp_path: Path) -> None:
