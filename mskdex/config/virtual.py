@@ -69,6 +69,7 @@ class VirtualSettings(Settings):
     atlas: str | None = Field(
         None, description="folder with labels.nii.gz and labels.json; null is the built-in anatomy"
     )
+    slice_voxels: int = Field(1, ge=1, le=5, description="thickness of the virtual CTs' slices, in voxels")
     ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD")
     ct_blur_mm: float = Field(0.8, ge=0, le=3, description="blur of the virtual CTs, Gaussian SD")
     contrast_fraction: float = Field(0.1, ge=0, le=1, description="share of CTs with contrast agent in the vessels")

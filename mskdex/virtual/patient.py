@@ -19,7 +19,7 @@ from mskdex.virtual.grid import Grid
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.population import Person
 from mskdex.virtual.posture import draw_poses, rotation_about, take_posture
-from mskdex.virtual.scanner import scan
+from mskdex.virtual.scanner import scan, thick_slices
 from mskdex.virtual.shape import Shape, grow
 from mskdex.virtual.template import Template, Tissue
 from mskdex.virtual.tissue import Composition, composition
@@ -61,7 +61,8 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
     exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, body, person_from_ct)
     truth = {"patient_id": person.patient_id, **facts, "quantities": _quantities(template, body)}
-    return Patient(ct, body.labels, body.grid.world_from_voxel, template.names, exposure, taken, stored, truth)
+    sliced = thick_slices(ct, body.labels, body.grid.world_from_voxel, settings.slice_voxels)
+    return Patient(*sliced, template.names, exposure, taken, stored, truth)
 
 
 def _template(settings: VirtualSettings) -> Template:

@@ -51,6 +51,30 @@ def scan(
     return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)
 
 
+def thick_slices(
+    ct: np.ndarray, labels: np.ndarray, world_from_voxel: np.ndarray, voxels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A CT whose slices are several voxels thick: mean HU, and the label that most of a slice's voxels have.
+
+    Args:
+        ct: int16 HU (z, y, x). labels: uint8 (z, y, x). world_from_voxel: 4×4 of both.
+        voxels: thickness; slices at the top that do not fill a thick one are left out.
+
+    Returns:
+        ct, labels and world_from_voxel of the thick slices.
+    """
+    if voxels == 1:
+        return ct, labels, world_from_voxel
+    count = ct.shape[0] // voxels
+    parts = labels[: count * voxels].reshape(count, voxels, *labels.shape[1:])
+    votes = np.stack([(parts == parts[:, [i]]).sum(axis=1, dtype=np.uint8) for i in range(voxels)], axis=1)
+    most = np.take_along_axis(parts, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
+    mean = ct[: count * voxels].reshape(count, voxels, *ct.shape[1:]).mean(axis=1, dtype=np.float32)
+    thick = np.diag([1.0, 1.0, voxels, 1.0])
+    thick[2, 3] = (voxels - 1) / 2.0
+    return np.rint(mean).astype(np.int16), most, world_from_voxel @ thick
+
+
 def _put_table(hu: np.ndarray, x: np.ndarray, y: np.ndarray, skin_y_mm: float) -> None:
     depth = skin_y_mm - 4.0 - y + x**2 / (2.0 * _TABLE_RADIUS_MM)
     table = (np.abs(x) < _TABLE_HALF_WIDTH_MM) & (depth > 0) & (depth < _TABLE_THICKNESS_MM)

@@ -24,6 +24,7 @@ from mskdex.stages.synthesize import preview, synthesize
 from mskdex.virtual.dicom import LOG_DECADES, Format, Taken, write_radiograph
 from mskdex.virtual.patient import Patient, make_patient
 from mskdex.virtual.population import person_of
+from mskdex.virtual.scanner import thick_slices
 from mskdex.virtual.streaks import streaks
 
 SETTINGS = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=9)
@@ -139,22 +140,49 @@ def test_same_seed_same_bytes_on_any_number_of_cores(folder, tmp_path):
     assert hashes(tmp_path) == hashes(folder)
 
 
+def test_thick_slices_are_means_whose_labels_most_voxels_have():
+    ct = np.arange(7 * 2, dtype=np.int16).reshape(7, 1, 2) * 10
+    labels = np.array([[1, 4], [2, 5], [2, 6], [3, 7], [3, 7], [1, 7], [9, 9]], np.uint8)[:, None]
+    world = np.diag([2.0, 2.0, 2.0, 1.0])
+    world[:3, 3] = 5.0, 6.0, 7.0
+    thick, named, affine = thick_slices(ct, labels, world, 3)
+    assert thick[:, 0].tolist() == [[20, 30], [80, 90]]
+    assert named[:, 0].tolist() == [[2, 4], [3, 7]]
+    assert affine @ [0, 0, 1, 1] == pytest.approx([5.0, 6.0, 15.0, 1.0])  # the middle of the fifth slice
+    assert affine[2, 2] == 6.0
+
+
+def test_a_patient_of_thick_slices_is_the_same_person(thin):
+    thick = make_patient(person_of(COARSE, "V0001"), COARSE.model_copy(update={"slice_voxels": 2}))
+    assert thick.truth["quantities"] == thin.truth["quantities"]
+    assert np.array_equal(thick.exposure, thin.exposure)
+    voxels = [abs(np.linalg.det(p.world_from_voxel)) for p in (thin, thick)]
+    assert voxels[1] == pytest.approx(2 * voxels[0])
+    label = thin.names.index("gluteus_maximus_left")
+    volumes = [v * (p.labels == label).sum() for v, p in zip(voxels, (thin, thick), strict=True)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def thin() -> Patient:
+    return make_patient(person_of(COARSE, "V0001"), COARSE)
+
+
 @pytest.fixture(scope="module")
 def metal() -> Patient:
     settings = COARSE.model_copy(update={"implant_fraction": 1.0})
     return make_patient(person_of(settings, "V0001"), settings)
 
 
-def test_a_metal_hip(metal):
+def test_a_metal_hip(metal, thin):
     stem = next(i for i, n in enumerate(metal.names) if n.startswith("stem_"))
     assert (metal.labels == stem).sum() * 6.0**3 / 1000.0 > 15.0
     assert np.median(metal.ct[metal.labels == stem]) > 2500
-    whole = make_patient(person_of(COARSE, "V0001"), COARSE)
-    assert metal.exposure.min() < whole.exposure.min()
+    assert metal.exposure.min() < thin.exposure.min()
     # Streaks in the slices with metal, and nowhere else.
     touched = (metal.labels >= stem - 1).any(axis=(1, 2))
-    fat = (whole.labels == metal.labels) & (whole.labels == whole.names.index("fat"))
-    change = metal.ct.astype(int) - whole.ct
+    fat = (thin.labels == metal.labels) & (thin.labels == thin.names.index("fat"))
+    change = metal.ct.astype(int) - thin.ct
     assert np.std(change[touched][fat[touched]]) > 20.0
     assert np.std(change[~touched][fat[~touched]]) < 3.0
 
