@@ -2,19 +2,33 @@
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
 
-from mskdex.artifacts import manifest, read_json, read_parquet, write_json, write_parquet
+from mskdex.artifacts import atomic_path, manifest, read_json, read_parquet, read_rows, write_json, write_parquet
 
+QUANTITIES = pa.schema(
+    [
+        ("patient_id", pa.string()),
+        ("object", pa.string()),
+        *((name, pa.float64()) for name in ("volume_cm3", "lean_mass_g", "weighted_volume_cm3", "mean_hu")),
+        ("voxels", pa.int64()),
+        ("present", pa.bool_()),
+        ("truncated", pa.bool_()),
+    ]
+)
+_ROWS_AT_ONCE = 10_000
 REGISTRATION_COLUMNS = ("patient_id", "body", "similarity", "confidence", "accepted", "reason", "seconds")
 _NOT_SCALAR = ("objects", "camera_from_ct", "start")
 
 
 def collect(patients_root: Path, patients: Path, out: Path) -> None:
-    """Writes quantities.parquet and registration.parquet, one patient in memory at a time.
+    """Writes quantities.parquet and registration.parquet; no more than 10,000 rows of truth are in memory.
 
     Args:
         patients_root: results/patients.
@@ -25,16 +39,31 @@ def collect(patients_root: Path, patients: Path, out: Path) -> None:
         MskdexError: a patient's artifact cannot be read.
     """
     started = time.time()
-    quantities, registrations = [], []
-    for patient in read_parquet(patients)["patient_id"].astype(str):
-        table = read_parquet(patients_root / patient / "quantities.parquet")
-        quantities.append(table.assign(patient_id=patient))
+    names = list(read_parquet(patients)["patient_id"].astype(str))
+    registrations = []
+    for patient in names:
         pose = patients_root / patient / "pose.json"
         registrations += [{"patient_id": patient, "body": b, **_scalars(r)} for b, r in _bodies(pose).items()]
-    truth = pd.concat(quantities, ignore_index=True)
-    write_parquet(out / "quantities.parquet", truth[["patient_id", *truth.columns.drop("patient_id")]])
+    _write_quantities(patients_root, names, out / "quantities.parquet")
     write_parquet(out / "registration.parquet", _registration_table(registrations))
-    write_json(out / "collect.json", manifest("collect", started, patients=len(quantities)))
+    write_json(out / "collect.json", manifest("collect", started, patients=len(names)))
+
+
+def _write_quantities(patients_root: Path, names: Sequence[str], path: Path) -> None:
+    """Streams the patients' tables into one."""
+    with atomic_path(path) as temporary, ParquetWriter(temporary, QUANTITIES) as writer:
+        for rows in _blocks(patients_root, names):
+            writer.write_table(pa.Table.from_pylist(rows, QUANTITIES))
+
+
+def _blocks(patients_root: Path, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    rows: list[dict[str, Any]] = []
+    for patient in names:
+        rows += [{"patient_id": patient} | r for r in read_rows(patients_root / patient / "quantities.parquet")]
+        if len(rows) >= _ROWS_AT_ONCE:
+            yield rows
+            rows = []
+    yield rows
 
 
 def _bodies(pose: Path) -> dict[str, dict[str, Any]]:
