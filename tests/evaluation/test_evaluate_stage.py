@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import Fabrication, fabricate
+from pyarrow.parquet import ParquetFile
 from scipy import stats
 
 from mskdex.artifacts import read_json, write_json, write_parquet
@@ -257,3 +258,12 @@ def test_collect_keeps_every_patients_registration(one_fold: Path) -> None:
     assert table.loc[~table["accepted"], "reason"].notna().all()
     assert table["sd_mm"].iloc[0] == pytest.approx(np.sqrt(0.2**2 + 0.3**2 + 1.1**2))
     assert json.loads((one_fold / "cohort" / "collect.json").read_text(encoding="utf-8"))["patients"] == 40
+
+
+def test_truth_that_is_streamed_in_blocks_is_the_same_table(one_fold: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mskdex.stages.collect._ROWS_AT_ONCE", 100)
+    collect(one_fold / "patients", one_fold / "cohort" / "patients.parquet", tmp_path)
+    whole = pd.read_parquet(one_fold / "cohort" / "quantities.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "quantities.parquet"), whole)
+    assert ParquetFile(tmp_path / "quantities.parquet").num_row_groups > 1
+    assert whole["patient_id"].nunique() == 40
