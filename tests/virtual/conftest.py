@@ -37,7 +37,7 @@ def template() -> Template:
 @pytest.fixture(scope="session")
 def two_postures(template) -> TwoPostures:
     """A patient whose radiograph's posture differs as much as two standard deviations allow."""
-    one = person(SETTINGS, 3)
+    one = person(SETTINGS, 2)
     shape = grown(one, template)
     heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
     poses = draw_poses(SETTINGS.posture, heads, np.random.default_rng(5))
