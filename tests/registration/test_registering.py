@@ -132,6 +132,12 @@ def test_too_short_a_piece_of_bone_is_refused(case):
     refused(result["pelvis"], "the CT holds only .* mm of it.*; at least 2000 mm are needed")
 
 
+def test_noise_is_refused(case):
+    view = case.patient.view
+    noise = np.random.default_rng(0).normal(3.0, 0.1, view.image.shape).astype(np.float32)
+    refused(register_bodies(replace(case.patient, view=replace(view, image=noise)), QUICK, 1.0)["pelvis"], "confidence")
+
+
 def test_a_bone_outside_the_view_is_refused(case, found):
     view = case.patient.view
     femur = case.patient.bodies["femur_right"].surface_mm
