@@ -103,7 +103,7 @@ def set_up_torch(device: torch.device) -> None:
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
         # Filling fresh memory with NaN is meant for debugging, and takes a sixth of a step on small images.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     else:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
