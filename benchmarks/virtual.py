@@ -10,7 +10,7 @@ import numpy as np
 from mskdex.config.virtual import VirtualSettings
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import lying, posed, posed_box
-from mskdex.virtual.conserve import keep_volumes
+from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
@@ -72,7 +72,7 @@ def posture(patients: int, voxel_mm: float) -> None:
             shape, made_of, Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm), np.eye(4)
         )
         grid = Grid.around(*posed_box(moved), voxel_mm)
-        second = posed(made_of, keep_volumes(made_of, moved, grid, whole_muscles(template, first)), grid)
+        second = posed(made_of, keep_muscles(made_of, moved, grid, first, whole_muscles(template, first)), grid)
         ratios = [getattr(second, q)[labels] / getattr(first, q)[labels] for q in ("volumes_cm3", "masses_g")]
         errors.append(100.0 * np.abs(np.concatenate(ratios) - 1.0))
         print(f"{one.patient_id}: largest {errors[-1].max():.2f} %", flush=True)

@@ -30,6 +30,7 @@ Folds = Annotated[Path, typer.Option(help="folds.parquet")]
 def _logging(log_file: Annotated[Path | None, typer.Option("--log", help="file for the full log")] = None) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through every installed package
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # importing numpy would start a thread per core
     log.setLevel(logging.DEBUG)
     console = logging.StreamHandler()
     console.setLevel(logging.INFO)

@@ -24,6 +24,8 @@ NOISE_HU = 12.0
 TRIVIAL_JOBS = 200
 FILES = {"ct": "ct.nii.gz", "labels": "labels.nii.gz", "radiograph": "radiograph.dcm"}
 MODULES = {"import": "importing", "render": "project", "render_aligned": "project"}
+# What Snakemake sets for a job of one thread; importing numpy alone starts a thread per core otherwise.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # A small process starts what is measured: a peak of memory begins with that of the process that started it.
 MEASURED = """
 import os, subprocess, sys
@@ -46,7 +48,7 @@ rule trivial:
 def spent(command: list, folder: Path | None = None) -> tuple[float, float]:
     """CPU seconds and peak memory, in MB, of a command and what it starts."""
     run = [sys.executable, "-c", MEASURED, *map(str, command)]
-    done = subprocess.run(run, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(run, cwd=folder, env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     cpu, peak = done.stdout.split()
@@ -131,7 +133,7 @@ def report(inputs: Path, patient: Path) -> None:
 
 def main() -> None:
     """Prints both tables and the scheduling of a job."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         virtual, clinical = folder / "virtual", folder / "clinical"

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 
 from mskdex.virtual import skeleton
+from mskdex.virtual.kept import kept
 from mskdex.virtual.outline import outline_depth
 from mskdex.virtual.profiles import Profile, atlas_volumes_cm3, profiles
 from mskdex.virtual.shapes import Points, capsule, ellipsoid, join, sweep
@@ -37,20 +38,18 @@ def built_in(voxel_mm: float) -> Template:
     paired = (*PAIRED_BONES, *muscles(), "vessels")
     names = ["air", *(f"{n}_{s}" for n in paired for s in ("left", "right")), *MIDLINE_BONES, *ORGANS]
     names += ["bowel_gas", "cartilage", "fat", "skin"]
-    half, origin = _left_half(names, voxel_mm)
+    tissues = np.array([_tissue(n) for n in names])
     swap = np.arange(len(names), dtype=np.uint8)
     swap[1 : 2 * len(paired) : 2], swap[2 : 2 * len(paired) + 1 : 2] = (
         np.arange(2, 2 * len(paired) + 1, 2),
         np.arange(1, 2 * len(paired), 2),
     )
-    labels = np.concatenate([half, swap[half[:, :, ::-1]]], axis=2)
-    tissues = np.array([_tissue(n) for n in names])
-    # No path across the midplane is shorter than its mirror image on this side.
-    depth = label_depth(labels[:, :, : half.shape[2] + 1], tissues, voxel_mm)[:, :, :-1]
-    depth = np.concatenate([depth, depth[:, :, ::-1]], axis=2)
+    half = kept(f"anatomy-{voxel_mm:g}", lambda: _left_half_with_depth(names, tissues, swap, voxel_mm))
+    labels = np.concatenate([half["labels"], swap[half["labels"][:, :, ::-1]]], axis=2)
+    depth = np.concatenate([half["depth_mm"], half["depth_mm"][:, :, ::-1]], axis=2)
     left = np.array(skeleton.HEAD_MM)
     heads = {"left": left, "right": left * (-1.0, 1.0, 1.0)}
-    return Template(labels, origin, voxel_mm, tuple(names), tissues, depth, heads)
+    return Template(labels, half["origin_mm"], voxel_mm, tuple(names), tissues, depth, heads)
 
 
 def _tissue(name: str) -> Tissue:
@@ -61,6 +60,16 @@ def _tissue(name: str) -> Tissue:
         return Tissue.MUSCLE
     other = {"air": Tissue.AIR, "fat": Tissue.FAT, "skin": Tissue.SKIN, "bowel_gas": Tissue.GAS}
     return other.get(bare, Tissue.ORGAN)
+
+
+def _left_half_with_depth(
+    names: list[str], tissues: np.ndarray, swap: np.ndarray, voxel_mm: float
+) -> dict[str, np.ndarray]:
+    labels, origin = _left_half(names, voxel_mm)
+    # No path across the midplane is shorter than its mirror image on this side.
+    beyond = np.concatenate([labels, swap[labels[:, :, -1:]]], axis=2)
+    depth = label_depth(beyond, tissues, voxel_mm)[:, :, :-1]
+    return {"labels": labels, "depth_mm": depth, "origin_mm": origin}
 
 
 def _left_half(names: list[str], voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:

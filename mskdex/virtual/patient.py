@@ -11,7 +11,7 @@ from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, densi
 from mskdex.projection.camera import nominal_pose
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
-from mskdex.virtual.conserve import keep_volumes
+from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.dicom import Format, Taken
 from mskdex.virtual.examination import draw_examination, obstructed
 from mskdex.virtual.exposure import Beam, expose, primary
@@ -135,7 +135,7 @@ def _radiographed(
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
     grid = Grid.around(*posed_box(posture), settings.voxel_mm)
-    posture = keep_volumes(made_of, posture, grid, whole_muscles(shape.template, scanned))
+    posture = keep_muscles(made_of, posture, grid, scanned, whole_muscles(shape.template, scanned))
     body = posed(made_of, posture, grid)
     hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int16)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
@@ -158,11 +158,11 @@ def _radiographed(
     return exposure, taken, how.stored, facts
 
 
-def whole_muscles(template: Template, body: Body) -> dict[int, float]:
-    """Volume in cm³ of each muscle that the body's grid does not cut."""
+def whole_muscles(template: Template, body: Body) -> list[int]:
+    """Labels of the muscles that the body's grid does not cut."""
     cut = set(np.unique(body.labels[[0, -1]]))
     muscles = np.flatnonzero((template.tissues == Tissue.MUSCLE) & (body.volumes_cm3 > 1.0))
-    return {int(i): float(body.volumes_cm3[i]) for i in muscles if i not in cut}
+    return [int(i) for i in muscles if i not in cut]
 
 
 def _middle(shape: Shape) -> np.ndarray:

@@ -12,8 +12,9 @@ from mskdex.virtual.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.virtual.grid import Grid, sample
 from mskdex.virtual.template import Template, Tissue, label_counts
 
-_STEPS = 5
+_STEPS = 4
 _CELL_MM = 8.0
+_RIDGE = 0.003
 WARP_MM, WARP_LENGTH_MM = 2.2, 85.0
 """Size and correlation length of what makes a skeleton a person's own."""
 FINE = 2
@@ -79,7 +80,6 @@ def grow(
     pressure = np.zeros(grid.shape)
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
-    asked, before = np.zeros((2, len(template.names)))
     for step in range(_STEPS):
         labels = shape.labels
         now = label_counts(labels[counted])[: len(template.names)] * (_CELL_MM / FINE) ** 3 / 1000.0
@@ -87,7 +87,7 @@ def grow(
             wanted = now * is_bone
             wanted[list(volumes_cm3)] = list(volumes_cm3.values())
         aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / (_STEPS - step))
-        asked, before = rates(aim, now, before, asked, 0.3), now
+        asked = rates(labels, aim, now, 0.3)
         rate, mobility, bone = cell_means(labels, np.stack([asked, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
@@ -95,21 +95,41 @@ def grow(
     return shape
 
 
-def rates(wanted: np.ndarray, now: np.ndarray, before: np.ndarray, asked: np.ndarray, most: float) -> np.ndarray:
+def rates(labels: np.ndarray, wanted: np.ndarray, now: np.ndarray, most: float) -> np.ndarray:
     """Growth that each label is asked for, so that it comes from its volume `now` to the one `wanted`.
 
-    A cell at a border grows with its neighbours too. What a label did in the last step beyond what it was asked for is
-    taken off, or muscles beside growing fat would become too large.
+    A cell at a border holds several labels and grows as a whole, by the mean of what they are asked for. With s the
+    share of label i in cell c, label i grows by the mean of Σ_j s_cj a_j over its own part of the cells, and the a
+    that give the wanted growth solve a linear system: sᵀs a = diag(sᵀ1) growth.
 
     Args:
-        wanted: (labels,); 0 where a label is free. now, before: volumes now and before the last step, 0 in the first.
-        asked: what the last step was asked for. most: largest growth or shrinkage.
+        labels: uint8, FINE³ a cell.
+        wanted: (labels,) volumes; 0 where a label is free, and is asked for nothing.
+        now: (labels,) volumes.
+        most: largest growth or shrinkage.
     """
-    known = (wanted > 0) & (now > 0)
-    needed = np.log(np.where(known, wanted, 1.0) / np.where(known, now, 1.0))
-    stepped = known & (before > 0)
-    beyond = np.log(np.where(stepped, now, 1.0) / np.where(stepped, before, 1.0)) - np.where(stepped, asked, 0.0)
-    return np.clip(needed - beyond, -most, most)
+    shared = np.zeros((len(wanted), len(wanted)))
+    _add_shared(labels, np.empty(FINE**3, np.int64), shared)
+    size = shared.sum(axis=1)
+    known = np.flatnonzero((wanted > 0) & (now > 0) & (size > 0))
+    growth = np.clip(np.log(wanted[known] / now[known]), -most, most)
+    asked = np.zeros(len(wanted))
+    system = shared[np.ix_(known, known)] + np.diag(_RIDGE * size[known])
+    asked[known] = np.clip(np.linalg.solve(system, (1.0 + _RIDGE) * size[known] * growth), -2.0 * most, 2.0 * most)
+    return asked
+
+
+@Kernel
+def _add_shared(labels, here, out):
+    """Adds, for each pair of labels, the sum over the cells of the product of their shares; `here` is scratch."""
+    for k in range(0, labels.shape[0], FINE):
+        for j in range(0, labels.shape[1], FINE):
+            for i in range(0, labels.shape[2], FINE):
+                for n in range(FINE**3):
+                    here[n] = labels[k + n // FINE**2, j + n // FINE % FINE, i + n % FINE]
+                for m in range(FINE**3):
+                    for n in range(FINE**3):
+                        out[here[m], here[n]] += 1.0 / FINE**6
 
 
 def _warp(grid: Grid, draw: np.random.Generator, warp_mm: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from mskdex.config.virtual import VirtualSettings
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import Body, lying, posed, posed_box
-from mskdex.virtual.conserve import keep_volumes
+from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
@@ -47,6 +47,6 @@ def two_postures(template) -> TwoPostures:
     high = low + shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
     first = lying(shape, made_of, Grid.around(low, high, SETTINGS.voxel_mm), np.eye(4))
     grid = Grid.around(*posed_box(posture), SETTINGS.voxel_mm)
-    posture = keep_volumes(made_of, posture, grid, whole_muscles(template, first))
+    posture = keep_muscles(made_of, posture, grid, first, whole_muscles(template, first))
     second = posed(made_of, posture, grid)
     return TwoPostures(one, shape, posture, first, second)

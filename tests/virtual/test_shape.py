@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mskdex.virtual.flow import displacement
-from mskdex.virtual.shape import grow, rates
+from mskdex.virtual.shape import cell_means, grow, rates
 from mskdex.virtual.template import Tissue
 
 
@@ -46,13 +46,23 @@ def test_tissues_grow_to_their_volumes_and_bones_keep_theirs(template):
         assert found[template.label(name)] == pytest.approx(0.9**3 * volumes[template.label(name)], rel=0.06)
 
 
-def test_growth_that_was_not_asked_for_is_taken_off():
-    """The first label grew 5 % too much, the second is free, the third has no voxels, the fourth wants much."""
-    wanted, now = np.array([110.0, 0.0, 10.0, 200.0]), np.array([105.0, 80.0, 0.0, 100.0])
-    before, asked = np.array([100.0, 50.0, 0.0, 100.0]), np.array([0.0, 0.2, 0.1, 0.0])
-    found = rates(wanted, now, before, asked, 0.3)
-    assert found == pytest.approx([np.log(110 / 105) - np.log(1.05), 0.0, 0.0, 0.3])
-    assert rates(wanted, now, np.zeros(4), asked, 0.3)[0] == pytest.approx(np.log(110 / 105))
+def test_labels_that_share_cells_are_asked_for_what_makes_each_grow_as_wanted():
+    """Three labels in layers of 3, 4 and 9 voxels: the cell of 2 between the first two holds both."""
+    layers = np.repeat(np.arange(3, dtype=np.uint8), (3, 4, 9))
+    labels = np.broadcast_to(layers[:, None, None], (16, 4, 4)).copy()
+    now = np.array([30.0, 40.0, 90.0])
+    asked = rates(labels, now * (1.1, 0.95, 1.0), now, 0.3)
+    cells = cell_means(labels, np.eye(3))
+    growth = np.tensordot(asked, cells, 1)
+    grown = [np.average(growth, weights=share) for share in cells]
+    assert grown == pytest.approx(np.log((1.1, 0.95, 1.0)), abs=0.002)
+    assert asked[0] > np.log(1.1)  # its border cells are held back by the second
+
+
+def test_a_free_label_is_asked_for_nothing_and_growth_is_limited():
+    """The first label is free, the second has no voxels, the third wants much."""
+    labels = np.repeat(np.array([0, 2], np.uint8), 4)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    assert rates(labels, np.array([0.0, 10.0, 200.0]), np.array([80.0, 0.0, 100.0]), 0.3) == pytest.approx([0, 0, 0.3])
 
 
 def test_the_way_back_from_the_template_is_the_inverse(two_postures):
