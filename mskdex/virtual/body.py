@@ -132,7 +132,7 @@ def _filled(
         np.vstack([to_index, np.full(3, template.voxel_mm)]),
         np.array([BODIES.index(b) if b else -1 for b in bodies]), made_of.tissue, properties, made_of.noise,
         float(made_of.cortex_hu), soft_bone, lean_density, int(with_hu), labels, hu, volumes, masses,
-        np.zeros(8, np.int64), np.zeros(8),
+        np.zeros(8, np.int64), np.zeros(8), np.zeros((soft[0].shape[2], 3), np.float32),
     )  # fmt: skip
     voxel_cm3 = grid.cell_mm**3 / 1000.0
     return Body(grid, labels, hu, volumes * voxel_cm3, masses * voxel_cm3)

@@ -125,8 +125,13 @@ def _add_shared(labels, here, out):
     for k in range(0, labels.shape[0], FINE):
         for j in range(0, labels.shape[1], FINE):
             for i in range(0, labels.shape[2], FINE):
+                alike = 1
                 for n in range(FINE**3):
                     here[n] = labels[k + n // FINE**2, j + n // FINE % FINE, i + n % FINE]
+                    alike *= int(here[n] == here[0])
+                if alike:
+                    out[here[0], here[0]] += 1.0
+                    continue
                 for m in range(FINE**3):
                     for n in range(FINE**3):
                         out[here[m], here[n]] += 1.0 / FINE**6

@@ -21,7 +21,7 @@ BODILY, FIRST_BODY = 1, 2
 def fill(
     from_index, cells, cells_at, soft, soft_at, bony, bony_at, inverse_poses, labels, depths, to_template, body_of,
     kinds, properties, noise, cortex_hu, soft_bone, lean_density, with_hu, out_labels, out_hu, volumes, masses,
-    found, weight,
+    found, weight, row,
 ):  # fmt: skip
     """Fills a grid.
 
@@ -40,11 +40,13 @@ def fill(
         with_hu: 0 leaves out HU and masses.
         out_labels, out_hu: (z, y, x), zero and air before.
         volumes, masses: (labels,), voxels of each label, partial ones in part, and the same times lean density.
-        found, weight: (8,), scratch.
+        found, weight: (8,), scratch. row: float32 (x of `soft`, 3), scratch.
     """
     bodies = inverse_poses.shape[0]
+    along = from_index[1, 0] == 0.0 and from_index[2, 0] == 0.0
     for k in range(out_labels.shape[0]):
         for j in range(out_labels.shape[1]):
+            row_known = False
             for i in range(out_labels.shape[2]):
                 x, y, z = _moved(from_index, float(i), float(j), float(k))
                 a = int(np.rint((x - cells_at[0]) * cells_at[3]))
@@ -56,12 +58,19 @@ def fill(
                 if here == 0:
                     volumes[0] += 1.0
                     continue
-                u, v, w, inside = _index(soft, soft_at, to_template, labels, x, y, z)
+                if along:
+                    if not row_known:
+                        _between_rows(soft, (y - soft_at[1]) * soft_at[3], (z - soft_at[2]) * soft_at[3], row)
+                        row_known = True
+                    du, dv, dw = _within_row(row, (x - soft_at[0]) * soft_at[3])
+                    u, v, w, inside = _index(to_template, labels, x + du, y + dv, z + dw)
+                else:
+                    u, v, w, inside = _shifted_index(soft, soft_at, to_template, labels, x, y, z)
                 claimed, best = bodies == 0, 0.0
                 for body in range(bodies):
                     if here & (FIRST_BODY << body):
                         p, q, r = _moved(inverse_poses[body], x, y, z)
-                        p, q, r, on_map = _index(bony, bony_at, to_template, labels, p, q, r)
+                        p, q, r, on_map = _shifted_index(bony, bony_at, to_template, labels, p, q, r)
                         if on_map:
                             strength = _strength(p, q, r, labels, depths, body_of, body)
                             if strength > best:
@@ -88,14 +97,45 @@ def _moved(matrix, x, y, z):
 
 
 @Kernel
-def _index(shift, at, to_template, labels, x, y, z):
+def _shifted_index(shift, at, to_template, labels, x, y, z):
     """Template index of a point that `shift` takes to the scaled template; False beside the template."""
     du, dv, dw = trilinear(shift, (x - at[0]) * at[3], (y - at[1]) * at[3], (z - at[2]) * at[3])
-    u = (x + du) * to_template[0, 0] + to_template[1, 0]
-    v = (y + dv) * to_template[0, 1] + to_template[1, 1]
-    w = (z + dw) * to_template[0, 2] + to_template[1, 2]
+    return _index(to_template, labels, x + du, y + dv, z + dw)
+
+
+@Kernel
+def _index(to_template, labels, x, y, z):
+    """Template index of a point of the scaled template; False beside the template."""
+    u = x * to_template[0, 0] + to_template[1, 0]
+    v = y * to_template[0, 1] + to_template[1, 1]
+    w = z * to_template[0, 2] + to_template[1, 2]
     w = min(max(w, 0.0), labels.shape[0] - 1.001)
     return u, v, w, 0.0 <= u < labels.shape[2] - 1.001 and 0.0 <= v < labels.shape[1] - 1.001
+
+
+@Kernel
+def _between_rows(field, y, z, row):
+    """Sets `row` to a field (z, y, x, 3) between its rows, at the indices y and z, held at the edges."""
+    y, z = min(max(y, 0.0), field.shape[1] - 1.001), min(max(z, 0.0), field.shape[0] - 1.001)
+    j, k = int(y), int(z)
+    fy, fz = np.float32(y - j), np.float32(z - k)
+    for i in range(row.shape[0]):
+        for c in range(3):
+            low = field[k, j, i, c] + fy * (field[k, j + 1, i, c] - field[k, j, i, c])
+            high = field[k + 1, j, i, c] + fy * (field[k + 1, j + 1, i, c] - field[k + 1, j, i, c])
+            row[i, c] = low + fz * (high - low)
+
+
+@Kernel
+def _within_row(row, x):
+    x = min(max(x, 0.0), row.shape[0] - 1.001)
+    i = int(x)
+    f = np.float32(x - i)
+    return (
+        row[i, 0] + f * (row[i + 1, 0] - row[i, 0]),
+        row[i, 1] + f * (row[i + 1, 1] - row[i, 1]),
+        row[i, 2] + f * (row[i + 1, 2] - row[i, 2]),
+    )
 
 
 @Kernel
