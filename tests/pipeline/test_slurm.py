@@ -127,8 +127,12 @@ def test_a_full_disk_and_a_damaged_artifact_are_said_and_made_good(finished, pro
     pictures = [patients / name / "qc.png" for name in ("V0002", "V0003")]
     for picture in pictures:
         picture.unlink()
-    before = times(project, ("results/patients/V0002", "results/patients/V0003", *END))
+    truth, collected = patients / "V0002/quantities.parquet", "results/cohort/quantities.parquet"
+    (project.folder / collected).unlink()
+    redone = ("results/patients/V0002", "results/patients/V0003", "results/cohort", *END)
+    before = times(project, redone)
     spoil(damaged, 5000)
+    spoil(truth, 0)
     limit = tmp_path / "limit.sh"
     limit.write_text(
         'case "${BASH_EXECUTION_STRING-}" in *"mskdex --log results/logs/qc/V0002"*) ulimit -f 16 ;; esac\n',
@@ -136,6 +140,7 @@ def test_a_full_disk_and_a_damaged_artifact_are_said_and_made_good(finished, pro
     )
     command = [
         *(p.relative_to(project.folder).as_posix() for p in pictures),
+        collected,
         *PROFILE,
         "--group-components",
         "patients=1",
@@ -143,16 +148,18 @@ def test_a_full_disk_and_a_damaged_artifact_are_said_and_made_good(finished, pro
     full = project.snakemake(*command, "--retries", "0", check=False, BASH_ENV=str(limit))
     assert full.returncode != 0
     logs = {
-        name: (project.folder / f"results/logs/qc/{name}.log").read_text(encoding="utf-8")
-        for name in ("V0002", "V0003")
+        name: (project.folder / f"results/logs/{name}.log").read_text(encoding="utf-8")
+        for name in ("qc/V0002", "qc/V0003", "collect")
     }
-    assert "qc.png could not be written, the disk is full" in logs["V0002"]
-    assert "results/patients/V0003/ct.nii.gz is damaged" in logs["V0003"]
+    assert "qc.png could not be written, the disk is full" in logs["qc/V0002"]
+    assert "results/patients/V0003/ct.nii.gz is damaged" in logs["qc/V0003"]
+    assert "results/patients/V0002/quantities.parquet is damaged" in logs["collect"]
     assert not list(patients.glob("V000[23]/*qc.png"))
     project.snakemake(*command)
     for picture in pictures:
         assert picture.read_bytes() == (finished.folder / picture.relative_to(project.folder)).read_bytes()
-    assert times(project, ("results/patients/V0002", "results/patients/V0003", *END)) == before
+    assert_same_table(finished, project, collected)
+    assert times(project, redone) == before
 
 
 def forget_patient(project, patient):
