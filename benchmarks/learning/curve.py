@@ -1,10 +1,10 @@
 """How the sums of patients that were not learned from follow the steps of a training.
 
-Trains on the first patients of a finished `results` and prints, six times on the way, the mean muscle PCC of lean mass
-and of volume on the training patients and on all others.
+Trains on the first patients of the cohort of a finished `results` and prints, six times on the way, the mean muscle PCC
+of lean mass and of volume on the training patients and on all others.
 
 Use: python benchmarks/learning/curve.py results --train 48 --epochs 63 [--sums-only] [--lambda-is 10000]
-         [--no-augmentation] [--learning-rate 0.001]
+         [--no-augmentation] [--zoom 0.1] [--shear-deg 3] [--learning-rate 0.001]
 """
 
 import argparse
@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from mskdex.config.learning import ExperimentSettings, LossSettings, default_experiments
+from mskdex.config.learning import AugmentationSettings, ExperimentSettings, LossSettings, default_experiments
 from mskdex.learning.data import Loader, StackStore
 from mskdex.learning.distributed import join_group
 from mskdex.learning.loop import set_up_torch
@@ -29,11 +30,14 @@ def settings(options: argparse.Namespace) -> ExperimentSettings:
     losses = LossSettings(lambda_is=options.lambda_is)
     if options.sums_only:
         losses = LossSettings(lambda_gan=0, lambda_cyc=0, lambda_gc=0, lambda_bone=0, lambda_is=options.lambda_is)
+    augmentation = default.optimisation.augmentation or AugmentationSettings()
     changes = {
         "epochs": options.epochs,
         "restart_epochs": options.epochs,
         "learning_rate": options.learning_rate,
-        "augmentation": None if options.no_augmentation else default.optimisation.augmentation,
+        "augmentation": None
+        if options.no_augmentation
+        else augmentation.model_copy(update={"zoom_fraction": options.zoom, "shear_deg": options.shear_deg}),
     }
     return default.model_copy(
         update={"losses": losses, "optimisation": default.optimisation.model_copy(update=changes)}
@@ -62,12 +66,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--sums-only", action="store_true")
     parser.add_argument("--no-augmentation", action="store_true")
+    parser.add_argument("--zoom", type=float, default=0.0)
+    parser.add_argument("--shear-deg", type=float, default=0.0)
     parser.add_argument("--lambda-is", type=float, default=10000.0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()
     device = torch.device("cpu")
     set_up_torch(device)
-    stacks = {path.parent.name: path for path in sorted(options.results.glob("patients/*/stack.zst"))}
+    patients = sorted(pd.read_parquet(options.results / "cohort/folds.parquet")["patient_id"])
+    stacks = {name: options.results / "patients" / name / "stack.zst" for name in patients}
     learned = StackStore(dict(list(stacks.items())[: options.train]), 8e9)
     others = StackStore(dict(list(stacks.items())[options.train :]), 8e9)
     trainer, loader = prepare(describe(learned, settings(options), "curve", 0), learned, device, join_group())
