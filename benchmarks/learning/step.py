@@ -43,7 +43,7 @@ class PlainLoop:
         self.bones, self.losses = bones, settings.losses
         o = settings.optimisation
         self.optimisers = [
-            torch.optim.AdamW([p for m in group for p in m.parameters()], lr=o.learning_rate, betas=(0.5, 0.999))
+            torch.optim.AdamW([p for m in group for p in m.parameters()], lr=o.learning_rate)
             for group in (self.n.generators, self.n.judges)
         ]
 
@@ -129,7 +129,9 @@ def main() -> None:
     )
     shape = (3, options.objects)
     level = np.full((*shape, options.side, options.side), 0.1, np.float32)
-    normalisation = Normalisation(1.0, np.ones(shape), level, (0.0, 1.0))
+    normalisation = Normalisation(
+        1.0, np.ones(shape), level, np.full(level.shape[-2:], 0.5, np.float32), 0.3, (0.0, 1.0)
+    )
     bones = list(range(4))
     batch = made_up_batch(options.batch, options.objects, len(bones), options.side, device)
     trainer = Trainer(settings, normalisation, (options.side, options.side), bones, device, Group())

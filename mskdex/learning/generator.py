@@ -43,6 +43,10 @@ class Generator(nn.Module):
         self.enlarge = nn.ModuleList(conv_norm(a, b, norm) for a, b in itertools.pairwise(widths))
         self.last = nn.Conv2d(widths[-1], outputs, 1)
         self.context = _context(inputs, joined, outputs) if settings.global_context else None
+        self.thumbnail_mean: Tensor | None
+        self.thumbnail_sd: Tensor | None
+        self.register_buffer("thumbnail_mean", torch.zeros(inputs * THUMBNAIL**2) if self.context else None)
+        self.register_buffer("thumbnail_sd", torch.ones(()) if self.context else None)
         self.non_negative = non_negative
         self.template: Tensor | None
         self.register_buffer("template", torch.zeros(outputs, *template_shape) if template_shape else None)
@@ -63,7 +67,9 @@ class Generator(nn.Module):
             level = level + self.template
         output = functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
         if self.context is not None:
-            thumbnail = functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
+            assert self.thumbnail_mean is not None
+            assert self.thumbnail_sd is not None
+            thumbnail = (_thumbnail(image) - self.thumbnail_mean) / self.thumbnail_sd
             known = torch.cat([thumbnail, *(f.mean(dim=(-2, -1)) for f in features)], dim=1)
             output = output * torch.exp(self.context(known))[:, :, None, None]
         return output
@@ -76,6 +82,18 @@ class Generator(nn.Module):
             self.template.copy_(self._level(start))
         else:
             self.last.bias.copy_(self._level(start.mean(dim=(-2, -1))))
+
+    @torch.no_grad()
+    def expect(self, mean: Float[Tensor, "inputs h w"], sd: float) -> None:
+        """Centres and scales the thumbnails that the gain is computed from by those of the training data.
+
+        Patients differ by a tenth of what their thumbnails have in common, and an untrained layer sees mostly that.
+        """
+        if self.context is not None:
+            assert self.thumbnail_mean is not None
+            assert self.thumbnail_sd is not None
+            self.thumbnail_mean.copy_(_thumbnail(mean[None])[0])
+            self.thumbnail_sd.fill_(sd)
 
     def _level(self, output: Tensor) -> Tensor:
         if not self.non_negative:
@@ -91,6 +109,10 @@ DARKEST = 1e-3
 
 THUMBNAIL = 8
 """Rows and columns of the input's thumbnail that the gain is computed from."""
+
+
+def _thumbnail(image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b values"]:
+    return functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
 
 
 def _context(inputs: int, joined: int, outputs: int) -> nn.Sequential:

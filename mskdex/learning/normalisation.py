@@ -20,12 +20,16 @@ class Normalisation:
         radiograph: log attenuation that becomes 1.
         drr: (3, N); cm³, cm³ and g per pixel that become 1.
         mean_drr: (3, N, H, W) float32; mean normalised DRR, scaled so that its sums are the mean quantities.
+        mean_radiograph: (H, W) float32; mean normalised radiograph.
+        radiograph_sd: spread of a pixel among the patients, normalised, root mean square over the pixels.
         radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
     """
 
     radiograph: float
     drr: np.ndarray
     mean_drr: np.ndarray
+    mean_radiograph: np.ndarray
+    radiograph_sd: float
     radiograph_range: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
@@ -38,14 +42,19 @@ class Normalisation:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Normalisation":
-        """Reads `as_dict`; the mean DRR, which only a new training needs, is left empty."""
+        """Reads `as_dict`; the mean images, which only a new training needs, are left empty."""
         low, high = content["radiograph_range"]
         drr = np.array(content["drr"])
-        return cls(content["radiograph"], drr, np.zeros((*drr.shape, 0, 0), np.float32), (low, high))
+        none = np.zeros((0, 0), np.float32)
+        return cls(content["radiograph"], drr, np.zeros((*drr.shape, 0, 0), np.float32), none, 1.0, (low, high))
 
 
 PEAK_QUANTILE = 0.95
 """Among patients' brightest pixels: one patient with metal shall not darken everyone."""
+
+
+LEAST_SD = 0.01
+"""Of patients who are all alike, or only one."""
 
 
 def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
@@ -56,6 +65,8 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
     """
     peaks, sums, known, bright, means = [], [], [], [], []
     total: np.ndarray | float = 0.0
+    first: np.ndarray | float = 0.0
+    second: np.ndarray | float = 0.0
     objects: tuple[str, ...] = ()
     for stack in stacks:
         objects, drr = stack.objects, stack.drr.dense()
@@ -63,6 +74,8 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         peaks.append(drr.max(axis=(-2, -1)))
         sums.append(stack.truth * stack.visible)
         known.append(stack.known)
+        image = np.where(stack.field, stack.radiograph, 0.0).astype(np.float64)
+        first, second = first + image, second + image**2
         exposed = stack.radiograph[stack.field]
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
@@ -72,7 +85,16 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
     if not radiograph > 0.0:
         msg = "the radiographs of the training patients have no exposed pixel above 0; check their import"
         raise MskdexError(msg)
-    return Normalisation(radiograph, scale, mean.astype(np.float32), (min(means), max(means)))
+    average = np.asarray(first) / len(means)
+    spread = np.sqrt(np.mean(np.maximum(second / len(means) - average**2, 0.0)))
+    return Normalisation(
+        radiograph,
+        scale,
+        mean.astype(np.float32),
+        (average / radiograph).astype(np.float32),
+        max(float(spread) / radiograph, LEAST_SD),
+        (min(means), max(means)),
+    )
 
 
 def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:

@@ -51,8 +51,10 @@ def make_networks(
     _check_size(shape, network)
     count = normalisation.drr.size
     start = torch.as_tensor(normalisation.mean_drr).flatten(0, 1)
+    decompose = make_generator(1, count, network, seed=4 * seed, start=start)
+    decompose.expect(torch.as_tensor(normalisation.mean_radiograph)[None], normalisation.radiograph_sd)
     made = Networks(
-        decompose=make_generator(1, count, network, seed=4 * seed, start=start),
+        decompose=decompose,
         compose=make_generator(count, 1, network, seed=4 * seed + 1),
         judge_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
         judge_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
@@ -216,9 +218,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _adamw(parameters: list[torch.nn.Parameter], settings: ExperimentSettings) -> torch.optim.AdamW:
     o = settings.optimisation
-    return torch.optim.AdamW(
-        parameters, lr=o.learning_rate, betas=(0.5, 0.999), weight_decay=o.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(parameters, lr=o.learning_rate, weight_decay=o.weight_decay, fused=True)
 
 
 def _compiled(networks: Networks) -> Networks:

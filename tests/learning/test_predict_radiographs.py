@@ -33,7 +33,9 @@ def _card():
         fold=1,
         experiment=ExperimentSettings(network=network),
         channels=CHANNELS,
-        normalisation=Normalisation(3.0, scale, np.zeros((3, 17, 0, 0), np.float32), (1.0, 3.0)),
+        normalisation=Normalisation(
+            3.0, scale, np.zeros((3, 17, 0, 0), np.float32), np.zeros((0, 0), np.float32), 1.0, (1.0, 3.0)
+        ),
         grid=GRID,
         sdd_range_mm=(990.0, 1010.0),
         isocentre_range_mm=(820.0, 840.0),
