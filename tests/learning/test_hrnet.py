@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from mskdex.config.learning import NetworkSettings
 from mskdex.learning.generator import make_generator
@@ -89,3 +90,24 @@ def test_an_untrained_generator_starts_near_the_mean(output, template):
         image = generator(torch.rand(1, 1, 64, 64))[0]
     expected = start if template else start.mean(dim=(-2, -1))[:, None, None].expand_as(start)
     assert torch.allclose(image, expected, atol=1.1e-3)
+
+
+def test_the_gain_sees_how_a_radiograph_differs_from_the_expected_one():
+    """Scaled away from the mean by as much as the spread was scaled, a radiograph's thumbnail gives the same gain."""
+    settings = NetworkSettings(backbone="hrnet_tiny", global_context=True)
+    generator = make_generator(1, 3, settings, seed=1, start=torch.full((3, 64, 64), 0.1))
+    seen = []
+    generator.context.register_forward_pre_hook(lambda _, given: seen.append(given[0][0, :64]))
+    image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    mean = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        generator(image)
+        generator.expect(mean, 0.1)
+        generator(image)
+        generator.expect(mean, 0.2)
+        generator(mean + 2.0 * (image - mean))
+        generator(mean[None])
+    assert torch.allclose(seen[0], functional.adaptive_avg_pool2d(image, 8).flatten())
+    assert torch.allclose(seen[1], seen[2], atol=1e-5)
+    assert seen[3].abs().max() < 1e-6
+    assert seen[1].std() > 0.1
