@@ -137,9 +137,9 @@ _DESK_OPTIMISATION = OptimisationSettings(
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,
-        shear_deg=0.0,
+        shear_deg=3.0,
         shift_fraction=0.04,
-        zoom_fraction=0.0,
+        zoom_fraction=0.1,
         contrast_fraction=0.0,
         brightness_fraction=0.0,
     ),
