@@ -31,6 +31,8 @@ def kept(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.n
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
             np.savez(temporary, **made)  # type: ignore[arg-type]
         os.replace(temporary.name, path)
+        for old in set(path.parent.glob(f"{name}-*.npz")) - {path}:
+            old.unlink(missing_ok=True)
     except OSError:
         pass  # A full or read-only disk costs the next process its quick start, nothing else.
     return made

@@ -40,13 +40,14 @@ def test_a_file_that_is_not_whole_is_made_again(folder, content):
     assert len(calls) == 2
 
 
-@pytest.mark.usefixtures("folder")
-def test_changed_code_makes_them_again(monkeypatch):
+def test_changed_code_makes_them_again_and_removes_the_old(folder, monkeypatch):
     calls = []
     kept("name", making(calls))
+    kept("name.5", making([]))
     monkeypatch.setattr(module, "_source_hash", lambda: "another")
     kept("name", making(calls))
     assert len(calls) == 2
+    assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["name", "name.5"]
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(folder, monkeypatch):
