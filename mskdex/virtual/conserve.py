@@ -12,9 +12,6 @@ from mskdex.virtual.shape import cell_means, rates
 from mskdex.virtual.tissue import Composition
 
 _MOST = 0.2
-_MARGIN_MM = 12.0
-_ROUGH_MM = 4.0
-"""Voxels of the first pass, whose counts need no more than to come near."""
 
 
 def keep_muscles(made_of: Composition, posture: Posture, grid: Grid, reference: Body, muscles: list[int]) -> Posture:
@@ -32,11 +29,9 @@ def keep_muscles(made_of: Composition, posture: Posture, grid: Grid, reference: 
         muscles: labels that the reference has whole.
     """
     template = posture.shape.template
-    low, high = box_of(np.isin(posture.labels, muscles), posture.grid)
-    low, high = low - _MARGIN_MM, high + _MARGIN_MM
-    rough = Grid.around(low, high, max(_ROUGH_MM, grid.cell_mm))
-    for voxels, weigh in ((rough, False), (_part(grid, low, high), True)):
-        now = posed(made_of, posture, voxels, with_hu=weigh)
+    part = _part(grid, *box_of(np.isin(posture.labels, muscles), posture.grid))
+    for weigh in (False, True):
+        now = posed(made_of, posture, part, with_hu=weigh)
         wanted = np.zeros(len(template.names))
         wanted[muscles] = _amounts(reference, weigh)[muscles]
         (rate,) = cell_means(posture.labels, rates(posture.labels, wanted, _amounts(now, weigh), _MOST)[None])
@@ -51,10 +46,10 @@ def _amounts(body: Body, weigh: bool) -> np.ndarray:
     return np.sqrt(body.volumes_cm3 * body.masses_g) if weigh else body.volumes_cm3
 
 
-def _part(grid: Grid, low_mm: np.ndarray, high_mm: np.ndarray) -> Grid:
+def _part(grid: Grid, low_mm: np.ndarray, high_mm: np.ndarray, margin_mm: float = 12.0) -> Grid:
     """The voxels of a grid within a box: the same lattice, so that the same points are counted."""
-    first = np.floor((low_mm - grid.origin_mm) / grid.cell_mm).astype(int)
-    last = np.ceil((high_mm - grid.origin_mm) / grid.cell_mm).astype(int)
+    first = np.floor((low_mm - margin_mm - grid.origin_mm) / grid.cell_mm).astype(int)
+    last = np.ceil((high_mm + margin_mm - grid.origin_mm) / grid.cell_mm).astype(int)
     first, last = np.maximum(first, 0), np.minimum(last, np.array(grid.shape[::-1]) - 1)
     nx, ny, nz = (int(n) for n in last - first + 1)
     return Grid((nz, ny, nx), grid.origin_mm + grid.cell_mm * first, grid.cell_mm)
