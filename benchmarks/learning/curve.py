@@ -49,7 +49,7 @@ def correlations(trainer: Trainer, loader: Loader, store: StackStore) -> tuple[f
     predicted, truth = [], []
     with torch.no_grad():
         for stack in store:
-            image = np.where(stack.field, stack.radiograph, 0.0) / loader.normalisation.radiograph
+            image = stack.radiograph / loader.normalisation.radiograph
             drr = trainer.final(torch.as_tensor(image, dtype=torch.float32, device=trainer.device)[None, None])
             predicted.append(trainer.objective.sums(drr)[0].cpu().numpy())
             truth.append(stack.truth * stack.visible)

@@ -46,7 +46,7 @@ class NetworkSettings(Settings):
         "softplus", description="last activation: softplus keeps DRRs non-negative, linear is the plain head"
     )
     global_context: bool = Field(
-        False, description="a gain per channel from a thumbnail of the input and the means of all features"
+        False, description="each channel's level is a gain that is computed from a thumbnail of the input"
     )
     template: bool = Field(
         False, description="the generator starts from the mean DRR of the training patients instead of a flat image"

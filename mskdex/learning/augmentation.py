@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -68,8 +69,10 @@ def sampling_matrix(change: Change, rows: int, columns: int) -> np.ndarray:
     return np.hstack([inverse, -inverse @ (2.0 * np.array(change.shift))[:, None]])
 
 
-def warp(images: Float[Tensor, "c h w"], change: Change) -> Float[Tensor, "c h w"]:
-    """Moves the pixels of a stack; what comes in from outside is 0. The flip comes first.
+def warp(
+    images: Float[Tensor, "c h w"], change: Change, outside: Literal["zeros", "border"] = "zeros"
+) -> Float[Tensor, "c h w"]:
+    """Moves the pixels of a stack; what comes in from outside is 0, or as the border is. The flip comes first.
 
     Values are not scaled with the area: a zoomed image is that of a patient so much broader and taller at
     the same thickness, and the sums change with it. `kept` tells by how much.
@@ -81,7 +84,7 @@ def warp(images: Float[Tensor, "c h w"], change: Change) -> Float[Tensor, "c h w
     rows, columns = images.shape[-2:]
     matrix = torch.as_tensor(sampling_matrix(change, rows, columns), dtype=images.dtype, device=images.device)
     grid = functional.affine_grid(matrix[None], [1, 1, rows, columns], align_corners=False)
-    return functional.grid_sample(images[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    return functional.grid_sample(images[None], grid, mode="bilinear", padding_mode=outside, align_corners=False)[0]
 
 
 def kept(before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"]) -> Float[Tensor, " c"]:

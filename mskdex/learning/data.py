@@ -169,13 +169,12 @@ class Loader:
         """Radiograph and field as changed, and the factor of each object's sum (unflipped order)."""
         field = torch.as_tensor(stack.field.astype(np.float32), device=self.device)
         image = torch.as_tensor(stack.radiograph / np.float32(self.normalisation.radiograph), device=self.device)
-        image = (image * change.contrast + change.brightness) * field
-        both = warp(torch.stack([image, field]), change)
+        image = warp((image * change.contrast + change.brightness)[None], change, outside="border")
         factor = torch.ones(len(stack.objects), device=self.device)
         if change.moves:
             objects = dense(_quantity(stack.drr, 1), np.ones(len(factor)), self.device)
             factor = kept(objects, warp(objects, change))
-        return both[:1], (both[1:] > 0.99).float(), factor
+        return image, (warp(field[None], change) > 0.99).float(), factor
 
     def _aligned(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor]:
         rows, columns = stack.camera.shape

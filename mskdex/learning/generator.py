@@ -19,9 +19,10 @@ class Generator(nn.Module):
     then doubled in size with a 3×3 convolution until the image's own grid is reached.
 
     Two options of this project shorten the way to right totals, and change no loss. With `global_context`
-    each output channel is multiplied by a gain computed from a thumbnail of the input and the spatial means
-    of all branches: normalisation layers divide a feature map's level out, and here it comes back in. With a
-    template, the head's map is added to one that reproduces the mean DRR of the training patients.
+    the level of each output channel is a gain computed from a thumbnail of the input: normalisation layers divide
+    a feature map's level out, and here it comes back in. A non-negative map is first brought to the mean sum of the
+    training patients, so that the gain alone decides the sum and the head alone where in the image it lies. With
+    a template, the head's map is added to one that reproduces the mean DRR of the training patients.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Generator(nn.Module):
         widths = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]
         self.enlarge = nn.ModuleList(conv_norm(a, b, norm) for a, b in itertools.pairwise(widths))
         self.last = nn.Conv2d(widths[-1], outputs, 1)
-        self.context = _context(inputs, joined, outputs) if settings.global_context else None
+        self.context = _context(inputs, outputs) if settings.global_context else None
         self.thumbnail_mean: Tensor | None
         self.thumbnail_sd: Tensor | None
         self.register_buffer("thumbnail_mean", torch.zeros(inputs * THUMBNAIL**2) if self.context else None)
         self.register_buffer("thumbnail_sd", torch.ones(()) if self.context else None)
+        self.expected_sum: Tensor | None
+        self.register_buffer("expected_sum", torch.ones(outputs) if self.context and non_negative else None)
         self.non_negative = non_negative
         self.template: Tensor | None
         self.register_buffer("template", torch.zeros(outputs, *template_shape) if template_shape else None)
@@ -67,12 +70,17 @@ class Generator(nn.Module):
             level = level + self.template
         output = functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
         if self.context is not None:
-            assert self.thumbnail_mean is not None
-            assert self.thumbnail_sd is not None
-            thumbnail = (_thumbnail(image) - self.thumbnail_mean) / self.thumbnail_sd
-            known = torch.cat([thumbnail, *(f.mean(dim=(-2, -1)) for f in features)], dim=1)
-            output = output * torch.exp(self.context(known))[:, :, None, None]
+            output = output * self._gain(image, output)[:, :, None, None]
         return output
+
+    def _gain(self, image: Float[Tensor, "b inputs h w"], output: Float[Tensor, "b outputs h w"]) -> Tensor:
+        assert self.context is not None
+        assert self.thumbnail_mean is not None
+        assert self.thumbnail_sd is not None
+        gain = torch.exp(self.context((_thumbnail(image) - self.thumbnail_mean) / self.thumbnail_sd))
+        if self.expected_sum is None:
+            return gain
+        return gain * self.expected_sum / output.float().sum(dim=(-2, -1))
 
     @torch.no_grad()
     def start_at(self, start: Float[Tensor, "outputs h w"]) -> None:
@@ -82,6 +90,8 @@ class Generator(nn.Module):
             self.template.copy_(self._level(start))
         else:
             self.last.bias.copy_(self._level(start.mean(dim=(-2, -1))))
+        if self.expected_sum is not None:
+            self.expected_sum.copy_(start.sum(dim=(-2, -1)).clamp_min(DARKEST))
 
     @torch.no_grad()
     def expect(self, mean: Float[Tensor, "inputs h w"], sd: float) -> None:
@@ -107,7 +117,7 @@ SHARPNESS = 10.0
 DARKEST = 1e-3
 """What an empty pixel starts at: nothing to see, and still with a gradient."""
 
-THUMBNAIL = 8
+THUMBNAIL = 16
 """Rows and columns of the input's thumbnail that the gain is computed from."""
 
 
@@ -115,8 +125,8 @@ def _thumbnail(image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b values"
     return functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
 
 
-def _context(inputs: int, joined: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs * THUMBNAIL**2 + joined, 64), nn.ReLU(), nn.Linear(64, outputs))
+def _context(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs * THUMBNAIL**2, 64), nn.ReLU(), nn.Linear(64, outputs))
 
 
 def make_generator(

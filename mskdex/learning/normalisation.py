@@ -74,7 +74,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         peaks.append(drr.max(axis=(-2, -1)))
         sums.append(stack.truth * stack.visible)
         known.append(stack.known)
-        image = np.where(stack.field, stack.radiograph, 0.0).astype(np.float64)
+        image = stack.radiograph.astype(np.float64)
         first, second = first + image, second + image**2
         exposed = stack.radiograph[stack.field]
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)

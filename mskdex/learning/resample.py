@@ -1,6 +1,7 @@
 """Area averaging of a radiograph onto the image grid."""
 
 import numpy as np
+from scipy import ndimage
 
 from mskdex.projection.camera import Camera
 
@@ -34,7 +35,9 @@ def average_onto(
         least_exposed: fraction of a new pixel that must be exposed for it to count.
 
     Returns:
-        (rows, columns) float32 image, 0 outside the field, and its bool field.
+        (rows, columns) float32 image, which goes on outside the field with the nearest exposed pixel (a network
+        that reads sums from the whole image shall not take a collimator's blade for a thinner patient) and is 0
+        where nothing is exposed; and its bool field.
     """
     rows, columns = (
         overlap_matrix(
@@ -47,4 +50,7 @@ def average_onto(
     total = rows @ np.where(field, image, 0.0).astype(np.float64) @ columns.T
     exposed = weight >= least_exposed * grid.pixel_mm**2
     mean = np.divide(total, weight, out=np.zeros_like(total), where=exposed)
+    if exposed.any() and not exposed.all():
+        nearest = ndimage.distance_transform_edt(~exposed, return_distances=False, return_indices=True)
+        mean = mean[tuple(nearest)]
     return mean.astype(np.float32), exposed

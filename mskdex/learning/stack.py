@@ -20,7 +20,7 @@ class Stack:
         patient: patient id.
         channels: the N objects.
         camera: camera of the image grid (H, W).
-        radiograph: (H, W) float32, log attenuation.
+        radiograph: (H, W) float32, log attenuation; outside the field that of the nearest exposed pixel.
         field: (H, W) bool, exposed and unmarked pixels.
         drr: (3, N, H, W), rendered at the nominal pose; cm³, cm³ and g per pixel.
         aligned: (3, M, H, W), bones at their registered pose; same units.

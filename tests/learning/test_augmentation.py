@@ -45,6 +45,13 @@ def test_a_zoom_changes_the_sum_by_the_area_and_what_leaves_is_gone():
     assert kept(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)).item() == 1.0
 
 
+def test_what_comes_in_from_outside_is_zero_or_as_the_border_is():
+    image = torch.arange(1.0, 9.0)[None, :, None].expand(1, 8, 8)
+    change = Change(shift=(0.0, 0.25))
+    assert warp(image, change)[0, :, 0].tolist() == pytest.approx([0, 0, 1, 2, 3, 4, 5, 6], abs=1e-4)
+    assert warp(image, change, outside="border")[0, :, 0].tolist() == pytest.approx([1, 1, 1, 2, 3, 4, 5, 6], abs=1e-4)
+
+
 def test_a_rotation_keeps_the_sum_of_what_stays_inside():
     disc = _disc(centre=(24, 36))
     assert kept(disc, warp(disc, Change(angle_deg=17.0))).item() == pytest.approx(1.0, abs=0.005)

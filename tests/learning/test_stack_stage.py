@@ -120,4 +120,17 @@ def test_unexposed_pixels_neither_count_nor_dilute():
     coarse, exposed = average_onto(image, field, FINE, FINE.resized((16, 24), 2.0))
     assert exposed.tolist() == [[False] * 5 + [True] * 19] * 16
     assert (coarse[exposed] == 2.0).all()
-    assert (coarse[~exposed] == 0.0).all()
+
+
+def test_outside_the_field_the_nearest_exposed_pixel_goes_on():
+    image, field = np.tile(np.arange(48.0), (32, 1)), np.ones((32, 48), bool)
+    field[:, 40:] = False
+    field[:4] = False
+    image[~field] = 99.0
+    coarse, exposed = average_onto(image, field, FINE, FINE.resized((16, 24), 2.0))
+    assert not exposed[:, 20:].any()
+    assert not exposed[:2].any()
+    np.testing.assert_allclose(coarse, np.tile(np.minimum(2.0 * np.arange(24) + 0.5, 38.5), (16, 1)))
+    dark, exposed = average_onto(image, np.zeros_like(field), FINE, FINE.resized((16, 24), 2.0))
+    assert not exposed.any()
+    assert (dark == 0.0).all()
