@@ -19,7 +19,8 @@ class Normalisation:
     Attributes:
         radiograph: log attenuation that becomes 1.
         drr: (3, N); cm³, cm³ and g per pixel that become 1.
-        mean_drr: (3, N, H, W) float32; mean normalised DRR, scaled so that its sums are the mean quantities.
+        mean_drr: (3, N, H, W) float32; mean normalised DRR, scaled so that its sums are the mean quantities; an object
+            that no CT holds whole keeps the mean sum of its DRRs.
         mean_radiograph: (H, W) float32; mean normalised radiograph.
         radiograph_sd: spread of a pixel among the patients, normalised, root mean square over the pixels.
         radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
@@ -80,7 +81,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
     scale = _peak(np.stack(peaks), objects)
-    mean = _mean_drr(np.asarray(total), _masked_mean(np.stack(sums), np.stack(known))) / scale[..., None, None]
+    mean = _mean_drr(np.asarray(total), np.stack(sums), np.stack(known)) / scale[..., None, None]
     radiograph = float(np.quantile(bright, PEAK_QUANTILE))
     if not radiograph > 0.0:
         msg = "the radiographs of the training patients have no exposed pixel above 0; check their import"
@@ -109,12 +110,10 @@ def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:
     return scale
 
 
-def _masked_mean(sums: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _mean_drr(total: np.ndarray, sums: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The shape of `total` (3, N, H, W) with the mean of the known sums, or of the DRRs' where no CT has the whole."""
+    rendered = total.sum(axis=(-2, -1), dtype=np.float64)
     weight = known[:, None, :].astype(np.float64)
-    return (sums * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)
-
-
-def _mean_drr(total: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The shape of `total` (3, N, H, W) with the sums (3, N)."""
-    weight = total.sum(axis=(-2, -1), dtype=np.float64)
-    return total * np.divide(sums, weight, out=np.zeros_like(sums), where=weight > 0)[..., None, None]
+    of_known = (sums * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)
+    wanted = np.where(known.any(axis=0), of_known, rendered / len(known))
+    return total * np.divide(wanted, rendered, out=np.zeros_like(wanted), where=rendered > 0)[..., None, None]

@@ -64,6 +64,18 @@ def test_the_mean_drr_has_the_mean_sums(store, stacks):
     np.testing.assert_allclose(got, np.mean([s.truth * s.visible for s in stacks], axis=0), rtol=1e-4)
 
 
+def test_an_object_that_no_ct_holds_whole_keeps_the_mean_sum_of_its_drrs(stacks):
+    known = np.ones(len(stacks[0].objects), bool)
+    known[2] = False
+    cut = [dataclasses.replace(s, known=known, truth=np.where(known, s.truth, 0.0)) for s in stacks]
+    n = fit_normalisation(cut)
+    got = n.mean_drr.sum((-2, -1), dtype=np.float64) * n.drr
+    expected = np.mean([s.truth * s.visible for s in cut], axis=0)
+    expected[:, 2] = np.mean([s.drr.dense()[:, 2].sum((-2, -1)) for s in cut], axis=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    assert (got[:, 2] > 0).all()
+
+
 def test_mean_and_spread_of_the_radiographs(stacks):
     n = fit_normalisation(stacks)
     images = np.stack([s.radiograph for s in stacks]) / n.radiograph
