@@ -54,10 +54,11 @@ def main() -> None:
     images = torch.as_tensor(np.stack([s.radiograph for s in store]))[:, None]
     small = functional.adaptive_avg_pool2d(images, options.thumbnail)[:, 0]
     plain, mirrored = (x.flatten(1).double().numpy() for x in (small, small.flip(-1)))
+    if cut := [s.patient for s in store if not s.known[muscles].all()]:
+        parser.error(f"the CTs of {', '.join(cut)} do not hold every muscle whole; exclude these patients")
     sums = np.stack([s.truth * s.visible for s in store])[:, 1:]
     truth = sums[:, :, muscles].reshape(len(sums), -1)
     other = sums[:, :, swap][:, :, muscles].reshape(len(sums), -1)
-
     names = [first.channels[i].object for i in muscles]
 
     def score(train: np.ndarray, test: np.ndarray, penalty: float) -> np.ndarray:
