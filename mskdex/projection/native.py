@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-_OPTIONS: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+"""Without `_nrt` numba counts the references to every array that a kernel hands on, at each call."""
+
 _INLINED: dict[str, Any] = {**_OPTIONS, "forceinline": True}
 """Of kernels that others call: every array would else be passed as a dozen words on the stack."""
 
@@ -28,7 +30,7 @@ class Kernel:
     type registries), and does not notice when a function that the cached one calls has changed. Here the machine
     code is kept in a file named by a hash of the source, of all that it calls, and of the processor; a later
     process loads it by llvmlite alone. Kernels are serial and release the GIL; `parallel.spread` runs them on threads.
-    Arrays must be C-contiguous.
+    Arrays must be C-contiguous, and are all passed in: a kernel cannot make one.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

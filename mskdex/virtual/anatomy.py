@@ -44,12 +44,10 @@ def built_in(voxel_mm: float) -> Template:
         np.arange(2, 2 * len(paired) + 1, 2),
         np.arange(1, 2 * len(paired), 2),
     )
-    half = kept(f"anatomy-{voxel_mm:g}", lambda: _left_half_with_depth(names, tissues, swap, voxel_mm))
-    labels = np.concatenate([half["labels"], swap[half["labels"][:, :, ::-1]]], axis=2)
-    depth = np.concatenate([half["depth_mm"], half["depth_mm"][:, :, ::-1]], axis=2)
+    labels, depth, origin = kept(f"anatomy-{voxel_mm:g}", 3, lambda: _both_halves(names, tissues, swap, voxel_mm))
     left = np.array(skeleton.HEAD_MM)
     heads = {"left": left, "right": left * (-1.0, 1.0, 1.0)}
-    return Template(labels, half["origin_mm"], voxel_mm, tuple(names), tissues, depth, heads)
+    return Template(labels, origin, voxel_mm, tuple(names), tissues, depth, heads)
 
 
 def _tissue(name: str) -> Tissue:
@@ -62,14 +60,14 @@ def _tissue(name: str) -> Tissue:
     return other.get(bare, Tissue.ORGAN)
 
 
-def _left_half_with_depth(
-    names: list[str], tissues: np.ndarray, swap: np.ndarray, voxel_mm: float
-) -> dict[str, np.ndarray]:
-    labels, origin = _left_half(names, voxel_mm)
+def _both_halves(names: list[str], tissues: np.ndarray, swap: np.ndarray, voxel_mm: float) -> list[np.ndarray]:
+    """Labels, depth and origin."""
+    left, origin = _left_half(names, voxel_mm)
     # No path across the midplane is shorter than its mirror image on this side.
-    beyond = np.concatenate([labels, swap[labels[:, :, -1:]]], axis=2)
+    beyond = np.concatenate([left, swap[left[:, :, -1:]]], axis=2)
     depth = label_depth(beyond, tissues, voxel_mm)[:, :, :-1]
-    return {"labels": labels, "depth_mm": depth, "origin_mm": origin}
+    labels = np.concatenate([left, swap[left[:, :, ::-1]]], axis=2)
+    return [labels, np.concatenate([depth, depth[:, :, ::-1]], axis=2), origin]
 
 
 def _left_half(names: list[str], voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:

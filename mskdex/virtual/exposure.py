@@ -19,8 +19,8 @@ _BONE_HU = 1615.0
 
 _METAL_HU = 3000
 _SCATTER_AMPLITUDE, _SCATTER_WIDTH_MM = 0.65, 25.0
-_STEP_VOXELS, _PIXEL_VOXELS = 1.0, 0.6
-"""Steps and pixels of the projection in voxels: finer ones would only interpolate the voxels."""
+_STEP_VOXELS, _PIXEL_VOXELS = 1.0, 0.85
+"""Steps and pixels (on the detector) of the projection in voxels: finer ones would only interpolate the voxels."""
 
 
 @dataclass(frozen=True)

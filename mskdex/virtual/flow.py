@@ -45,9 +45,10 @@ def displacement(
     """
     padded = tuple(n + 2 for n in rate.shape)
     inner = (slice(1, -1),) * 3
-    work = np.zeros((7, *padded))
+    work = np.zeros((7, *padded), np.float32)
     work[0][inner], work[1][inner] = pressure, rate * cell_mm**2
-    _conjugate_gradients(mobility, work, work.reshape(7, -1), np.zeros((3, *padded)), tolerance, 400)
+    rows = work.reshape(7, -1, padded[2])
+    _conjugate_gradients(mobility, work, rows, np.zeros((3, *padded), np.float32), tolerance, 400)
     pressure[:] = work[0][inner]
     out = np.empty((*rate.shape, 3), np.float32)
     _gradient(pressure, mobility, cell_mm, out)
@@ -85,53 +86,96 @@ def _faces(m, faces, diagonal):
 @Kernel
 def _apply(faces, diagonal, p, out):
     """The operator on `p`, whose padding is zero; returns p · out."""
-    nz, ny, nx = p.shape
+    nz, ny, _ = p.shape
     product = 0.0
-    for k in range(1, nz - 1):
-        for j in range(1, ny - 1):
-            for i in range(1, nx - 1):
-                value = diagonal[k, j, i] * p[k, j, i]
-                value -= faces[0, k, j, i] * p[k, j, i + 1] + faces[0, k, j, i - 1] * p[k, j, i - 1]
-                value -= faces[1, k, j, i] * p[k, j + 1, i] + faces[1, k, j - 1, i] * p[k, j - 1, i]
-                value -= faces[2, k, j, i] * p[k + 1, j, i] + faces[2, k - 1, j, i] * p[k - 1, j, i]
-                out[k, j, i] = value
-                product += value * p[k, j, i]
+    for k in range(nz - 2):
+        for j in range(ny - 2):
+            here, target = p[k + 1, j + 1], out[k + 1, j + 1]
+            _along(faces[0, k + 1, j + 1], diagonal[k + 1, j + 1], here, target)
+            _across(faces[1, k + 1, j + 1], p[k + 1, j + 2], faces[1, k + 1, j], p[k + 1, j], target)
+            _across(faces[2, k + 1, j + 1], p[k + 2, j + 1], faces[2, k, j + 1], p[k, j + 1], target)
+            product += _inner(here, target)
     return product
 
 
 @Kernel
-def _conjugate_gradients(m, work, flat, faces, tolerance, most):
+def _along(right, diagonal, p, out):
+    """A row's own cells and neighbours; it counts from 0 and takes few arrays, as only such loops become SIMD code."""
+    for i in range(p.size - 2):
+        out[i + 1] = diagonal[i + 1] * p[i + 1] - right[i + 1] * p[i + 2] - right[i] * p[i]
+
+
+@Kernel
+def _across(after, p_after, before, p_before, out):
+    for i in range(out.size - 2):
+        out[i + 1] -= after[i + 1] * p_after[i + 1] + before[i + 1] * p_before[i + 1]
+
+
+@Kernel
+def _inner(a, b):
+    total = np.float32(0.0)
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@Kernel
+def _conjugate_gradients(m, work, rows, faces, tolerance, most):
     """Solves div(m ∇p) = source / h², with the diagonal as the preconditioner.
 
     Args:
         m: mobility (z, y, x).
-        work: (7, z + 2, y + 2, x + 2): p, the source, and zeros. flat: the same memory, (7, n).
-        faces: (3, z + 2, y + 2, x + 2), zeros.
+        work: float32 (7, z + 2, y + 2, x + 2): p, the source, and zeros. rows: the same memory, (7, rows, x + 2).
+        faces: float32 (3, z + 2, y + 2, x + 2), zeros.
         tolerance: relative residual. most: number of steps.
     """
     diagonal, product, direction = work[2], work[3], work[4]
-    x, s, d, a, u, inverse, residual = flat[0], flat[1], flat[2], flat[3], flat[4], flat[5], flat[6]
     _faces(m, faces, diagonal)
     _apply(faces, diagonal, work[0], product)
-    first, rho = 0.0, 0.0
-    for n in range(x.size):
-        inverse[n] = 1.0 / d[n] if d[n] > 1e-9 else 0.0
-        residual[n] = (-s[n] - a[n]) if d[n] > 1e-9 else 0.0
-        u[n] = residual[n] * inverse[n]
-        first += s[n] * s[n] * inverse[n]
-        rho += residual[n] * residual[n] * inverse[n]
+    first, rho = _start(rows[1], rows[2], rows[3], rows[4], rows[5], rows[6])
     for _ in range(most):
         if rho <= tolerance * tolerance * first:
             break
         step = rho / _apply(faces, diagonal, direction, product)
-        after = 0.0
-        for n in range(x.size):
-            x[n] += step * u[n]
-            residual[n] -= step * a[n]
-            after += residual[n] * residual[n] * inverse[n]
-        for n in range(x.size):
-            u[n] = residual[n] * inverse[n] + after / rho * u[n]
+        after = _descend(rows[0], rows[3], rows[4], rows[5], rows[6], np.float32(step))
+        _turn(rows[4], rows[5], rows[6], np.float32(after / rho))
         rho = after
+
+
+@Kernel
+def _start(source, diagonal, product, direction, inverse, residual):
+    """Residual, inverse diagonal and first direction; squares of source and residual."""
+    first, rho = 0.0, 0.0
+    for r in range(source.shape[0]):
+        for n in range(source.shape[1]):
+            d = diagonal[r, n]
+            inverse[r, n] = np.float32(1.0) / d if d > 1e-9 else np.float32(0.0)
+            residual[r, n] = -source[r, n] - product[r, n] if d > 1e-9 else np.float32(0.0)
+            direction[r, n] = residual[r, n] * inverse[r, n]
+            first += source[r, n] * source[r, n] * inverse[r, n]
+            rho += residual[r, n] * residual[r, n] * inverse[r, n]
+    return first, rho
+
+
+@Kernel
+def _descend(p, product, direction, inverse, residual, step):
+    """One step along `direction`; square of the residual, which is summed by rows, so that single precision will do."""
+    total = 0.0
+    for r in range(p.shape[0]):
+        row = np.float32(0.0)
+        for n in range(p.shape[1]):
+            p[r, n] += step * direction[r, n]
+            residual[r, n] -= step * product[r, n]
+            row += residual[r, n] * residual[r, n] * inverse[r, n]
+        total += float(row)
+    return total
+
+
+@Kernel
+def _turn(direction, inverse, residual, share):
+    for r in range(direction.shape[0]):
+        for n in range(direction.shape[1]):
+            direction[r, n] = residual[r, n] * inverse[r, n] + share * direction[r, n]
 
 
 @Kernel

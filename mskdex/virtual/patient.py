@@ -19,7 +19,7 @@ from mskdex.virtual.grid import Grid
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.population import Person
 from mskdex.virtual.posture import draw_poses, rotation_about, take_posture
-from mskdex.virtual.scanner import scan, thick_slices
+from mskdex.virtual.scanner import as_stored, scan, thick_slices
 from mskdex.virtual.shape import Shape, grow
 from mskdex.virtual.template import Template, Tissue
 from mskdex.virtual.tissue import Composition, composition
@@ -137,7 +137,7 @@ def _radiographed(
     grid = Grid.around(*posed_box(posture), settings.voxel_mm)
     posture = keep_muscles(made_of, posture, grid, scanned, whole_muscles(shape.template, scanned))
     body = posed(made_of, posture, grid)
-    hu = np.clip(np.rint(body.hu), HU_MIN, HU_MAX).astype(np.int16)
+    hu = as_stored(body.hu)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
     transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)
     noise = np.random.default_rng(person.random("noise").integers(2**63))

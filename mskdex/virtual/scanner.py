@@ -25,7 +25,7 @@ def scan(
     """A CT of a body.
 
     Args:
-        hu: float32 (z, y, x) without noise; changed in place.
+        hu: float32 (z, y, x) without noise.
         metal: where it is metal, bool (z, y, x).
         grid: its voxels, in the CT's frame, the body's middle at x = 0.
         skin_y_mm: the most dorsal skin, where the table touches.
@@ -37,18 +37,25 @@ def scan(
     """
     points_y = (grid.origin_mm[1] + grid.cell_mm * np.arange(grid.shape[1]))[:, None]
     points_x = (grid.origin_mm[0] + grid.cell_mm * np.arange(grid.shape[2]))[None, :]
+    hu = hu.copy()
     _put_table(hu, points_x, points_y, skin_y_mm)
     if settings.ct_blur_mm > 0:
-        hu = gaussian_filter(hu, (0.0, *[settings.ct_blur_mm / grid.cell_mm] * 2), truncate=3.0)
+        gaussian_filter(hu, (0.0, *[settings.ct_blur_mm / grid.cell_mm] * 2), truncate=3.0, output=hu)
     if settings.ct_noise_hu > 0:
         noise = draw.standard_normal(hu.shape, dtype=np.float32)
-        noise = gaussian_filter(noise, (0.0, 0.6, 0.6), truncate=2.0)
-        hu = hu + noise * (settings.ct_noise_hu / noise.std())
+        gaussian_filter(noise, (0.0, 0.6, 0.6), truncate=2.0, output=noise)
+        noise *= settings.ct_noise_hu / noise.std()
+        hu += noise
     if metal.any():
-        hu = hu + streaks(hu, metal, grid.cell_mm, draw)
+        hu += streaks(hu, metal, grid.cell_mm, draw)
     middle_y = skin_y_mm + 130.0
     hu[:, points_x**2 + (points_y - middle_y) ** 2 > FIELD_RADIUS_MM**2] = HU_MIN
-    return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)
+    return as_stored(hu)
+
+
+def as_stored(hu: np.ndarray) -> np.ndarray:
+    """HU as a CT's file has them, int16; `hu`, float32, is rounded and limited in place."""
+    return np.clip(np.rint(hu, out=hu), HU_MIN, HU_MAX, out=hu).astype(np.int16)
 
 
 def thick_slices(
