@@ -16,7 +16,8 @@ class Generator(nn.Module):
     """Image to image at the same resolution.
 
     The head is HRNetV2's: all branches enlarged to the finest grid, joined, mixed by a 1×1 convolution,
-    then doubled in size with a 3×3 convolution until the image's own grid is reached.
+    then doubled in size, bilinearly, with a 3×3 convolution until the image's own grid is reached: doubled pixels would
+    leave a checkerboard in the images.
 
     Two options of this project shorten the way to right totals, and change no loss. With `global_context`
     the level of each output channel is a gain computed from a thumbnail of the input: normalisation layers divide
@@ -64,7 +65,7 @@ class Generator(nn.Module):
         joined = torch.cat(enlarged, dim=1)
         x = self.mix(joined)
         for layer in self.enlarge:
-            x = layer(functional.interpolate(x, scale_factor=2, mode="nearest"))
+            x = layer(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
         level = self.last(x[..., : image.shape[-2], : image.shape[-1]])
         if self.template is not None:
             level = level + self.template

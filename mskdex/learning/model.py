@@ -16,7 +16,7 @@ from mskdex.learning.generator import Generator, make_generator
 from mskdex.learning.normalisation import Normalisation
 from mskdex.projection.camera import Camera
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
