@@ -22,9 +22,10 @@ from mskdex.imaging.volume import read_volume
 from mskdex.projection.camera import Camera
 from mskdex.stages.synthesize import preview, synthesize
 from mskdex.virtual.dicom import LOG_DECADES, Format, Taken, write_radiograph
+from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import Patient, make_patient
 from mskdex.virtual.population import person_of
-from mskdex.virtual.scanner import thick_slices
+from mskdex.virtual.scanner import scan, thick_slices
 from mskdex.virtual.streaks import streaks
 
 SETTINGS = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=9)
@@ -138,6 +139,19 @@ def test_same_seed_same_bytes_on_any_number_of_cores(folder, tmp_path):
     environment = os.environ | {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert hashes(tmp_path) == hashes(folder)
+
+
+@pytest.mark.parametrize("blur_mm", [0.0, 0.8])
+def test_a_scan_leaves_the_noise_free_body_as_it_was(blur_mm):
+    grid = Grid((6, 60, 60), np.array([-177.0, -177.0, 0.0]), 6.0)
+    hu = np.full(grid.shape, -1000.0, np.float32)
+    hu[:, 20:40, 15:45] = 55.0
+    before = hu.copy()
+    settings = VirtualSettings(ct_blur_mm=blur_mm)
+    ct = scan(hu, np.zeros(grid.shape, bool), grid, -57.0, settings, np.random.default_rng(0))
+    assert np.array_equal(hu, before)
+    assert ct[hu > 0].std() > settings.ct_noise_hu / 2
+    assert (ct > -950).sum() > 1.1 * (hu > 0).sum()  # the table
 
 
 def test_thick_slices_are_means_whose_labels_most_voxels_have():
