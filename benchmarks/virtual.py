@@ -1,6 +1,6 @@
-"""Virtual bodies: their volumes against BMI, and what a posture does to volume and mass.
+"""Virtual bodies: their volumes against BMI, what a posture does to volume and mass, and how exact a radiograph is.
 
-Grows the anatomy alone, without CT or radiograph: half a CPU second a body at coarse voxels.
+Grows the anatomy alone, without CT and DICOM: half a CPU second a body at coarse voxels.
 """
 
 import argparse
@@ -8,13 +8,16 @@ import argparse
 import numpy as np
 
 from mskdex.config.virtual import VirtualSettings
+from mskdex.projection.camera import Camera, nominal_pose
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
+from mskdex.virtual.exposure import Beam, primary
 from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
 from mskdex.virtual.posture import draw_poses, take_posture
+from mskdex.virtual.scanner import as_stored
 from mskdex.virtual.shape import FINE
 from mskdex.virtual.template import Template, label_counts
 from mskdex.virtual.tissue import composition
@@ -81,18 +84,41 @@ def posture(patients: int, voxel_mm: float) -> None:
           f"{np.quantile(every, 0.95):.2f} %, beyond 0.5 %: {np.mean(every > 0.5):.1%}")  # fmt: skip
 
 
+def radiograph(patients: int, voxel_mm: float) -> None:
+    """Prints what the interpolation between the lines of a 512² radiograph changes, beside its quantum noise."""
+    settings = VirtualSettings(voxel_mm=voxel_mm)
+    camera = Camera(1100.0, 0.84, (512, 512), (255.5, 255.5))
+    beam = Beam.of(75.0, settings.exposure.filtration_al_mm)
+    template = built_in(voxel_mm)
+    for number in range(1, patients + 1):
+        one = person(settings, number)
+        shape = grown(one, template)
+        size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
+        grid = Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm)
+        hu = as_stored(lying(shape, composition(one, template, contrast=False), grid, np.eye(4)).hu)
+        seen = (hu, grid.world_from_voxel, camera, nominal_pose(np.zeros(3), 950.0), beam)
+        exact, made = primary(*seen, pixel_voxels=0.0), primary(*seen)
+        behind = exact < 0.9
+        error = np.log(made[behind] / exact[behind])
+        noise = 1.0 / (settings.exposure.photons_per_mm2 * camera.pixel_mm**2 * exact[behind])
+        print(f"{one.patient_id}: log transmission off by {np.sqrt(np.mean(error**2)):.4f} rms, {error.mean():+.5f} in "
+              f"the mean; quantum noise {np.sqrt(noise.mean()):.4f}", flush=True)  # fmt: skip
+
+
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("population", "posture"))
-    parser.add_argument("--patients", type=int, help="people drawn (500), or put in another posture (12)")
+    parser.add_argument("part", choices=("population", "posture", "radiograph"))
+    parser.add_argument("--patients", type=int, help="people drawn (500), put in another posture (12), or X-rayed (5)")
     parser.add_argument("--bodies", type=int, default=200, help="bodies grown")
-    parser.add_argument("--voxel-mm", type=float, help="voxel size (4, or 2.5)")
+    parser.add_argument("--voxel-mm", type=float, help="voxel size (4, 2.5, 2)")
     options = parser.parse_args()
     if options.part == "population":
         population(options.patients or 500, options.bodies, options.voxel_mm or 4.0)
-    else:
+    elif options.part == "posture":
         posture(options.patients or 12, options.voxel_mm or 2.5)
+    else:
+        radiograph(options.patients or 5, options.voxel_mm or 2.0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from mskdex.config.learning import ExperimentSettings
 from mskdex.learning.data import Batch
@@ -108,6 +109,13 @@ def made_up_batch(batch: int, objects: int, bones: int, side: int, device: torch
     )
 
 
+def gigaflops(call) -> float:
+    """Floating-point operations of a call in 10⁹, those of convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=128)
@@ -136,9 +144,11 @@ def main() -> None:
     batch = made_up_batch(options.batch, options.objects, len(bones), options.side, device)
     trainer = Trainer(settings, normalisation, (options.side, options.side), bones, device, Group())
     plain = PlainLoop(settings, normalisation, options.side, bones, device)
+    steps = {"MSKdeX": lambda: trainer.train_batch(batch, 1000), "straightforward": lambda: plain.step(batch)}
+    work = {name: gigaflops(call) for name, call in steps.items()}
     ours, theirs = [], []
     for repeat in range(options.repeats + 2):
-        for call, times in ((lambda: trainer.train_batch(batch, 1000), ours), (lambda: plain.step(batch), theirs)):
+        for call, times in zip(steps.values(), (ours, theirs), strict=True):
             wall, cpu = time.perf_counter(), time.process_time()
             call()
             if device.type == "cuda":
@@ -151,8 +161,14 @@ def main() -> None:
     print(f"{options.backbone}, {options.side}², batch {options.batch}, {options.objects} objects, {device}")
     for name, times in (("MSKdeX", ours), ("straightforward", theirs)):
         low, middle, high = statistics.quantiles(times, n=4)
-        print(f"  {name}: {middle:.3f} {unit} a step (quartiles {low:.3f} to {high:.3f})")
+        print(f"  {name}: {middle:.3f} {unit} a step (quartiles {low:.3f} to {high:.3f}), {work[name]:.0f} GFLOP")
     low, middle, high = statistics.quantiles(ratios, n=4)
+    if device.type == "cpu":
+        square = torch.rand(2000, 2000)
+        square @ square
+        start = time.process_time()
+        square @ square
+        print(f"  a 2000² matrix product: {2 * 2000**3 / 1e9 / (time.process_time() - start):.0f} GFLOP a CPU-s")
     print(f"  ratio of neighbouring steps: {middle:.2f} (quartiles {low:.2f} to {high:.2f})")
     if device.type == "cuda":
         print(f"  peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB, both loops together")

@@ -71,7 +71,14 @@ def material_tables() -> np.ndarray:
     return (shares * [[DENSITY_G_CM3[m]] for m in MATERIALS]).astype(np.float32)
 
 
-def primary(hu: np.ndarray, world_from_voxel: np.ndarray, camera: Camera, pose: np.ndarray, beam: Beam) -> np.ndarray:
+def primary(
+    hu: np.ndarray,
+    world_from_voxel: np.ndarray,
+    camera: Camera,
+    pose: np.ndarray,
+    beam: Beam,
+    pixel_voxels: float = _PIXEL_VOXELS,
+) -> np.ndarray:
     """Transmission of the primary beam, float64 (H, W).
 
     Args:
@@ -80,9 +87,10 @@ def primary(hu: np.ndarray, world_from_voxel: np.ndarray, camera: Camera, pose: 
         camera: the detector.
         pose: camera_from_world, 4×4.
         beam: spectrum and attenuation.
+        pixel_voxels: largest spacing of the lines on the detector, in voxels; pixels between them are interpolated.
     """
     voxel_mm = float(np.linalg.norm(world_from_voxel[:3, 0]))
-    factor = max(1, int(_PIXEL_VOXELS * voxel_mm / camera.pixel_mm))
+    factor = max(1, int(pixel_voxels * voxel_mm / camera.pixel_mm))
     shape = tuple(-(-n // factor) for n in camera.shape)
     coarse = camera.resized((shape[0], shape[1]), factor * camera.pixel_mm)
     paths = render(
