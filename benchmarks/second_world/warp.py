@@ -1,0 +1,120 @@
+"""Deformation by scattered data: control points of bones, muscles and skin, and radial basis functions between them.
+
+Nothing is conserved by construction: what a muscle's volume becomes is counted, not asked for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import RBFInterpolator
+from template import Template
+
+_CELL_MM = 10.0
+_SMOOTHING = 4.0
+SIDES = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Voxels of an output: (z, y, x) shape, centre of the first voxel (x, y, z), voxel sizes (x, y, z) in mm."""
+
+    shape: tuple[int, int, int]
+    origin_mm: np.ndarray
+    spacing_mm: np.ndarray
+
+    def points(self) -> np.ndarray:
+        """Voxel centres, float32 (z, y, x, 3)."""
+        axes = [self.origin_mm[d] + self.spacing_mm[d] * np.arange(self.shape[2 - d]) for d in range(3)]
+        z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+        return np.stack([x, y, z], axis=-1).astype(np.float32)
+
+    @classmethod
+    def around(cls, low: np.ndarray, high: np.ndarray, spacing_mm: np.ndarray) -> "Lattice":
+        """The lattice that covers a box."""
+        count = np.ceil((high - low) / spacing_mm).astype(int) + 1
+        return cls((int(count[2]), int(count[1]), int(count[0])), np.asarray(low, float), np.asarray(spacing_mm, float))
+
+
+def backward_shift(
+    targets: np.ndarray, sources: np.ndarray, lattice: Lattice, smoothing: float = _SMOOTHING
+) -> np.ndarray:
+    """Shift from every voxel to where its tissue comes from, float32 (z, y, x, 3).
+
+    Args:
+        targets: (n, 3), control points where they end up.
+        sources: (n, 3), where they come from.
+        lattice: voxels of the result.
+        smoothing: of the interpolant; control points that contradict each other are averaged.
+    """
+    high = lattice.origin_mm + lattice.spacing_mm * np.array(lattice.shape[::-1])
+    coarse = Lattice.around(lattice.origin_mm, high, np.full(3, _CELL_MM))
+    field = RBFInterpolator(targets, sources - targets, kernel="linear", smoothing=smoothing)
+    flat = coarse.points().reshape(-1, 3).astype(float)
+    shift = np.concatenate([field(part) for part in np.array_split(flat, 20)]).reshape(*coarse.shape, 3)
+    index = [(np.arange(lattice.shape[d]) * lattice.spacing_mm[2 - d]) / _CELL_MM for d in range(3)]
+    out = np.empty((*lattice.shape, 3), np.float32)
+    grid = np.meshgrid(*index, indexing="ij")
+    for d in range(3):
+        out[..., d] = ndimage.map_coordinates(shift[..., d], grid, order=1, mode="nearest")
+    return out
+
+
+def look_up(values: np.ndarray, template: Template, points: np.ndarray, order: int) -> np.ndarray:
+    """Values of the template's array at points (z, y, x, 3) in mm; beyond the lowest and highest slice it goes on."""
+    index = [(points[..., 2 - d] - template.origin_mm[2 - d]) / template.voxel_mm for d in range(3)]
+    index[0] = np.clip(index[0], 0, values.shape[0] - 1)
+    return ndimage.map_coordinates(values, index, order=order, mode="constant", cval=0)
+
+
+def muscle_controls(
+    template: Template, factors: dict[int, float], scale: np.ndarray, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Control points on the surface of every muscle: sources, and targets that its growth asks for.
+
+    A muscle grows in its cross-section, about the middle line of its slices; where it lies on bone, bone's own
+    control points hold it.
+    """
+    sources, targets = [], []
+    bone = ndimage.distance_transform_edt(~np.isin(template.labels, template.bones), sampling=template.voxel_mm)
+    for label, factor in factors.items():
+        box = ndimage.find_objects((template.labels == label).astype(np.uint8))[0]
+        mask = template.labels[box] == label
+        surface = mask & ~ndimage.binary_erosion(mask) & (bone[box] > 5.0)
+        index = np.argwhere(surface)
+        if not len(index):
+            continue
+        index = index[draw.choice(len(index), min(50, len(index)), replace=False)]
+        offset = np.array([s.start for s in box])
+        points = template.origin_mm + template.voxel_mm * (index + offset)[:, ::-1]
+        rows = np.argwhere(mask)
+        line = np.array([rows[rows[:, 0] == z].mean(axis=0) for z in index[:, 0]])
+        centre = template.origin_mm + template.voxel_mm * (line + offset)[:, ::-1]
+        grown = centre + (points - centre) * np.array([factor**0.5, factor**0.5, 1.0])
+        sources.append(points)
+        targets.append(grown * scale)
+    return np.concatenate(sources), np.concatenate(targets)
+
+
+def bone_points(template: Template, count: int, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    """Points of the surface of each rigid body: the pelvis with the sacrum, and each femur."""
+    bodies = {"pelvis": ("pelvis_left", "pelvis_right", "sacrum"), "femur_left": ("femur_left",)}
+    bodies["femur_right"] = ("femur_right",)
+    found = {}
+    for body, names in bodies.items():
+        mask = np.isin(template.labels, [template.id_of(n) for n in names])
+        found[body] = template.points_of(mask & ~ndimage.binary_erosion(mask), count, draw)
+    return found
+
+
+def skin_points(template: Template, count: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the skin and their outward direction in the axial plane."""
+    body = template.labels > 0
+    surface = body & ~ndimage.binary_erosion(body)
+    surface[[0, -1]] = False
+    points = template.points_of(surface, count, draw)
+    smooth = ndimage.gaussian_filter(body.astype(np.float32), 4.0)
+    index = [((points[:, 2 - d] - template.origin_mm[2 - d]) / template.voxel_mm) for d in range(3)]
+    slopes = [ndimage.map_coordinates(np.gradient(smooth, axis=d), index, order=1) for d in (2, 1)]
+    outward = -np.stack([*slopes, np.zeros(len(points))], axis=1)
+    return points, outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
