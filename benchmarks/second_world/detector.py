@@ -7,7 +7,7 @@ from scipy import ndimage
 
 SCATTER_WIDTHS_MM, SCATTER_WEIGHTS = (18.0, 70.0), (0.35, 0.65)
 _SCATTER_AMPLITUDE = 0.75
-"""Scattered over primary radiation per neper, without a grid: three times the primary behind 20 cm of tissue (4 nepers),
+"""Scattered over primary radiation per neper, without a grid: three times it behind 20 cm of tissue (4 nepers),
 as in textbooks of radiological physics (Bushberg et al., The Essential Physics of Medical Imaging)."""
 
 
