@@ -219,9 +219,8 @@ def stack(
     from mskdex.stages.stack import stack as stage
 
     s = StackStage.model_validate_json(settings)
-    stage(
-        patient / "drr.zst", patient / "aligned.zst", patient, patient / "quantities.parquet", s.channels, s.image, out
-    )
+    drr, aligned, quantities = (patient / name for name in ("drr.zst", "aligned.zst", "quantities.parquet"))
+    stage(drr, aligned, patient, quantities, s.cohort_channels, s.image, out)
 
 
 @app.command()

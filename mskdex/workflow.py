@@ -4,13 +4,11 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mskdex.config import Config
-from mskdex.config.objects import Channel
 from mskdex.config.stages import cohort_stage
 
 logging.getLogger("mskdex").addHandler(logging.NullHandler())  # the stages say it again, in their logs
@@ -57,11 +55,17 @@ def sheet_rows(sheet: pd.DataFrame) -> dict[str, dict[str, object]]:
     return {row["patient_id"]: {str(k): v for k, v in row.items() if not pd.isna(v)} for row in rows}
 
 
-def cohort_channels(config: Config, sheet: pd.DataFrame) -> Sequence[Channel]:
-    """The channels that every label source of the cohort has."""
-    from mskdex.stages.cohort import channels_of_cohort
+def left_out_objects(config: Config, sheet: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The objects that not every label source of the cohort has, each with those that lack it."""
+    from mskdex.stages.cohort import lacking, lacking_objects
 
-    return channels_of_cohort(sheet, cohort_stage(config))
+    if config.cohort.sheet:
+        return lacking_objects(sheet, cohort_stage(config))
+    from mskdex.imaging.label_names import match_names
+    from mskdex.virtual.names import structure_names
+
+    names = structure_names(config.virtual)
+    return lacking(config.channels, {"the virtual patients": [c for c in config.channels if match_names(c, names)]})
 
 
 def sheet_digest(sheet: pd.DataFrame, columns: list[str]) -> str:

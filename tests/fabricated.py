@@ -158,7 +158,8 @@ def _fold(
     for name in test:
         predicted = truth[name] * (1 + error * generator.standard_normal(truth[name].shape))
         images = _blobs(channels, predicted, what.size, 0.03)
-        write_arrays(folder / "decompositions" / f"{name}.zst", {"drr": images.astype(np.float16)}, {"patient": name})
+        meta = {"patient": name, "objects": [c.name for c in channels]}
+        write_arrays(folder / "decompositions" / f"{name}.zst", {"drr": images.astype(np.float16)}, meta)
         for q, quantity in enumerate(QUANTITIES):
             rows += [
                 {

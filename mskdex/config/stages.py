@@ -3,7 +3,7 @@
 Snakemake keeps these as a rule's params, so a change of the config reruns exactly the stages that see it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mskdex.anatomy import LabelSource
@@ -35,10 +35,16 @@ class Anatomy(Settings):
 
 
 class CohortStage(Anatomy):
-    """Settings of the cohort's summary."""
+    """Settings of the cohort's summary.
+
+    Attributes:
+        left_out: objects that not every label source in use has, each with those that lack it; None where that is
+            still to be found out.
+    """
 
     label_sources: dict[str, LabelSource]
     cohort: CohortSettings = CohortSettings()
+    left_out: dict[str, tuple[str, ...]] | None = None
 
 
 class QualityStage(Anatomy):
@@ -128,9 +134,10 @@ def synthesize_stage(config: Config) -> VirtualSettings:
     return config.virtual.model_copy(update={"patients": VirtualSettings().patients, "exclude": {}})
 
 
-def cohort_stage(config: Config) -> CohortStage:
-    """Settings of the cohort's summary."""
-    return CohortStage(**_anatomy(config), label_sources=config.label_sources, cohort=config.cohort)
+def cohort_stage(config: Config, left_out: Mapping[str, tuple[str, ...]] | None = None) -> CohortStage:
+    """Settings of the cohort's summary, with the objects that are left out where they are known."""
+    known = None if left_out is None else dict(left_out)
+    return CohortStage(**_anatomy(config), label_sources=config.label_sources, cohort=config.cohort, left_out=known)
 
 
 def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> QualityStage:

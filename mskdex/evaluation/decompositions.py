@@ -1,6 +1,6 @@
 """Predicted DRRs beside the rendered ones: fixed intensity ranges, and the likeness of aligned bones."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mskdex.arrays import read_arrays
 from mskdex.errors import MskdexError
 from mskdex.evaluation.images import IMAGE_MEASURES, measures
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
-from mskdex.learning.stack import Stack, read_stack
+from mskdex.learning.stack import Stack, read_stack, require_same
 
 IMAGE_COLUMNS = ("method", "fold", "patient_id", "object", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range")
 
@@ -22,57 +22,82 @@ class Rendered:
 
     Attributes:
         stack: the patient's training sample.
-        drr: (3, N, H, W) at the nominal pose.
+        drr: by channel name, (3, H, W) at the nominal pose.
         aligned: by channel name, (3, H, W) at the registered pose.
     """
 
     stack: Stack
-    drr: np.ndarray
+    drr: dict[str, np.ndarray]
     aligned: dict[str, np.ndarray]
 
     @classmethod
-    def read(cls, patients_root: Path, patient: str) -> "Rendered":
-        """Reads results/patients/{patient}/stack.zst."""
-        stack = read_stack(patients_root / patient / "stack.zst")
-        aligned = stack.aligned.dense()
-        return cls(stack, stack.drr.dense(), {n: aligned[:, i] for i, n in enumerate(stack.aligned_objects)})
+    def read(cls, patients_root: Path, patient: str, objects: Sequence[str]) -> "Rendered":
+        """Reads results/patients/{patient}/stack.zst.
+
+        Args:
+            patients_root: results/patients.
+            patient: patient id.
+            objects: names of the cohort's channels.
+
+        Raises:
+            MskdexError: the file is damaged, or its objects are not the cohort's.
+        """
+        path = patients_root / patient / "stack.zst"
+        stack = read_stack(path)
+        require_same(stack.objects, objects, f"patient {patient}: {path}", "the cohort (results/cohort/objects.json)")
+        return cls(
+            stack, _by_name(stack.drr.dense(), stack.objects), _by_name(stack.aligned.dense(), stack.aligned_objects)
+        )
 
 
-def read_decomposition(path: Path, stack: Stack) -> np.ndarray:
-    """Reads a patient's predicted DRRs, (3, N, H, W) float32, N as in the stack.
+def _by_name(images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """(3, N, H, W) to (3, H, W) by name."""
+    return {name: images[:, i] for i, name in enumerate(names)}
+
+
+def read_decomposition(path: Path, stack: Stack) -> dict[str, np.ndarray]:
+    """Reads a patient's predicted DRRs, by channel name, (3, H, W) float32.
 
     Raises:
-        MskdexError: its shape is not the stack's.
+        MskdexError: its objects or its shape are not the stack's.
     """
-    arrays, _ = read_arrays(path)
+    arrays, meta = read_arrays(path)
+    names = [str(name) for name in meta.get("objects", ())]
+    require_same(names, stack.objects, str(path), f"the stack of patient {stack.patient}")
     drr = np.asarray(arrays["drr"], dtype=np.float32)
-    expected = (len(QUANTITIES), len(stack.objects), *stack.camera.shape)
+    expected = (len(QUANTITIES), len(names), *stack.camera.shape)
     if drr.shape != expected:
         msg = f"{path}: DRRs of shape {drr.shape}, the stack of patient {stack.patient} has {expected}; predict anew"
         raise MskdexError(msg)
-    return drr
+    return _by_name(drr, names)
 
 
-def intensity_ranges(patients_root: Path, patients: Iterable[str]) -> dict[str, dict[str, float]]:
+def intensity_ranges(
+    patients_root: Path, patients: Iterable[str], objects: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """The fixed intensity range of each object and quantity: the largest rendered pixel of the whole cohort.
+
+    Args:
+        patients_root: results/patients.
+        patients: patient ids.
+        objects: names of the cohort's channels.
 
     Returns:
         By object, by quantity column: the range, from 0; in cm³ or g per pixel.
     """
     found: dict[str, dict[str, float]] = {}
     for patient in patients:
-        rendered = Rendered.read(patients_root, patient)
-        peaks = rendered.drr.max(axis=(-2, -1))
-        for i, channel in enumerate(rendered.stack.channels):
-            ours = np.maximum(peaks[:, i], _peak(rendered.aligned.get(channel.name)))
+        rendered = Rendered.read(patients_root, patient, objects)
+        for channel in rendered.stack.channels:
+            ours = np.maximum(_peak(rendered.drr[channel.name]), _peak(rendered.aligned.get(channel.name)))
             entry = found.setdefault(channel.object, {COLUMNS[q]: 0.0 for q in QUANTITIES})
             for quantity, peak in zip(QUANTITIES, ours, strict=True):
                 entry[COLUMNS[quantity]] = max(entry[COLUMNS[quantity]], float(peak))
     return found
 
 
-def _peak(aligned: np.ndarray | None) -> np.ndarray:
-    return np.zeros(len(QUANTITIES)) if aligned is None else aligned.max(axis=(-2, -1))
+def _peak(images: np.ndarray | None) -> np.ndarray:
+    return np.zeros(len(QUANTITIES)) if images is None else images.max(axis=(-2, -1))
 
 
 def bone_likeness(
@@ -80,6 +105,7 @@ def bone_likeness(
     patients_root: Path,
     tested: pd.DataFrame,
     ranges: Mapping[str, Mapping[str, float]],
+    objects: Sequence[str],
 ) -> pd.DataFrame:
     """PSNR, SSIM and GC of every predicted bone against the bone rendered at its registered pose.
 
@@ -88,6 +114,7 @@ def bone_likeness(
         patients_root: results/patients.
         tested: method, fold, patient_id of every prediction.
         ranges: from `intensity_ranges`.
+        objects: names of the cohort's channels.
 
     Returns:
         `IMAGE_COLUMNS`, a row per method, patient, bone and quantity. Patients without a decomposition or
@@ -95,7 +122,7 @@ def bone_likeness(
     """
     rows: list[dict] = []
     for patient, group in tested.groupby("patient_id", sort=True):
-        rendered = Rendered.read(patients_root, str(patient))
+        rendered = Rendered.read(patients_root, str(patient), objects)
         if not rendered.aligned:
             continue
         for method, fold in group[["method", "fold"]].itertuples(index=False):
@@ -106,8 +133,10 @@ def bone_likeness(
     return pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))
 
 
-def _patient_rows(drr: np.ndarray, rendered: Rendered, ranges: Mapping[str, Mapping[str, float]]) -> Iterator[dict]:
-    for i, channel in enumerate(rendered.stack.channels):
+def _patient_rows(
+    drr: Mapping[str, np.ndarray], rendered: Rendered, ranges: Mapping[str, Mapping[str, float]]
+) -> Iterator[dict]:
+    for channel in rendered.stack.channels:
         if channel.name not in rendered.aligned:
             continue
         for q, quantity in enumerate(QUANTITIES):
@@ -115,5 +144,5 @@ def _patient_rows(drr: np.ndarray, rendered: Rendered, ranges: Mapping[str, Mapp
             yield {
                 "patient_id": rendered.stack.patient, "object": channel.object, "side": channel.side,
                 "channel": channel.name, "quantity": COLUMNS[quantity], "data_range": data_range,
-                **measures(drr[q, i], rendered.aligned[channel.name][q], data_range),
+                **measures(drr[channel.name][q], rendered.aligned[channel.name][q], data_range),
             }  # fmt: skip

@@ -13,6 +13,7 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES, predict_baselines
 from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
 from mskdex.imaging.quantities import COLUMNS
+from mskdex.learning.stack import require_same
 
 QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""
@@ -45,14 +46,27 @@ class Cohort:
 
     @classmethod
     def read(cls, folder: Path) -> "Cohort":
-        """Reads patients, folds, quantities and objects from results/cohort."""
+        """Reads patients, folds, quantities and objects from results/cohort.
+
+        Raises:
+            MskdexError: a table is damaged, or the truth lacks an object of the cohort.
+        """
         patients = read_parquet(folder / "patients.parquet")
         folds = read_parquet(folder / "folds.parquet")
         quantities = read_parquet(folder / "quantities.parquet")
         for table in (patients, folds, quantities):
             table["patient_id"] = table["patient_id"].astype(str)
         objects = read_json(folder / "objects.json")
+        if missing := [c["name"] for c in objects if c["name"] not in set(quantities["object"])]:
+            path = folder / "quantities.parquet"
+            msg = f"{path} has no row of {', '.join(missing)}; delete it and run the same command again"
+            raise MskdexError(msg)
         return cls(patients.set_index("patient_id"), folds.set_index("patient_id")["fold"], quantities, objects)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cohort's channels."""
+        return [c["name"] for c in self.objects]
 
     @property
     def truth(self) -> pd.DataFrame:
@@ -60,11 +74,11 @@ class Cohort:
         table = self.quantities.copy()
         complete = table["present"].astype(bool) & ~table["truncated"].astype(bool)
         table.loc[~complete, list(QUANTITY_COLUMNS)] = np.nan
-        names = [c["name"] for c in self.objects]
+        names = self.names
         table = table[table["object"].isin(names)]
         wide = table.pivot(index="patient_id", columns="object", values=list(QUANTITY_COLUMNS))  # noqa: PD010
         wide = wide.swaplevel(axis=1)
-        return wide.reindex(index=self.folds.index)[[(n, q) for q in QUANTITY_COLUMNS for n in names if (n, q) in wide]]
+        return wide.reindex(index=self.folds.index)[[(n, q) for q in QUANTITY_COLUMNS for n in names]]
 
 
 def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Sequence[int], cohort: Cohort) -> Any:
@@ -85,6 +99,8 @@ def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Se
                 continue
             table = read_parquet(folder / "predictions.parquet")
             table["patient_id"] = table["patient_id"].astype(str)
+            of = f"experiment {experiment}, fold {fold}: {folder / 'predictions.parquet'}"
+            require_same(list(table["channel"].unique()), cohort.names, of, "the cohort (results/cohort/objects.json)")
             check_fold(experiment, fold, training_patients(folder / "train.json"), table, cohort.folds)
             parts.append(table.assign(method=experiment))
     if not parts:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from mskdex.anatomy import ALIASES, LabelSource
@@ -87,15 +88,33 @@ def channels_of_source(channels: Sequence[Channel], source: LabelSource) -> list
     return [c for c in channels if source_keys(c, source) is not None]
 
 
-def channels_named(paths: Iterable[str | Path], channels: Sequence[Channel]) -> list[Channel]:
-    """The channels that at least one of some label files names; all of them if a file is absent or is DICOM."""
+def channels_named(
+    paths: Iterable[str | Path], channels: Sequence[Channel], series: Iterable[str | None] = ()
+) -> list[Channel]:
+    """The channels that at least one of some label files names; all of them if one is absent or carries no names.
+
+    Args:
+        paths: label files and folders.
+        channels: the config's.
+        series: for each of the paths, the series to take of a DICOM folder that has several.
+    """
     names: dict[str, None] = {}
-    for path in map(Path, paths):
-        found = names_in(path) if path.exists() else None
-        if found is None:
-            return list(channels)
+    for path, uid in zip_longest(map(Path, paths), series):
+        found = _all_names(path, uid) if path.exists() else ()
+        if not found:
+            return list(channels)  # if it carries no names its import will say so
         names.update(dict.fromkeys(found))
     return [c for c in channels if match_names(c, names)]
+
+
+def _all_names(path: Path, series_uid: str | None) -> Collection[str]:
+    """Names that a label file carries, DICOM or not; empty where it carries none."""
+    found = names_in(path)
+    if found is None and (path.is_dir() or file_kind(path) == "dicom"):
+        from mskdex.imaging.segment_labels import segment_labels
+
+        return segment_labels(path, series_uid)
+    return found or ()
 
 
 def names_in(path: Path) -> dict[str, tuple[int, ...]] | None:

@@ -52,6 +52,7 @@ class StackStore:
         self.paths = paths
         self.patients = tuple(paths)
         self._left = cache_bytes
+        self._first: tuple[str, tuple[str, ...], tuple[int, int]] | None = None
         self._cache: dict[str, Stack] = {}
 
     def __getitem__(self, patient: str) -> Stack:
@@ -69,11 +70,13 @@ class StackStore:
         return (self[patient] for patient in self.patients)
 
     def _check(self, stack: Stack, patient: str) -> None:
-        first = next(iter(self._cache.values()), stack)
-        if stack.objects != first.objects or stack.camera.shape != first.camera.shape:
+        """Every stack has the channels of the first one read, in that order, and its image size."""
+        self._first = self._first or (patient, stack.objects, stack.camera.shape)
+        other, objects, shape = self._first
+        if stack.objects != objects or stack.camera.shape != shape:
             msg = (
-                f"patient {patient}: {self.paths[patient]} has {len(stack.objects)} objects at {stack.camera.shape}, "
-                f"patient {first.patient} has {len(first.objects)} at {first.camera.shape}; "
+                f"patient {patient}: {self.paths[patient]} has {', '.join(stack.objects)} at {stack.camera.shape}, "
+                f"patient {other} has {', '.join(objects)} at {shape}; "
                 "delete the older of the two and run the same command again"
             )
             raise MskdexError(msg)

@@ -45,6 +45,11 @@ class ModelCard:
     isocentre_range_mm: tuple[float, float]
     patients: tuple[str, ...]
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of the generator's output."""
+        return tuple(channel.name for channel in self.channels)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` reads it."""
         return {

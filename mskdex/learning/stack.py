@@ -1,5 +1,6 @@
 """The training sample of one patient: radiograph, DRRs, aligned bones and the CT's sums, in one file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from mskdex.arrays import Crops, read_crops, write_arrays
 from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import QUANTITIES
 from mskdex.projection.camera import Camera
 
@@ -48,6 +50,26 @@ class Stack:
     def objects(self) -> tuple[str, ...]:
         """Names of the N objects."""
         return tuple(channel.name for channel in self.channels)
+
+
+def require_same(found: Sequence[str], wanted: Sequence[str], of: str, others: str) -> None:
+    """Two lists of channels have the same names, in any order.
+
+    Args:
+        found: names of the channels.
+        wanted: names that they should have.
+        of: whose the former are.
+        others: whose the latter are.
+
+    Raises:
+        MskdexError: tells what is missing and what is too much.
+    """
+    missing, more = ([n for n in a if n not in b] for a, b in ((wanted, found), (found, wanted)))
+    if missing or more or len(set(found)) < len(found):
+        told = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(more)} too"] * bool(more)
+        why = " and ".join(told) or "it names an object twice"
+        msg = f"{of} holds other objects than {others}: {why}; delete it and run the same command again"
+        raise MskdexError(msg)
 
 
 def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None) -> None:

@@ -83,6 +83,11 @@ class Results:
         return found
 
     @property
+    def channel_names(self) -> list[str]:
+        """Names of the cohort's channels."""
+        return [c["name"] for c in self.objects]
+
+    @property
     def object_names(self) -> list[str]:
         """Objects without side, in the config's order."""
         return list(dict.fromkeys(c["object"] for c in self.objects))

@@ -1,5 +1,6 @@
 """A patient's DRRs, CT and predicted, as sheets that the page's viewer shows."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,19 +13,18 @@ from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results
 from mskdex.report.sprites import sheet
 
-
-def reference(rendered: Rendered) -> np.ndarray:
-    """The CT's DRRs, (3, N, H, W): bones at their registered pose where there is one, all else at the nominal pose."""
-    images = rendered.drr.copy()
-    for i, name in enumerate(rendered.stack.objects):
-        if name in rendered.aligned:
-            images[:, i] = rendered.aligned[name]
-    return images
+Images = Mapping[str, np.ndarray]
+"""A patient's DRRs by channel name, (3, H, W) in the order of `QUANTITIES`."""
 
 
-def predicted(results: Results, rendered: Rendered) -> dict[str, np.ndarray]:
-    """Predicted DRRs of the patient by method, (3, N, H, W), of experiments that left them."""
-    found = {}
+def reference(rendered: Rendered) -> Images:
+    """The CT's DRRs: bones at their registered pose where there is one, all else at the nominal pose."""
+    return {**rendered.drr, **rendered.aligned}
+
+
+def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
+    """Predicted DRRs of the patient by method, of experiments that left them."""
+    found: dict[str, Images] = {}
     patient = rendered.stack.patient
     fold = results.patients["fold"].loc[patient]
     for method in results.methods:
@@ -35,7 +35,7 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, np.ndarray]:
 
 
 def viewer_payload(
-    results: Results, rendered: Rendered, images: dict[str, np.ndarray], numbers: dict[str, Any]
+    results: Results, rendered: Rendered, images: Mapping[str, Images], numbers: dict[str, Any]
 ) -> dict[str, Any]:
     """What the page's viewer needs: sheets per quantity, channels, fixed ranges, numbers.
 
@@ -45,21 +45,20 @@ def viewer_payload(
         images: from `predicted`.
         numbers: by channel and quantity, truth and predictions.
     """
-    pixels, truth = results.config.report.image_pixels, reference(rendered)
+    channels, pixels, truth = rendered.stack.channels, results.config.report.image_pixels, reference(rendered)
     sheets = {}
     for q, quantity in enumerate(QUANTITIES):
         column = COLUMNS[quantity]
-        ranges = [results.ranges[c.object][column] for c in rendered.stack.channels]
-        sheets[column] = {
-            "truth": asdict(sheet(truth[q], ranges, pixels)),
-            "predicted": {m: asdict(sheet(drr[q], ranges, pixels)) for m, drr in images.items()},
-        }
+        ranges = [results.ranges[c.object][column] for c in channels]
+
+        def drawn(drr: Images, q: int = q, ranges: list[float] = ranges) -> dict[str, Any]:
+            return asdict(sheet(np.stack([drr[c.name][q] for c in channels]), ranges, pixels))
+
+        sheets[column] = {"truth": drawn(truth), "predicted": {m: drawn(drr) for m, drr in images.items()}}
     aligned = set(rendered.aligned)
     return {
         "sheets": sheets,
-        "channels": [
-            {"name": c.name, "object": c.object, "aligned": c.name in aligned} for c in rendered.stack.channels
-        ],
+        "channels": [{"name": c.name, "object": c.object, "aligned": c.name in aligned} for c in channels],
         "ranges": results.ranges,
         "units": QUANTITY_UNITS,
         "numbers": numbers,

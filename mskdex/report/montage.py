@@ -12,7 +12,7 @@ from mskdex.artifacts import atomic_path
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results, title
-from mskdex.report.decompositions import examples, predicted, reference
+from mskdex.report.decompositions import Images, examples, predicted, reference
 from mskdex.report.sprites import shrink
 
 _GAP = 2
@@ -25,15 +25,16 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
     Paired objects are shown on the left side only; the CSV holds the sums of all.
     """
     q, rows, sums = QUANTITIES.index(quantity), [], []
-    shown = [i for i, c in enumerate(results.objects) if c["side"] != "right"]
+    shown = [c for c in results.objects if c["side"] != "right"]
     for label, patient, _ in examples(results):
-        rendered = Rendered.read(results.root / "patients", patient)
+        rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
         for source, drr in {"CT": reference(rendered), **predicted(results, rendered)}.items():
-            rows.append((f"{label}, {source}", shrink(drr[q][shown], results.config.report.image_pixels)))
+            images = np.stack([drr[c["name"]][q] for c in shown])
+            rows.append((f"{label}, {source}", shrink(images, results.config.report.image_pixels)))
             sums += [{"patient": patient, "which": label, "source": source, **s} for s in _sums(results, drr)]
     if not rows:
         return
-    objects = [results.objects[i]["object"] for i in shown]
+    objects = [c["object"] for c in shown]
     ranges = np.array([results.ranges[n][COLUMNS[quantity]] for n in objects])
     with mpl.rc_context(_STYLE):
         figure = _figure([title(n) for n in objects], rows, ranges)
@@ -44,10 +45,10 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
         pd.DataFrame(sums).to_csv(path, index=False)
 
 
-def _sums(results: Results, drr: np.ndarray) -> list[dict[str, Any]]:
+def _sums(results: Results, drr: Images) -> list[dict[str, Any]]:
     return [
-        {"object": c["name"], "quantity": COLUMNS[quantity], "sum": float(drr[q, i].sum())}
-        for i, c in enumerate(results.objects)
+        {"object": name, "quantity": COLUMNS[quantity], "sum": float(drr[name][q].sum())}
+        for name in results.channel_names
         for q, quantity in enumerate(QUANTITIES)
     ]
 

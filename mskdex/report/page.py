@@ -164,7 +164,7 @@ def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, 
     viewers = []
     known = {p.id: p for p in patients(results)} if shown else {}
     for _, patient, _ in shown:
-        rendered = Rendered.read(results.root / "patients", patient)
+        rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
         numbers = viewer_numbers(results, known[patient])
         viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers))
     return {

@@ -82,7 +82,7 @@ def patients(results: Results) -> Iterator[Patient]:
 
 def write_patient(results: Results, patient: Patient, folder: Path) -> None:
     """Writes {patient}.html: radiograph, registration, DRRs of CT and predictions, and the numbers."""
-    rendered = Rendered.read(results.root / "patients", patient.id)
+    rendered = Rendered.read(results.root / "patients", patient.id, results.channel_names)
     numbers = viewer_numbers(results, patient)
     payload = viewer_payload(results, rendered, predicted(results, rendered), numbers)
     page = render(

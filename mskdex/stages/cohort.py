@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
 
     Args:
         sheet: the cohort sheet.
-        settings: objects, label sources and the config's cohort section.
+        settings: objects, label sources and the config's cohort section; what of the objects is left out, where that
+            is known.
         out: folder for the three files.
 
     Raises:
@@ -38,7 +39,10 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     if kept.empty:
         msg = f"cohort sheet {sheet} excludes all {len(rows)} patients; correct its column exclude"
         raise MskdexError(msg)
-    has = channels_of_cohort(kept, settings)
+    left_out = lacking_objects(kept, settings) if settings.left_out is None else settings.left_out
+    has = [c for c in settings.channels if c.object not in left_out]
+    if left_out:
+        log.warning("the cohort lacks %s: left out for everyone", _told(left_out))
     out = Path(out)
     write_parquet(out / "patients.parquet", patients_schema().validate(kept[_PATIENT_COLUMNS].reset_index(drop=True)))
     excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
@@ -69,34 +73,52 @@ def patients_schema() -> "DataFrameSchema":
     )
 
 
-def channels_of_cohort(patients: pd.DataFrame, settings: CohortStage) -> Sequence[Channel]:
-    """The channels that every label source in use has; what is missing is logged, once.
+def lacking_objects(patients: pd.DataFrame, settings: CohortStage) -> dict[str, tuple[str, ...]]:
+    """The objects of the config that a label source in use lacks, each with those sources.
 
-    A source that is read by name has what any of its patients' label files names; a patient that lacks a structure
-    has it marked absent. Files that are not there yet are taken to have all.
+    A source of `label_sources` has what it lists. One that is read by name has what any of its patients' label files
+    names; files that are not there yet are taken to have all. A patient whose own file lacks a structure that its
+    source has is no reason to leave the object out: it is absent for that patient alone.
 
     Raises:
         MskdexError: no object is left, or a source's name is nearly that of a known one.
     """
-    lacking: dict[str, list[str]] = {}
+    known: dict[str, Sequence[Channel]] = {}
     for source in sorted({str(s) for s in patients["label_source"]}):
-        rows = patients[patients["label_source"] == source]
         if source in settings.label_sources:
-            known = channels_of_source(settings.channels, settings.label_sources[source])
-        else:
-            if near := difflib.get_close_matches(source, settings.label_sources, n=1, cutoff=0.8):
-                msg = f"label source {source} is not in label_sources; did you mean {near[0]}?"
-                raise MskdexError(msg)
-            known = channels_named(rows["labels"], settings.channels)
-        for name in {c.object: None for c in settings.channels if c not in known}:
-            lacking.setdefault(name, []).append(source)
-    left = [c for c in settings.channels if c.object not in lacking]
-    told = "; ".join(f"{name} (not in {', '.join(sources)})" for name, sources in lacking.items())
-    if not left:
+            known[source] = channels_of_source(settings.channels, settings.label_sources[source])
+            continue
+        if near := difflib.get_close_matches(source, settings.label_sources, n=1, cutoff=0.8):
+            msg = f"label source {source} is not in label_sources; did you mean {near[0]}?"
+            raise MskdexError(msg)
+        rows = patients[patients["label_source"] == source]
+        series = (None if pd.isna(uid) else str(uid) for uid in rows["label_series"]) if "label_series" in rows else ()
+        known[source] = channels_named(rows["labels"], settings.channels, series)
+    return lacking(settings.channels, known)
+
+
+def lacking(channels: Sequence[Channel], known: Mapping[str, Sequence[Channel]]) -> dict[str, tuple[str, ...]]:
+    """The objects with a channel that a source lacks, each with those sources.
+
+    Args:
+        channels: the config's.
+        known: by source, the channels that it has.
+
+    Raises:
+        MskdexError: no object is left.
+    """
+    found: dict[str, list[str]] = {}
+    for source, has in known.items():
+        for name in {c.object: None for c in channels if c not in has}:
+            found.setdefault(name, []).append(source)
+    if all(c.object in found for c in channels):
         msg = (
-            f"no object of the config is in every label source of the cohort: {told}; correct objects or label_sources"
+            f"no object of the config is in every label source of the cohort: {_told(found)}; correct objects or "
+            "label_sources"
         )
         raise MskdexError(msg)
-    if lacking:
-        log.warning("the cohort lacks %s: left out for everyone", told)
-    return left
+    return {name: tuple(sources) for name, sources in found.items()}
+
+
+def _told(lacking: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{name} (not in {', '.join(sources)})" for name, sources in lacking.items())

@@ -58,8 +58,8 @@ def evaluate(
     if results.empty:
         msg = f"evaluation.tuning_folds {list(settings.tuning_folds)} leaves no trained fold to report; train another"
         raise MskdexError(msg)
-    ranges = intensity_ranges(patients_root, cohort.folds.index)
-    images = _images(experiments_root, predicted, patients_root, ranges)
+    ranges = intensity_ranges(patients_root, cohort.folds.index, cohort.names)
+    images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
     agreement = agreement_table(results, settings)
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "agreement.parquet", agreement)
@@ -85,14 +85,18 @@ def _rivals(settings: EvaluationSettings, cohort: Cohort, experiments: Sequence[
 
 
 def _images(
-    experiments_root: Path, predicted: pd.DataFrame, patients_root: Path, ranges: dict[str, dict[str, float]]
+    experiments_root: Path,
+    predicted: pd.DataFrame,
+    patients_root: Path,
+    ranges: dict[str, dict[str, float]],
+    objects: Sequence[str],
 ) -> pd.DataFrame:
     tested = predicted[["method", "fold", "patient_id"]].drop_duplicates()
     folders = {
         (str(method), int(fold)): experiments_root / str(method) / f"fold{int(fold)}" / "decompositions"
         for method, fold in tested[["method", "fold"]].drop_duplicates().itertuples(index=False)
     }
-    return bone_likeness(folders, patients_root, tested, ranges)
+    return bone_likeness(folders, patients_root, tested, ranges, objects)
 
 
 def _facts(

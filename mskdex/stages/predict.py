@@ -15,7 +15,7 @@ from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.learning.device import choose_device
 from mskdex.learning.loop import set_up_torch
 from mskdex.learning.model import Model, read_model
-from mskdex.learning.stack import Stack, read_stack
+from mskdex.learning.stack import Stack, read_stack, require_same
 
 
 def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
@@ -43,7 +43,11 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
         stack = read_stack(Path(patients_root) / patient / "stack.zst")
         _check_fits(loaded, stack, model)
         drr = loaded.decompose(torch.tensor(stack.radiograph, device=device)[None])[0].cpu().numpy()
-        meta = {"objects": stack.objects, "camera": stack.camera.as_dict(), "manifest": manifest("predict", started)}
+        meta = {
+            "objects": loaded.card.objects,
+            "camera": stack.camera.as_dict(),
+            "manifest": manifest("predict", started),
+        }
         write_arrays(Path(out) / "decompositions" / f"{patient}.zst", {"drr": drr}, meta, crop=("drr",))
         rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
     write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
@@ -55,8 +59,9 @@ def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[s
     Args:
         model: who predicts.
         stack: of whom.
-        sums: (3, N), of the de-normalised DRRs.
+        sums: (3, N), of the de-normalised DRRs, in the order of the model's channels.
     """
+    places = [stack.objects.index(name) for name in model.card.objects]
     return [
         {
             "experiment": model.card.name,
@@ -67,11 +72,11 @@ def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[s
             "channel": channel.name,
             "quantity": COLUMNS[quantity],
             "predicted": float(sums[q, n]),
-            "truth": float(stack.truth[q, n]) if stack.known[n] else float("nan"),
-            "truncated": not bool(stack.known[n]),
-            "visible": float(stack.visible[n]),
+            "truth": float(stack.truth[q, place]) if stack.known[place] else float("nan"),
+            "truncated": not bool(stack.known[place]),
+            "visible": float(stack.visible[place]),
         }
-        for n, channel in enumerate(stack.channels)
+        for n, (channel, place) in enumerate(zip(model.card.channels, places, strict=True))
         for q, quantity in enumerate(QUANTITIES)
     ]
 
@@ -88,9 +93,7 @@ def _check_apart(model: Model, path: Path, patients: list[str], fold: int) -> No
 
 
 def _check_fits(model: Model, stack: Stack, path: Path) -> None:
-    if [c.name for c in stack.channels] != [c.name for c in model.card.channels]:
-        msg = f"patient {stack.patient}: the stack's objects are not those of {path}; train the model again"
-        raise MskdexError(msg)
+    require_same(model.card.objects, stack.objects, str(path), f"the stack of patient {stack.patient}")
     if stack.camera.shape != model.card.grid.shape:
         msg = f"patient {stack.patient}: the stack is {stack.camera.shape}, {path} expects {model.card.grid.shape}"
         raise MskdexError(msg)

@@ -67,6 +67,7 @@ def predict_radiographs(
     with atomic_path(out / "predictions.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.2f")
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
+    facts["objects"] = list(loaded.card.objects)
     content = facts | {"radiographs": pages, "manifest": manifest("predict", started, device=str(device))}
     write_json(out / "predictions.json", content)
 
@@ -75,7 +76,7 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     """The model's errors on patients it has not seen; without such a table there are no intervals.
 
     Raises:
-        MskdexError: the table holds a patient that the model was trained on.
+        MskdexError: the table holds a patient that the model was trained on, or lacks an object of the model.
     """
     if not path.is_file() and asked is None:
         return Calibration({})
@@ -83,6 +84,9 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
         msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"
+        raise MskdexError(msg)
+    if missing := [name for name in model.card.objects if name not in set(table["channel"])]:
+        msg = f"{path} has no predictions of {', '.join(missing)}; give those of a model of the same objects"
         raise MskdexError(msg)
     return Calibration.of(table)
 
@@ -130,7 +134,7 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _write_images(out: Path, name: str, drr: np.ndarray, model: Model) -> None:
-    """One NIfTI per quantity: a slice per object, in the model's order, pixels in cm³ or g."""
+    """One NIfTI per quantity: a slice per object, in the order of predictions.json, pixels in cm³ or g."""
     pixel = model.card.grid.pixel_mm
     for q, quantity in enumerate(QUANTITIES):
         path = out / f"{name}.{quantity}.nii.gz"

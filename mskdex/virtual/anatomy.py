@@ -29,15 +29,23 @@ def muscles() -> tuple[str, ...]:
     return (*swept, "erector_spinae", "abdominal_wall")
 
 
+def _paired() -> tuple[str, ...]:
+    return (*PAIRED_BONES, *muscles(), "vessels")
+
+
+def structures() -> tuple[str, ...]:
+    """Names of the built-in anatomy's labels, with sides, in the order of their ids."""
+    sided = (f"{n}_{s}" for n in _paired() for s in ("left", "right"))
+    return ("air", *sided, *MIDLINE_BONES, *ORGANS, "bowel_gas", "cartilage", "fat", "skin")
+
+
 def built_in(voxel_mm: float) -> Template:
     """The built-in anatomy as a label map.
 
     Args:
         voxel_mm: its voxel size; volumes of the atlas's structures are met to a few percent at any size.
     """
-    paired = (*PAIRED_BONES, *muscles(), "vessels")
-    names = ["air", *(f"{n}_{s}" for n in paired for s in ("left", "right")), *MIDLINE_BONES, *ORGANS]
-    names += ["bowel_gas", "cartilage", "fat", "skin"]
+    names, paired = list(structures()), _paired()
     tissues = np.array([_tissue(n) for n in names])
     swap = np.arange(len(names), dtype=np.uint8)
     swap[1 : 2 * len(paired) : 2], swap[2 : 2 * len(paired) + 1 : 2] = (

@@ -1,5 +1,6 @@
 """A body from a label map that others drew."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +33,13 @@ def read_atlas(folder: Path) -> Template:
         MskdexError: a file is missing or unreadable, the voxels are not isotropic, a needed bone is missing.
     """
     folder = Path(folder)
-    ids = {str(n): int(i) for n, i in read_json(folder / "labels.json", made_here=False).items()}
+    ids = atlas_ids(folder)
     if missing := [n for n in (*_NEEDED,) if n not in ids] + ([] if any(n in ids for n in _SOFT) else [_SOFT[0]]):
         needed = "an atlas needs both hip bones, both femurs and the soft tissue around"
         msg = f"{folder / 'labels.json'} lacks {', '.join(missing)}; {needed}"
         raise MskdexError(msg)
     array, origin, voxel_mm = _read_ras(folder / "labels.nii.gz")
-    names = ["air", *(n for n in ids if n not in _SOFT), "cartilage", "fat", "skin"]
-    names += [n for n in (*ORGANS, "bowel_gas", "lumbar_spine") if n not in names]
+    names = atlas_structures(ids)
     table = np.zeros(256, np.uint8)
     for name, value in ids.items():
         table[value] = names.index("fat" if name in _SOFT else name)
@@ -51,6 +51,17 @@ def read_atlas(folder: Path) -> Template:
     origin, heads = origin - middle, {side: head - middle for side, head in heads.items()}
     _complete(labels, origin, voxel_mm, names)
     return Template(labels, origin, voxel_mm, tuple(names), tissues, label_depth(labels, tissues, voxel_mm), heads)
+
+
+def atlas_ids(folder: Path) -> dict[str, int]:
+    """The id of each name in an atlas's labels.json."""
+    return {str(n): int(i) for n, i in read_json(Path(folder) / "labels.json", made_here=False).items()}
+
+
+def atlas_structures(ids: Iterable[str]) -> list[str]:
+    """Names of a virtual patient's labels, with sides, in the order of their ids, from an atlas's names."""
+    names = ["air", *(n for n in ids if n not in _SOFT), "cartilage", "fat", "skin"]
+    return names + [n for n in (*ORGANS, "bowel_gas", "lumbar_spine") if n not in names]
 
 
 def _read_ras(path: Path) -> tuple[np.ndarray, np.ndarray, float]:

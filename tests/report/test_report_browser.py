@@ -121,11 +121,12 @@ def test_a_patients_page_opens_from_the_index_and_switches_the_object(index: Bro
 
 def test_the_viewers_pixels_are_the_arrays(index: Browser, report_folder: Path) -> None:
     """The brightest pixel of the CT's tile is where the stack has it."""
+    from mskdex.config import Config
     from mskdex.evaluation.decompositions import Rendered
     from mskdex.report.decompositions import reference
 
-    rendered = Rendered.read(report_folder.parent / "patients", "P000")
-    truth = reference(rendered)[2]
+    objects = [c.name for c in Config().channels]
+    truth = reference(Rendered.read(report_folder.parent / "patients", "P000", objects))
     index.open(report_folder / "patients" / "P000.html")
     index.wait("document.querySelector('#viewer').dataset.shown")
     for name in ("gluteus_maximus_left", "sacrum"):
@@ -134,7 +135,7 @@ def test_the_viewers_pixels_are_the_arrays(index: Browser, report_folder: Path) 
             f" const i = data.channels.findIndex((c) => c.name === '{name}');"
             " return [...await tile(data.sheets.lean_mass_g.truth, i)]; })()"
         )
-        image = truth[rendered.stack.objects.index(name)].ravel()
+        image = truth[name][2].ravel()
         levels = index.run(script)
         assert len(levels) == len(image)
         top = max(levels)

@@ -66,8 +66,8 @@ rule cohort:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.cohort_stage(CONFIG)),
-        arguments=brief(stages.cohort_stage(CONFIG)),
+        settings=whole(stages.cohort_stage(CONFIG, LEFT_OUT)),
+        arguments=brief(stages.cohort_stage(CONFIG, LEFT_OUT)),
         out=subpath(output.patients, parent=True),
         code=stage_hash("cohort"),
     shell:

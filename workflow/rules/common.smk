@@ -13,7 +13,7 @@ from mskdex.folds import assign_folds
 from mskdex.leftovers import clear_leftovers, record_owner
 from mskdex.snakemake_gaps import forget_benchmark, stop_reevaluation
 from mskdex.workflow import (
-    cohort_channels,
+    left_out_objects,
     put_commands_on_path,
     read_cohort,
     sheet_digest,
@@ -36,12 +36,13 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 try:
     CONFIG = load_config(config)
     SHEET = read_cohort(CONFIG)
-    CHANNELS = cohort_channels(CONFIG, SHEET)
+    LEFT_OUT = left_out_objects(CONFIG, SHEET)
     FOLDS = assign_folds(SHEET, CONFIG.folds).set_index("patient_id")["fold"]
 except MskdexError as error:
     raise WorkflowError(str(error)) from None
 
 config.update(CONFIG.model_dump(mode="json"))
+CHANNELS = [c for c in CONFIG.channels if c.object not in LEFT_OUT]
 PATIENTS = list(SHEET["patient_id"])
 ROWS = sheet_rows(SHEET)
 
