@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hospital
 import pandas as pd
 import pytest
 
@@ -12,7 +13,8 @@ from mskdex.config.cohort import CohortSettings
 from mskdex.config.stages import cohort_stage
 from mskdex.errors import MskdexError
 from mskdex.sheet_columns import COLUMNS
-from mskdex.stages.cohort import cohort
+from mskdex.stages.cohort import cohort, lacking_objects
+from mskdex.workflow import left_out_objects, read_cohort
 
 SETTINGS = CohortSettings()
 GOOD = {
@@ -235,3 +237,28 @@ def test_cohort_without_any_object_or_patient_is_refused(folder):
     with pytest.raises(MskdexError, match="excludes all 1 patients"):
         cohort(path, cohort_stage(Config.model_validate({})), folder / "out")
     assert not (folder / "out").exists()
+
+
+def test_what_the_workflow_found_to_be_left_out_is_left_out(folder, caplog):
+    left_out = {"femur": ("ours",), "sacrum": ("ours", "theirs")}
+    with caplog.at_level("WARNING", "mskdex"):
+        cohort(sheet(folder, {}), cohort_stage(Config.model_validate({}), left_out), folder / "out")
+    objects = [c["object"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
+    assert set(objects) == {c.object for c in Config().channels} - set(left_out)
+    assert "femur (not in ours); sacrum (not in ours, theirs)" in caplog.text
+
+
+def test_a_cohort_of_dicom_segmentations_has_what_their_segments_name(folder):
+    _, labels = hospital.phantom()
+    (folder / "a" / "seg").mkdir()
+    hospital.dicom_seg(folder / "a" / "seg" / "1.dcm", labels, hospital.slice_datasets(hospital.phantom()[0]))
+    path = sheet(folder, {"labels": "a/seg", "label_source": "named"})
+    assert set(lacking_objects(read_sheet(path, SETTINGS), cohort_stage(Config()))) == {
+        "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus",
+    }  # fmt: skip
+
+
+def test_virtual_patients_are_known_to_lack_an_object_before_there_are_any():
+    objects = [{"name": "gluteus_medius", "kind": "muscle"}, {"name": "tibia", "kind": "bone"}]
+    config = Config.model_validate({"objects": objects})
+    assert left_out_objects(config, read_cohort(config)) == {"tibia": ("the virtual patients",)}

@@ -204,3 +204,12 @@ def test_stacks_that_do_not_fit_together_or_hold_nan_are_named(tmp_path, stacks)
         list(StackStore({p: tmp_path / f"{p}.zst" for p in ("P000", "PNAN")}, 1e9))
     with pytest.raises(MskdexError, match="1 training patients"):
         _loader(StackStore({"P000": tmp_path / "P000.zst"}, 1e9))
+
+
+@pytest.mark.parametrize("cache_bytes", [1e9, 0.0])
+def test_stacks_of_other_objects_or_another_order_are_refused(tmp_path, stacks, cache_bytes):
+    write_stack(tmp_path / "a.zst", stacks[0])
+    write_stack(tmp_path / "b.zst", dataclasses.replace(stacks[1], channels=stacks[1].channels[::-1]))
+    store = StackStore({"a": tmp_path / "a.zst", "b": tmp_path / "b.zst"}, cache_bytes)
+    with pytest.raises(MskdexError, match=r"b\.zst has femur_right, .*patient a has gluteus_maximus_left, "):
+        list(store)

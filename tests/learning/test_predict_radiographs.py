@@ -79,6 +79,9 @@ def test_a_new_radiograph_gets_sums_intervals_and_images(tmp_path, model, radiog
     np.testing.assert_allclose(rows["high"] - rows["predicted"], 12.0, atol=0.011)  # rank ceil(13 * 0.9) = 12
     facts = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert "not a medical device" in facts["notice"]
+    slices = dict(zip(facts["objects"], volume.sum((1, 2)), strict=True))
+    row = rows[(rows["object"] == "femur") & (rows["side"] == "right")]
+    np.testing.assert_allclose(row["predicted"], slices["femur_right"], atol=0.01)
     assert (tmp_path / "out" / "r.png").stat().st_size > 1000
 
 
@@ -136,3 +139,11 @@ def test_objects_at_the_edge_are_flagged():
     flags = object_flags(_card(), volume, np.ones((SIDE, SIDE), bool))
     assert list(flags) == [CHANNELS[3].name]
     assert "20 %" in flags[CHANNELS[3].name]
+
+
+def test_calibration_without_an_object_of_the_model_is_refused(tmp_path, model, radiograph):
+    _held_out(tmp_path / "c.parquet")
+    table = pd.read_parquet(tmp_path / "c.parquet")
+    table[table["channel"] != "sacrum"].to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(MskdexError, match=r"c\.parquet has no predictions of sacrum"):
+        predict_radiographs(model, [radiograph], SETTINGS, tmp_path / "out", calibration=tmp_path / "c.parquet")

@@ -4,8 +4,11 @@ import pytest
 
 from mskdex.arrays import write_arrays
 from mskdex.artifacts import write_json
+from mskdex.cli import stack as command
+from mskdex.config import Config
 from mskdex.config.imaging import ImageSettings
 from mskdex.config.objects import channels, default_objects
+from mskdex.config.stages import stack_stage
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import write_image
 from mskdex.learning.resample import average_onto
@@ -134,3 +137,11 @@ def test_outside_the_field_the_nearest_exposed_pixel_goes_on():
     dark, exposed = average_onto(image, np.zeros_like(field), FINE, FINE.resized((16, 24), 2.0))
     assert not exposed.any()
     assert (dark == 0.0).all()
+
+
+def test_the_command_takes_the_cohorts_objects(patient):
+    folder, _ = patient
+    config = Config.model_validate({"image": IMAGE.model_dump()})
+    has = [c for c in CHANNELS if c.object not in ("iliacus", "pectineus")]
+    command(folder, stack_stage(config, has).model_dump_json(), folder / "stack.zst")
+    assert read_stack(folder / "stack.zst").objects == tuple(c.name for c in has)

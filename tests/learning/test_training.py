@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import pytest
 import torch
 from phantoms import write_cohort
 
-from mskdex.arrays import read_arrays, write_arrays
+from mskdex.arrays import Crops, read_arrays, write_arrays
 from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings, LossSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.checkpoint import read_tensors
@@ -224,3 +225,20 @@ def test_killed_ten_times_at_random_moments_the_weights_are_bit_identical(cohort
     a, b = (pd.read_parquet(out / "history.parquet") for out in (whole, broken))
     pd.testing.assert_frame_equal(a, b)
     assert sorted(p.name for p in (broken / "checkpoint").iterdir()) == [".lock", "last.safetensors"]
+
+
+def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trained, tmp_path):
+    predict_fold(trained / "model.safetensors", *cohort, 1, tmp_path / "before")
+    for patient in ("P001", "P005"):
+        old = read_stack(cohort[0] / patient / "stack.zst")
+        write_stack(tmp_path / patient / "stack.zst", dataclasses.replace(
+            old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
+            known=old.known[::-1], visible=old.visible[::-1],
+        ))  # fmt: skip
+    predict_fold(trained / "model.safetensors", tmp_path, cohort[1], 1, tmp_path / "after")
+    tables = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("before", "after")]
+    pd.testing.assert_frame_equal(*tables)
+    other = dataclasses.replace(old, channels=(old.channels[0].model_copy(update={"name": "psoas"}), *old.channels[1:]))
+    write_stack(tmp_path / "P005" / "stack.zst", other)
+    with pytest.raises(MskdexError, match=r"model\.safetensors holds other objects than the stack of patient P005"):
+        predict_fold(trained / "model.safetensors", tmp_path, cohort[1], 1, tmp_path / "after")

@@ -89,7 +89,8 @@ def test_a_batch_of_poses_is_each_pose() -> None:
     image, jacobian = render_with_tangents(density, CONE, poses[2], centre_mm=CENTRE)
     np.testing.assert_array_equal(images[2], image)
     np.testing.assert_array_equal(jacobians[2], jacobian)
-    np.testing.assert_array_equal(render_density(density, CONE, poses)[1], images[1])
+    # Another kernel, which the compiler may order otherwise on another processor.
+    np.testing.assert_allclose(render_density(density, CONE, poses)[1], images[1], rtol=0, atol=1e-5 * images.max())
 
 
 def test_gauss_newton_on_the_derivatives_finds_the_pose() -> None:

@@ -59,9 +59,9 @@ def test_same_seed_same_pose(case, found):
     ("kind", "words"),
     [
         ("flipped left-right", "flipped left-right"),
-        ("upside down", "confidence"),
+        ("upside down", None),
         ("over-collimated", "exposed field"),
-        ("half out of view", "exposed field|confidence|flipped left-right"),
+        ("half out of view", None),
     ],
 )
 def test_wrong_radiographs_are_refused(case, kind, words):
@@ -69,7 +69,10 @@ def test_wrong_radiographs_are_refused(case, kind, words):
 
     wrong = wrong_inputs(case, case)[kind]
     result = register_bodies(wrong.patient, RegistrationSettings(attempts=1), 1.0)
-    refused(result["pelvis"], words)
+    if words is None:
+        untrusted(result["pelvis"])
+    else:
+        refused(result["pelvis"], words)
     refused(result["femur_left"], "pelvis, which gives its start, is not registered")
 
 
@@ -78,14 +81,14 @@ def test_another_persons_radiograph_is_refused(case, patients):
 
     other = virtual(2, patients, 3.0)
     result = register_bodies(replace(case.patient, view=other.patient.view, nominal=other.patient.nominal), QUICK, 1.0)
-    refused(result["pelvis"], "confidence .* explains")
+    untrusted(result["pelvis"])
 
 
 @pytest.mark.parametrize("part", ["thighs", "abdomen"])
 def test_another_body_part_is_refused(case, part):
     from registration_cases import another_parts
 
-    refused(register_bodies(another_parts(case)[part].patient, QUICK, 1.0)["pelvis"], "confidence .* of this region")
+    untrusted(register_bodies(another_parts(case)[part].patient, QUICK, 1.0)["pelvis"])
 
 
 def test_the_other_sides_radiograph_is_refused(case):
@@ -135,7 +138,7 @@ def test_too_short_a_piece_of_bone_is_refused(case):
 def test_noise_is_refused(case):
     view = case.patient.view
     noise = np.random.default_rng(0).normal(3.0, 0.1, view.image.shape).astype(np.float32)
-    refused(register_bodies(replace(case.patient, view=replace(view, image=noise)), QUICK, 1.0)["pelvis"], "confidence")
+    untrusted(register_bodies(replace(case.patient, view=replace(view, image=noise)), QUICK, 1.0)["pelvis"])
 
 
 def test_a_bone_outside_the_view_is_refused(case, found):
@@ -153,6 +156,16 @@ def test_a_bone_outside_the_view_is_refused(case, found):
     result = register_bodies(patient, RegistrationSettings(attempts=1), 1.0)
     assert result["femur_left"].accepted
     refused(result["femur_right"], "only 0 % of it lies in the radiograph's exposed field")
+
+
+def untrusted(result):
+    """Where no pose in reach is right, the search ends at one of many that fit about as badly.
+
+    Which one, and so which check refuses it first, hangs on the last digits of the sums, which differ between
+    processors. On all of them it is refused for something in the picture and has little confidence.
+    """
+    refused(result, "exposed field|flipped left-right|uncertain|confidence")
+    assert result.confidence < SETTINGS.min_confidence
 
 
 def refused(result, words):
