@@ -7,6 +7,7 @@ import hospital
 import pandas as pd
 import pytest
 
+from mskdex.anatomy import STRUCTURES
 from mskdex.cohort import check_sheet, read_sheet
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
@@ -17,6 +18,7 @@ from mskdex.stages.cohort import cohort, lacking_objects
 from mskdex.workflow import left_out_objects, read_cohort
 
 SETTINGS = CohortSettings()
+STRUCTURE_NAMES = tuple(s.name for s in STRUCTURES)
 GOOD = {
     "patient_id": "007", "ct": "a/ct.nii.gz", "labels": "a/labels.nii.gz", "label_source": "totalsegmentator",
     "radiograph": "a/r.dcm", "sex": "F", "age": "61", "height_cm": "158.5", "weight_kg": "", "exclude": "",
@@ -262,3 +264,43 @@ def test_virtual_patients_are_known_to_lack_an_object_before_there_are_any():
     objects = [{"name": "gluteus_medius", "kind": "muscle"}, {"name": "tibia", "kind": "bone"}]
     config = Config.model_validate({"objects": objects})
     assert left_out_objects(config, read_cohort(config)) == {"tibia": ("the virtual patients",)}
+
+
+LACKED_BY_TOTALSEGMENTATOR = {"iliacus", "obturator_externus", "pectineus"}
+OURS = {"pelvis": [[1, 2], 3], "sacrum": [4], "iliacus": [5, 6]}
+
+
+@pytest.mark.parametrize(
+    ("sources", "offered"),
+    [
+        (["totalsegmentator"], {*STRUCTURE_NAMES} - LACKED_BY_TOTALSEGMENTATOR),
+        ([""], {*STRUCTURE_NAMES} - LACKED_BY_TOTALSEGMENTATOR),  # blank labels, which are segmented
+        (["musclemap"], {*STRUCTURE_NAMES}),
+        (["musclemap", "totalsegmentator"], {*STRUCTURE_NAMES} - LACKED_BY_TOTALSEGMENTATOR),
+        (["ours"], {"pelvis", "sacrum", "iliacus"}),
+        (["ours", "totalsegmentator"], {"pelvis", "sacrum"}),
+        (["named"], {"femur", "iliacus"}),  # the one patient's file names the one, the other's the other
+        (["ours", "named"], {"iliacus"}),
+    ],
+)
+def test_the_cohorts_objects_are_those_that_each_source_offers(folder, sources, offered):
+    named = {"a": "femur_left femur_right", "b": "iliacus_left Iliacus-R", "c": "iliacus_left iliacus_right"}
+    for patient, names in named.items():
+        ids = {name: i for i, name in enumerate(names.split(), start=1)}
+        (folder / patient / "labels.json").write_text(json.dumps(ids), encoding="utf-8")
+    patients = ["a", "b"] if sources == ["named"] else ["a", "c"][: len(sources)]
+    rows = [
+        {"patient_id": p, "label_source": source, **{c: f"{p}/{GOOD[c][2:]}" for c in ("ct", "labels", "radiograph")}}
+        | ({} if source else {"labels": ""})
+        for p, source in zip(patients, sources * 2, strict=False)
+    ]
+    config = Config.model_validate({"label_sources": {"ours": OURS}, "cohort": {"segment": True}})
+    path = sheet(folder, *rows)
+    config = config.model_copy(update={"cohort": config.cohort.model_copy(update={"sheet": str(path)})})
+    left_out = left_out_objects(config, read_cohort(config))
+    assert {*STRUCTURE_NAMES} - set(left_out) == offered
+    # What the stage writes is what the workflow goes by, told or not.
+    for told in (left_out, None):
+        cohort(path, cohort_stage(config, told), folder / "out")
+        written = json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))
+        assert [c["name"] for c in written] == [c.name for c in config.channels if c.object in offered]
