@@ -9,6 +9,7 @@ import numpy as np
 
 from mskdex.artifacts import write_rows
 from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density
 from mskdex.imaging.structures import hu_histograms, mean_hu, truncated_labels
 from mskdex.imaging.volume import Volume, read_labelled
@@ -27,9 +28,12 @@ def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -
         out: quantities.parquet.
 
     Raises:
-        MskdexError: the two files do not belong together.
+        MskdexError: the two files do not belong together, or the labels are of more objects.
     """
     volume, ids = read_labelled(ct, labels)
+    if (highest := int(ids.max(initial=0))) > (known := max(c.label for c in channels)):
+        msg = f"{labels} holds label {highest}, the config's objects have 1 to {known}; import the patient again"
+        raise MskdexError(msg)
     write_rows(out, quantity_rows(volume, ids, channels))
 
 
@@ -39,9 +43,9 @@ def quantity_rows(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -
     Args:
         ct: HU int16 in [HU_MIN, HU_MAX].
         labels: uint8 Channel.label, shape (z, y, x).
-        channels: the config's.
+        channels: any whose labels are at least those of the map.
     """
-    histograms = hu_histograms(ct.array, labels, len(channels))
+    histograms = hu_histograms(ct.array, labels, max(c.label for c in channels))
     levels = np.arange(HU_MIN, HU_MAX + 1)
     sums = {q: histograms @ density(q, levels) * ct.voxel_volume_cm3 for q in QUANTITIES}
     cut = truncated_labels(ct.array, labels)

@@ -82,5 +82,17 @@ def test_stage_writes_a_row_for_every_channel(tmp_path):
     assert not (tmp_path / "r.parquet").exists()
 
 
+def test_channels_are_found_by_their_label_not_by_their_place(tmp_path):
+    ct, labels = make.phantom()
+    write_volume(tmp_path / "ct.nii.gz", ct)
+    write_volume(tmp_path / "labels.nii.gz", labels)
+    whole = {row["object"]: row for row in quantity_rows(ct, labels.array, CHANNELS)}
+    some = [c for c in CHANNELS[::-1] if c.label in (7, 3, 6)]
+    for row in quantity_rows(ct, labels.array, some):
+        assert row["volume_cm3"] == whole[row["object"]]["volume_cm3"]
+    with pytest.raises(MskdexError, match="holds label 7, the config's objects have 1 to 4; import the patient again"):
+        quantities(tmp_path / "ct.nii.gz", tmp_path / "labels.nii.gz", CHANNELS[:4], tmp_path / "r.parquet")
+
+
 def _affine() -> np.ndarray:
     return np.diag([10.0, 10.0, 10.0, 1.0])
