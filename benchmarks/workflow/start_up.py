@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from mskdex.config import Config, stages
-from mskdex.workflow import cohort_channels, read_cohort
+from mskdex.workflow import left_out_objects, read_cohort
 
 SPACING_MM = (0.85, 0.85, 1.125)
 NOISE_HU = 12.0
@@ -87,7 +87,8 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
         return ["mskdex", stage, *given, *more, "--settings", brief, "--out", out]
 
     anatomy, render = stages.anatomy_stage(config), stages.render_stage(config)
-    stack = stages.stack_stage(config, cohort_channels(config, sheet))
+    left_out = left_out_objects(config, sheet)
+    stack = stages.stack_stage(config, [c for c in config.channels if c.object not in left_out])
     return {
         "import": command("import", stages.import_stage(config, row["label_source"]), patient),
         "quantities": command("quantities", anatomy, patient / "quantities.parquet"),
