@@ -129,17 +129,21 @@ def check(project, patients, objects):
     structures = pd.read_csv(results / "cohort/structures.csv")
     assert list(structures["object"].unique()) == channels
     absent = structures.loc[~structures["present"], ["patient_id", "object"]]
-    assert set(absent.itertuples(index=False, name=None)) == {a for a in ABSENT if a[0] in patients}
+    assert set(absent.itertuples(index=False, name=None)) == absent_of(patients, channels)
     check_report_tables(results, objects, channels, expected)
+
+
+def absent_of(patients, channels):
+    """What these patients' own files lack of the cohort's channels."""
+    return {(p, c) for p, c in ABSENT if p in patients and c in channels}
 
 
 def check_truth(results, patients, channels, expected):
     table = pd.read_parquet(results / "cohort/quantities.parquet").rename(columns={"object": "channel"})
     assert set(table["patient_id"]) == set(patients)
     held = {(p, c): present for p, c, present in table[["patient_id", "channel", "present"]].itertuples(index=False)}
-    assert {key for key, present in held.items() if not present and key[1] in channels} == {
-        a for a in ABSENT if a[0] in patients
-    }
+    absent = {key for key, present in held.items() if not present and key[1] in channels}
+    assert absent == absent_of(patients, channels)
     long = table.melt(["patient_id", "channel", "present"], ["volume_cm3", "weighted_volume_cm3", "lean_mass_g"],
                       var_name="quantity")  # fmt: skip
     both = expected.merge(long, on=["patient_id", "channel", "quantity"], how="left")
