@@ -2,11 +2,15 @@
 
 import gzip
 import hashlib
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mskdex.errors import MskdexError
+
+log = logging.getLogger("mskdex")
 
 _SUFFIXES = {
     "nifti": (".nii", ".nii.gz"),
@@ -36,6 +40,25 @@ _SIGNATURES = (
 
 _GZIP_MOST = 1032
 """Deflate expands at most about 1032 times; a header that claims more of its file lies."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a user's file is read ends as one sentence that names it; the traceback is logged.
+
+    Raises:
+        MskdexError: an error of that kind as it is, any other exception as "cannot be read".
+    """
+    try:
+        yield
+    except MskdexError:
+        raise
+    except Exception as error:
+        log.debug("while %s was read", path, exc_info=True)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        msg = f"{path} cannot be read, it is damaged or not as its format demands ({told}); copy or export it again"
+        raise MskdexError(msg) from error
 
 
 def file_kind(path: Path) -> str:
