@@ -46,5 +46,5 @@ def test_any_exception_while_a_file_is_read_is_one_sentence_and_the_traceback_is
         raise KeyError("x")
     assert "\n" not in str(error.value)
     assert "Traceback" in caplog.text
-    with pytest.raises(MskdexError, match="^as it is$"), reading(tmp_path / "a.nii"):
+    with pytest.raises(MskdexError, match=r"^as it is$"), reading(tmp_path / "a.nii"):
         raise MskdexError("as it is")
