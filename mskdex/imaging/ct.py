@@ -12,6 +12,7 @@ from mskdex.imaging.ct_checks import check_hu, require_like_neighbours
 from mskdex.imaging.dicom import dicom_files, headers
 from mskdex.imaging.dicom_frames import frames
 from mskdex.imaging.dicom_hu import frame_hu, opened_frames
+from mskdex.imaging.dicom_left_out import left_out
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.dicom_slices import Slices, order_slices, require_even, require_upright
 from mskdex.imaging.files import content_hash, file_kind, reading, require_size
@@ -69,7 +70,7 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
         "spacing_mm": list(volume.spacing_mm),
         "obliquity_deg": round(obliquity_deg(volume.world_from_voxel), 3),
     }
-    return Ct(Volume(np.ascontiguousarray(volume.array), volume.world_from_voxel), facts, warnings)
+    return Ct(volume, facts, warnings)
 
 
 def _read_file(path: Path, settings: CtSettings) -> tuple[Volume, dict[str, Any], list[str]]:
@@ -114,6 +115,7 @@ def _read_dicom(
 ) -> tuple[Volume, dict[str, Any], list[str]]:
     found = list(headers(dicom_files(path, root)))
     chosen = choose_series(found, path, series_uid, "ct_series", "CT")
+    beside = left_out(found, chosen) if path.is_dir() else []
     slices = order_slices(frames(chosen, settings.max_megavoxels), path)
     require_voxel_size(Volume(np.empty(0), slices.world_from_voxel).spacing_mm, path)
     if not settings.resample_uneven_slices:
@@ -127,7 +129,7 @@ def _read_dicom(
         volume = _even_out(volume, slices.positions_mm)
         facts["slices_resampled_to_mm"] = volume.spacing_mm[2]
     facts |= {"format": "dicom", "sha256": content_hash([p for p, _ in chosen])}
-    return volume, facts, [*slices.warnings, *warnings]
+    return volume, facts, [*slices.warnings, *warnings, *beside]
 
 
 def _read_slices(slices: Slices, settings: CtSettings) -> tuple[np.ndarray, dict[str, Any], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames, get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
@@ -42,7 +42,7 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None) -> np.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _require_size(dataset, path)
+            _require_size(dataset, path, frame)
             try:
                 return pixel_array(dataset, raw=True, index=frame)
             except Exception:
@@ -63,11 +63,18 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
     copy = Dataset()
     for tag in _PIXEL_TAGS:
         if tag in dataset:
-            copy[tag] = dataset[tag]
+            copy.add_new(dataset[tag].tag, dataset[tag].VR, dataset[tag].value)  # the element itself would be shared
+    frames = whole(dataset, "NumberOfFrames", 1)
+    if frame is not None and frames > 1:
+        copy.PixelData = encapsulate([get_frame(dataset.PixelData, frame, number_of_frames=frames)])
+        copy.NumberOfFrames = frames = 1
+    copy["PixelData"].VR, copy["PixelData"].is_undefined_length = "OB", True
     copy.file_meta = FileMetaDataset()
     copy.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     copy.SOPClassUID = copy.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    if whole(dataset, "SamplesPerPixel", 1) == 1:
+        copy.PhotometricInterpretation = "MONOCHROME2"  # ITK would turn the values of MONOCHROME1 round
     copy.Modality, copy.StudyInstanceUID, copy.SeriesInstanceUID = "OT", generate_uid(), generate_uid()
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -76,16 +83,15 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
         copy.save_as(file, enforce_file_format=True)
         reader.SetFileName(str(file))
         found = sitk.GetArrayFromImage(reader.Execute())
-    rows, columns, frames = (whole(dataset, k, 1) for k in ("Rows", "Columns", "NumberOfFrames"))
-    if found.shape[:3] != (frames, rows, columns):
-        msg = f"GDCM decodes {found.shape} instead of {(frames, rows, columns)} values"
+    shape = (frames, whole(dataset, "Rows"), whole(dataset, "Columns"))
+    found = found[None] if found.ndim == 2 else found
+    if found.shape[:3] != shape:
+        msg = f"GDCM decodes {found.shape} instead of {shape} values"
         raise ValueError(msg)
-    if frame is not None:
-        return found[frame]
     return found[0] if frames == 1 else found
 
 
-def _require_size(dataset: Dataset, path: Path) -> None:
+def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
     """Refuses compressed frames that claim another size than the tags: a decoder would take that memory."""
     rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     if rows * columns * max(whole(dataset, "SamplesPerPixel", 1), 1) > _MOST_PIXELS or rows * columns <= 0:
@@ -93,8 +99,13 @@ def _require_size(dataset: Dataset, path: Path) -> None:
         raise MskdexError(msg)
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
-    for frame in generate_frames(dataset.PixelData, number_of_frames=whole(dataset, "NumberOfFrames", 1)):
-        found = _codestream_size(frame)
+    count = whole(dataset, "NumberOfFrames", 1)
+    if frame is None:
+        streams = generate_frames(dataset.PixelData, number_of_frames=count)
+    else:
+        streams = iter([get_frame(dataset.PixelData, frame, number_of_frames=count)])
+    for stream in streams:
+        found = _codestream_size(stream)
         if found is not None and found != (rows, columns):
             msg = (
                 f"{path}: its compressed pixels claim {found[0]} x {found[1]}, its header {rows} x {columns}; "

@@ -83,7 +83,8 @@ def _parsed(path: Path) -> Nifti1Header:
     if len(start) < kind.sizeof_hdr:
         msg = f"{path} cannot be read, it ends within its header; copy or export it again"
         raise MskdexError(msg)
-    header = kind(start[: kind.sizeof_hdr], check=False)
+    order = ">" if int.from_bytes(start[:4], "big") == kind.sizeof_hdr else "<"
+    header = kind(start[: kind.sizeof_hdr], endianness=order, check=False)
     if int(header["sizeof_hdr"]) != kind.sizeof_hdr or not 1 <= int(header["dim"][0]) <= 7:
         msg = (
             f"{path} cannot be read, its header is damaged (sizeof_hdr {header['sizeof_hdr']}, dim[0] "

@@ -14,6 +14,7 @@ EXACT = 1e-5
 ROUNDED = 1e-3
 """Cosine up to which axes are taken for rounded ones and turned to the nearest right angles; 0.06 degrees."""
 
+_FARTHEST_MM = 1e4
 _LEAST_TILT_DEG = 1.0
 _MOST_TILT_DEG = 40.0
 """A gantry tilts by up to 30 degrees."""
@@ -60,6 +61,12 @@ def require_orthogonal(
     """
     if not np.isfinite(world_from_voxel).all() or (np.linalg.norm(world_from_voxel[:3, :3], axis=0) < 1e-6).any():
         msg = f"{where}: its voxel size or position is zero or not a number; export it again"
+        raise MskdexError(msg)
+    if np.abs(world_from_voxel[:3, 3]).max() > _FARTHEST_MM:
+        msg = (
+            f"{where}: its first voxel lies at {world_from_voxel[:3, 3].round(1).tolist()} mm, farther than any "
+            "scanner reaches; export it again"
+        )
         raise MskdexError(msg)
     off = skew(world_from_voxel)
     if off <= EXACT:
