@@ -63,7 +63,7 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
         if slope is None or intercept is None or slope == 0:
             msg = f"{path} has no rescale slope and intercept, so its values are not HU; export the series again"
             raise MskdexError(msg)
-        pixels = stored_values(dataset, path, frame.index)
+        pixels = stored_values(dataset, path, frame.index, all_bits=True)
         if pixels.shape != shape:
             msg = f"{path} decodes to {pixels.shape} values instead of {shape}; export the series again"
             raise MskdexError(msg)

@@ -22,13 +22,14 @@ _PIXEL_TAGS = (
 )  # fmt: skip
 
 
-def stored_values(dataset: Dataset, path: Path, frame: int | None = None) -> np.ndarray:
+def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all_bits: bool = False) -> np.ndarray:
     """Decodes the pixels, whatever their transfer syntax: the stored values before any LUT.
 
     Args:
         dataset: read whole.
         path: its file, for messages.
         frame: the one to decode, from 0; all if None.
+        all_bits: keep what the bits beyond BitsStored hold, which otherwise count as empty.
 
     Returns:
         (rows, columns) or (frames, rows, columns), the stored integer type.
@@ -44,7 +45,7 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None) -> np.
             warnings.simplefilter("ignore")
             _require_size(dataset, path, frame)
             try:
-                return pixel_array(dataset, raw=True, index=frame)
+                return pixel_array(dataset, raw=True, index=frame, correct_unused_bits=not all_bits)
             except Exception:
                 if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                     raise

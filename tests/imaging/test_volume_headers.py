@@ -126,10 +126,9 @@ def test_every_flipped_bit_of_compressed_voxels_is_found(tmp_path, suffix):
         start = path.stat().st_size - len(packed) + 10
     else:
         packed = zlib.compress(PHANTOM.array.tobytes())
-        local = "LOCAL" if suffix == "mha" else "ct.zraw"
-        path = mha(
-            tmp_path / "ct.mha", packed if suffix == "mha" else b"", CompressedData="True", ElementDataFile=local
-        )
+        local = suffix == "mha"
+        name = "LOCAL" if local else "ct.zraw"
+        path = mha(tmp_path / "ct.mha", packed if local else b"", CompressedData="True", ElementDataFile=name)
         data = path if local else text_file(tmp_path / "ct.zraw", "", packed)
         start = data.stat().st_size - len(packed)
     good = data.read_bytes()
@@ -393,11 +392,11 @@ def test_a_gzip_bomb_takes_no_memory(tmp_path):
 
     raw = nifti(tmp_path / "x.nii").read_bytes()
     path = tmp_path / "bomb.nii.gz"
-    path.write_bytes(gzip.compress(raw[:352] + bytes(200_000_000), 9))
+    path.write_bytes(gzip.compress(raw[:352] + bytes(40_000_000)))
     tracemalloc.start()
     with pytest.raises(MskdexError, match="holds more than its header claims"):
         read_volume_file(path, "the CT", 800)
-    assert tracemalloc.get_traced_memory()[1] < 20e6
+    assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
 
 
