@@ -18,13 +18,19 @@ _TABLE_SHARE = 0.05
 _SCANNER_MAX_HU = 2900
 """Scanners of 12 bits end at 3071 HU; metal at that value is no window."""
 
-_WINDOW_SHARE = 0.001
+_WINDOW_SHARE = 2e-4
 _WINDOW_TIMES = 5
 """A window's end holds this many times the voxels of any HU within `_WINDOW_HU` of it."""
 
 _WINDOW_HU = 100
+_SMALL = 1 << 23
+"""Voxels that are all counted; of a larger CT every second column and row are."""
+
 _ODD_SHARE = 0.25
-_JUMP_HU = 50.0
+"""Slices scaled unlike the others are odd while they are at most this share of all."""
+
+_JUMP_TIMES, _JUMP_HU = 1.5, 20.0
+"""A slice fits its neighbours up to this many times the usual mean difference of neighbours' tissue, and this more."""
 
 
 def check_hu(volume: Volume, path: Path) -> list[str]:
@@ -57,7 +63,8 @@ def check_hu(volume: Volume, path: Path) -> list[str]:
         )
         raise MskdexError(msg)
     _require_body_size(sample > _BODY_HU, np.array(volume.spacing_mm[::-1]) * (step, 4, 4), path)
-    return _window_warnings(volume.array[::step, ::2, ::2])
+    apart = 1 if volume.array.size < _SMALL else 2
+    return _window_warnings(volume.array[::step, ::apart, ::apart])
 
 
 def _require_body_size(body: np.ndarray, spacing_mm: np.ndarray, path: Path) -> None:
@@ -119,13 +126,17 @@ def require_like_neighbours(hu: np.ndarray, slices: Slices, where: Path) -> list
     odd = [k for k, kind in enumerate(kinds) if kind != usual]
     if not odd or len(odd) > _ODD_SHARE * len(kinds):
         return []
+    pairs = [k for k in range(len(kinds) - 1) if kinds[k] == kinds[k + 1] == usual]
+    pairs = pairs[:: max(1, len(pairs) // 20)]
+    jumps = [_jump(hu[k].astype(np.float32), hu[k + 1]) for k in pairs]
+    allowed = _JUMP_TIMES * float(np.median(jumps or [0.0])) + _JUMP_HU
     for k in odd:
         beside = [i for i in (k - 1, k + 1) if 0 <= i < len(kinds) and kinds[i] == usual]
         if not beside:
             continue
         own = hu[k].astype(np.float32)
         jump = min(_jump(own, hu[i]) for i in beside)
-        if jump > _JUMP_HU:
+        if jump > allowed:
             names = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation")
             differ = [f"{n} {a:g} instead of {b:g}" for n, a, b in zip(names, kinds[k], usual, strict=True) if a != b]
             msg = (

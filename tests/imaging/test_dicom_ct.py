@@ -398,6 +398,35 @@ def test_enhanced_ct_of_two_stacks_is_named(tmp_path):
             read([dataset], tmp_path / tag)
 
 
+def test_two_energies_of_an_enhanced_ct_are_named(tmp_path):
+    for sequence, tag, values, name in (
+        ("CTXRayDetailsSequence", "KVP", (80.0, 140.0), "kV"),
+        ("CTReconstructionSequence", "ConvolutionKernel", ("B30f", "B70f"), "kernel"),
+    ):
+        dataset = make.enhanced_ct(PHANTOM)
+        for k, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            item = Dataset()
+            setattr(item, tag, values[k % 2])
+            setattr(group, sequence, [item])
+        with pytest.raises(MskdexError, match=rf"holds 2 stacks: {name} ({values[0]}|{values[1]}) .* and {name}"):
+            read([dataset], tmp_path / tag)
+
+
+def test_groups_of_an_enhanced_ct_without_effect_have_none(tmp_path):
+    dataset = make.enhanced_ct(PHANTOM)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        window, source, exposure, content, anatomy = (Dataset() for _ in range(5))
+        window.WindowCenter, window.WindowWidth = 40.0, 400.0
+        source.KVP, source.EnergyWeightingFactor = 140.0, 0.5
+        exposure.ExposureTimeInms = 500.0
+        content.DimensionIndexValues, content.FrameReferenceDateTime = [1, 1], "20200101101500"
+        anatomy.FrameLaterality = "B"
+        group.FrameVOILUTSequence, group.CTAdditionalXRaySourceSequence = [window], [source]
+        group.CTExposureSequence, group.FrameContentSequence = [exposure], [content]
+        group.FrameAnatomySequence = [anatomy]
+    same(read([dataset], tmp_path / "s"))
+
+
 def test_enhanced_ct_scales_each_frame_and_pads(tmp_path):
     dataset = make.enhanced_ct(PHANTOM)
     del dataset.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
