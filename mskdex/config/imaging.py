@@ -16,6 +16,11 @@ class CtSettings(Settings):
     resample_uneven_slices: bool = Field(
         False, description="resample a DICOM series with uneven slice distances to even ones, instead of refusing it"
     )
+    resample_tilted: bool = Field(
+        False,
+        description="resample a CT of a tilted gantry, and labels on its grid, to axes at right angles, instead of "
+        "refusing it",
+    )
     resample_labels: bool = Field(
         False,
         description="resample labels that lie on another grid than the CT (nearest voxel), instead of refusing them",

@@ -8,13 +8,19 @@ import numpy as np
 
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import dicom_files, headers, number, read_dataset, stored_values
-from mskdex.imaging.dicom_series import ENHANCED_CT, Slices, choose_series, order_slices, require_even
-from mskdex.imaging.files import content_hash, file_kind, require_size
+from mskdex.imaging.ct_checks import check_hu, require_like_neighbours
+from mskdex.imaging.dicom import dicom_files, headers
+from mskdex.imaging.dicom_frames import frames
+from mskdex.imaging.dicom_hu import frame_hu, opened_frames
+from mskdex.imaging.dicom_left_out import left_out
+from mskdex.imaging.dicom_series import choose_series
+from mskdex.imaging.dicom_slices import Slices, order_slices, require_even, require_upright
+from mskdex.imaging.files import content_hash, file_kind, reading, require_size
 from mskdex.imaging.grid import obliquity_deg, orientation, to_ras
 from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.imaging.tilt import ROUNDED, skew, slice_axis, straighten, tilt_deg
 from mskdex.imaging.volume import Volume
-from mskdex.imaging.volume_files import read_volume_file
+from mskdex.imaging.volume_files import read_volume_file, require_voxel_size
 
 _SLAB = 16
 """Slices converted at a time, so that no second copy of the volume is held in floating point."""
@@ -27,10 +33,12 @@ class Ct:
     Attributes:
         volume: HU, int16, clipped to [HU_MIN, HU_MAX].
         facts: what import.json records; nothing in it tells who the patient is.
+        warnings: what a human should know.
     """
 
     volume: Volume
     facts: dict[str, Any]
+    warnings: list[str]
 
 
 def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, root: Path | None = None) -> Ct:
@@ -46,24 +54,39 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
         MskdexError: says what is wrong with which file, and what to do.
     """
     path = Path(path)
-    if path.is_dir() or file_kind(path) == "dicom":
-        volume, facts = _read_dicom(path, settings, series_uid, root)
-    else:
-        raw, found = read_volume_file(path, "the CT", settings.max_megavoxels)
-        volume, facts = _ras_hu(raw, path)
-        facts |= {"format": found["format"], "sha256": content_hash(found["files"])}
-    _check_hu(volume.array, path)
+    with reading(path):
+        if path.is_dir() or file_kind(path) == "dicom":
+            raw, facts, warnings = _read_dicom(path, settings, series_uid, root)
+        else:
+            raw, facts, warnings = _read_file(path, settings)
+        facts["orientation"] = orientation(raw.world_from_voxel)
+        if skew(raw.world_from_voxel) > ROUNDED:
+            raw, told = _upright(raw, facts)
+            warnings.append(told)
+        volume = to_ras(raw)
+        warnings += check_hu(volume, path)
     facts |= {
         "shape_zyx": list(volume.array.shape),
         "spacing_mm": list(volume.spacing_mm),
         "obliquity_deg": round(obliquity_deg(volume.world_from_voxel), 3),
     }
-    return Ct(volume, facts)
+    return Ct(volume, facts, warnings)
 
 
-def _ras_hu(raw: Volume, path: Path) -> tuple[Volume, dict[str, Any]]:
+def _read_file(path: Path, settings: CtSettings) -> tuple[Volume, dict[str, Any], list[str]]:
+    raw, found = read_volume_file(path, "the CT", settings.max_megavoxels, tilted=settings.resample_tilted)
     hu, facts = _to_hu(raw.array, path)
-    return to_ras(Volume(hu, raw.world_from_voxel)), facts | {"orientation": orientation(raw.world_from_voxel)}
+    facts |= {"format": found["format"], "sha256": content_hash(found["files"])}
+    return Volume(hu, raw.world_from_voxel), facts, list(found["warnings"])
+
+
+def _upright(raw: Volume, facts: dict[str, Any]) -> tuple[Volume, str]:
+    """A volume of a tilted gantry on a grid at right angles."""
+    axis = slice_axis(raw.world_from_voxel)
+    angle = tilt_deg(raw.world_from_voxel, 2 if axis is None else axis)
+    facts["tilt_resampled_deg"] = round(angle, 3)
+    told = f"the gantry was tilted by {angle:.1f} degrees; slices were moved back onto a grid at right angles (linear)"
+    return straighten(raw, nearest=False, outside=HU_MIN), told
 
 
 def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
@@ -87,96 +110,47 @@ def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     return out, {"hu_range_read": [low, high], "voxels_clipped_below": below, "voxels_clipped_above": above}
 
 
-def _check_hu(hu: np.ndarray, path: Path) -> None:
-    sample = hu[:: max(1, len(hu) // 64), ::4, ::4]
-    soft = float(np.mean((sample > -200) & (sample < 200)))
-    told = f"median {np.median(sample):.0f}, from {sample.min()} to {sample.max()}"
-    if sample.min() > -50:
-        msg = (
-            f"{path} has no air and no fat ({told}): its values are not HU; apply slope and intercept (often "
-            "-1024) first"
-        )
-        raise MskdexError(msg)
-    if soft < 0.002:
-        msg = (
-            f"{path} has hardly any voxel between -200 and 200 HU ({told}): its values are not HU, or it shows no "
-            "patient"
-        )
-        raise MskdexError(msg)
-
-
 def _read_dicom(
     path: Path, settings: CtSettings, series_uid: str | None, root: Path | None
-) -> tuple[Volume, dict[str, Any]]:
+) -> tuple[Volume, dict[str, Any], list[str]]:
     found = list(headers(dicom_files(path, root)))
     chosen = choose_series(found, path, series_uid, "ct_series", "CT")
-    if len(chosen) == 1 and str(chosen[0][1].get("SOPClassUID")) in ENHANCED_CT:
-        from mskdex.imaging.dicom_multiframe import read_enhanced_ct
-
-        raw = read_enhanced_ct(chosen[0][0], settings.max_megavoxels)
-        volume, facts = _ras_hu(raw, path)
-    else:
-        slices = order_slices(chosen, path)
-        if not settings.resample_uneven_slices:
-            require_even(slices, path)
-        array, facts = _read_slices(slices, settings)
-        volume = Volume(array, slices.world_from_voxel)
-        facts["orientation"] = orientation(volume.world_from_voxel)
-        if not slices.even:
-            volume = _even_out(volume, slices.positions_mm)
-            facts["slices_resampled_to_mm"] = volume.spacing_mm[2]
-        volume = to_ras(volume)
-        volume = Volume(np.ascontiguousarray(volume.array), volume.world_from_voxel)
-    return volume, {"format": "dicom", "sha256": content_hash([p for p, _ in chosen])} | facts
+    beside = left_out(found, chosen) if path.is_dir() else []
+    slices = order_slices(frames(chosen, settings.max_megavoxels), path)
+    require_voxel_size(Volume(np.empty(0), slices.world_from_voxel).spacing_mm, path)
+    if not settings.resample_uneven_slices:
+        require_even(slices, path)
+    if not settings.resample_tilted:
+        require_upright(slices, path)
+    array, facts, warnings = _read_slices(slices, settings)
+    warnings += require_like_neighbours(array, slices, path)
+    volume = Volume(array, slices.world_from_voxel)
+    if not slices.even:
+        volume = _even_out(volume, slices.positions_mm)
+        facts["slices_resampled_to_mm"] = volume.spacing_mm[2]
+    facts |= {"format": "dicom", "sha256": content_hash([p for p, _ in chosen])}
+    return volume, facts, [*slices.warnings, *warnings, *beside]
 
 
-def _read_slices(slices: Slices, settings: CtSettings) -> tuple[np.ndarray, dict[str, Any]]:
-    shape = (len(slices.files), *slices.shape)
-    require_size(slices.files[0], (1, *slices.shape), 1, settings.max_megavoxels)
+def _read_slices(slices: Slices, settings: CtSettings) -> tuple[np.ndarray, dict[str, Any], list[str]]:
+    shape = (len(slices.frames), *slices.shape)
+    require_size(slices.frames[0].path, (1, *slices.shape), 0, settings.max_megavoxels)
     if np.prod(shape) > settings.max_megavoxels * 1e6:
-        msg = f"{slices.files[0].parent} holds {np.prod(shape) / 1e6:.0f} million voxels, more than ct.max_megavoxels"
+        where = slices.frames[0].path.parent
+        msg = f"{where} holds {np.prod(shape) / 1e6:.0f} million voxels, more than ct.max_megavoxels"
         raise MskdexError(msg)
     out = np.empty(shape, np.int16)
     facts: dict[str, Any] = {"hu_range_read": [np.inf, -np.inf], "voxels_clipped_below": 0, "voxels_clipped_above": 0}
-    for k, path in enumerate(slices.files):
-        plane = _slice_hu(path, slices.shape)[None]
-        out[k : k + 1], found = _to_hu(plane, path)
+    warnings: list[str] = []
+    for k, (frame, dataset) in enumerate(opened_frames(slices.frames)):
+        plane, told = frame_hu(frame, dataset, slices.shape)
+        warnings += [w for w in told if w not in warnings]
+        out[k : k + 1], found = _to_hu(plane[None], frame.path)
         low, high = found["hu_range_read"]
         facts["hu_range_read"] = [min(low, facts["hu_range_read"][0]), max(high, facts["hu_range_read"][1])]
         for key in ("voxels_clipped_below", "voxels_clipped_above"):
             facts[key] += found[key]
-    return out, facts
-
-
-def _slice_hu(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    dataset = read_dataset(path)
-    pixels = stored_values(dataset, path)
-    if pixels.shape != shape:
-        msg = f"{path} decodes to {pixels.shape} values instead of {shape}; export the series again"
-        raise MskdexError(msg)
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
-    if slope is None or intercept is None or slope == 0:
-        msg = f"{path} has no rescale slope and intercept, so its values are not HU; export the series again"
-        raise MskdexError(msg)
-    kind = str(dataset.get("RescaleType") or "HU")
-    if kind not in {"HU", "US"}:
-        msg = f"{path} holds {kind}, not HU; name the series of the CT itself"
-        raise MskdexError(msg)
-    if slope == 1 and intercept == int(intercept) and pixels.dtype.itemsize <= 2:
-        hu: np.ndarray = pixels.astype(np.int32) + int(intercept)
-    else:
-        hu = pixels * np.float32(slope) + np.float32(intercept)
-    padding = number(dataset, "PixelPaddingValue")
-    if padding is not None:
-        limit = number(dataset, "PixelPaddingRangeLimit")
-        ends = sorted([_as_stored(padding, pixels), _as_stored(padding if limit is None else limit, pixels)])
-        hu[(pixels >= ends[0]) & (pixels <= ends[1])] = HU_MIN
-    return hu
-
-
-def _as_stored(value: float, pixels: np.ndarray) -> int:
-    """PixelPaddingValue is often written signed where pixels are not, or the reverse; both have the same bits."""
-    return int(np.array(int(value)).astype(pixels.dtype))
+    return out, facts, warnings
 
 
 def _even_out(volume: Volume, positions_mm: np.ndarray) -> Volume:

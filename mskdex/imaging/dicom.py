@@ -11,16 +11,24 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import file_kind
+from mskdex.imaging.dicom_deflate import require_inflatable
+from mskdex.imaging.files import file_kind, reading
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 GEOMETRY_TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType", "Rows", "Columns", "PixelSpacing",
     "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames",
-    "SliceThickness", "GantryDetectorTilt", "SeriesNumber", "RescaleType",
+    "SliceThickness", "SpacingBetweenSlices", "GantryDetectorTilt", "SeriesNumber", "RescaleType", "RescaleSlope",
+    "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation",
+    "PixelAspectRatio", "InstanceNumber", "ImagesInAcquisition", "AcquisitionNumber", "AcquisitionTime", "ContentTime",
+    "ConvolutionKernel", "KVP", "FilterType", "ContrastBolusAgent", "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase", "TriggerTime", "FrameOfReferenceUID", "StudyInstanceUID",
 )  # fmt: skip
 """What is read of every file of a folder; names and ids of patients are not."""
+
+_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR, whatever its file is called."""
 
 
 def dicom_files(path: Path, root: Path | None = None) -> list[Path]:
@@ -72,72 +80,67 @@ def read_dataset(path: Path) -> Dataset:
     return _read(path)
 
 
-def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
-    """Decodes the pixels, whatever their transfer syntax: the stored values before any LUT.
-
-    Returns:
-        (rows, columns) or (frames, rows, columns), the stored integer type.
-
-    Raises:
-        MskdexError: no pixels, cut short, or a transfer syntax that no installed decoder reads.
-    """
-    if "PixelData" not in dataset:
-        msg = f"{path} has no pixel data; copy or export it again"
-        raise MskdexError(msg)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return dataset.pixel_array
-    except Exception as error:
-        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        told = f", transfer syntax {syntax.name}" if syntax is not None else ""
-        msg = f"the pixels of {path} cannot be decoded ({_first_line(error)}{told}); copy or export it again"
-        raise MskdexError(msg) from error
-
-
 def headers(files: Sequence[Path], tags: Sequence[str] = GEOMETRY_TAGS) -> Iterator[tuple[Path, Dataset]]:
-    """The headers of many files, one after the other."""
+    """The headers of many files, one after the other; a DICOMDIR is passed over."""
     for path in files:
-        yield path, read_header(path, tags)
+        header = read_header(path, tags)
+        if str(header.file_meta.get("MediaStorageSOPClassUID", "")) != _DIRECTORY:
+            yield path, header
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """A tag's value as a finite number; None where it is absent, blank or none."""
-    value = dataset.get(keyword)
+    """A tag's value as a finite number; None where it is absent, blank, none, or cannot be read."""
     try:
-        result = float(value)
-    except (TypeError, ValueError):
+        result = float(dataset.get(keyword))  # type: ignore[arg-type]
+    except Exception:  # a value is decoded when it is asked for, and then raises whatever is wrong with it
         return None
     return result if np.isfinite(result) else None
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
     """A tag's values as `count` finite numbers; None where they are not."""
-    value = dataset.get(keyword)
     try:
-        result = np.array([float(v) for v in value])
-    except (TypeError, ValueError):
+        result = np.array([float(v) for v in dataset.get(keyword)])  # type: ignore[union-attr]
+    except Exception:  # as above
         return None
     return result if result.size == count and np.isfinite(result).all() else None
 
 
-def _read(path: Path, **how: Any) -> Dataset:
+def text(dataset: Dataset, keyword: str) -> str:
+    """A tag's value as text, several joined by a backslash; empty where it is absent or cannot be read."""
     try:
+        value = dataset.get(keyword)
+        return "" if value is None else "\\".join(str(v) for v in ([value] if isinstance(value, str) else value))
+    except TypeError:
+        return str(value)
+    except Exception:  # as above
+        return ""
+
+
+def whole(dataset: Dataset, keyword: str, absent: int = 0) -> int:
+    """A tag's value as a whole number; `absent` where it is none."""
+    value = number(dataset, keyword)
+    return absent if value is None or value != int(value) else int(value)
+
+
+def _read(path: Path, **how: Any) -> Dataset:
+    with reading(path):
+        require_inflatable(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, force=True, **how)
-            _ = [dataset.get(tag) for tag in ("SOPClassUID", "Modality", "Rows")]
-    except Exception as error:
-        msg = f"{path} cannot be read as DICOM ({_first_line(error)}); copy or export it again"
-        raise MskdexError(msg) from error
-    if "SOPClassUID" not in dataset and "Modality" not in dataset:
+            meta = getattr(dataset, "file_meta", None)
+            known = meta is not None and str(meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY
+            known = known or any(dataset.get(tag) for tag in ("SOPClassUID", "Modality"))
+    if not known:
         msg = f"{path} cannot be read as DICOM (it names neither modality nor class); copy or export it again"
         raise MskdexError(msg)
-    if not getattr(dataset, "file_meta", None) or "TransferSyntaxUID" not in dataset.file_meta:
+    if not meta or "TransferSyntaxUID" not in meta:
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     return dataset
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

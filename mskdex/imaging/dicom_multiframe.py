@@ -1,4 +1,4 @@
-"""DICOM objects that hold a whole volume in one file: enhanced CT and segmentations, through highdicom."""
+"""DICOM segmentations, which hold a volume a segment in one file, through highdicom."""
 
 import warnings
 from pathlib import Path
@@ -10,28 +10,10 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.dicom import dicom_files, headers, read_header
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.files import require_size
-from mskdex.imaging.grid import require_orthogonal
+from mskdex.imaging.tilt import require_orthogonal
 from mskdex.imaging.volume import Volume
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def read_enhanced_ct(path: Path, max_megavoxels: float) -> Volume:
-    """Reads an enhanced (multi-frame) CT in HU, in its own voxel order.
-
-    Raises:
-        MskdexError: its frames do not make a regular volume.
-    """
-    header = read_header(path)
-    shape = (int(header.get("NumberOfFrames") or 1), int(header.get("Rows") or 0), int(header.get("Columns") or 0))
-    require_size(path, shape, 1, max_megavoxels)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = highdicom.imread(path).get_volume(apply_real_world_transform=False, apply_modality_transform=True)
-        except Exception as error:
-            raise _irregular(path, error) from error
-    return _volume(found, path)
 
 
 def read_segmentation(
@@ -82,7 +64,7 @@ def _volume(found: highdicom.Volume, path: Path, *, binary: bool = False) -> Vol
     if binary:
         array = (array.reshape(array.shape[:3]) > 0).astype(np.uint8)
     affine = (_RAS_FROM_LPS @ found.affine)[:, [2, 1, 0, 3]]
-    require_orthogonal(affine, str(path))
+    affine, _ = require_orthogonal(affine, array.shape[:3], path)
     return Volume(array, affine)
 
 

@@ -2,11 +2,16 @@
 
 import gzip
 import hashlib
+import logging
 import re
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mskdex.errors import MskdexError
+
+log = logging.getLogger("mskdex")
 
 _SUFFIXES = {
     "nifti": (".nii", ".nii.gz"),
@@ -31,11 +36,32 @@ _SIGNATURES = (
     ("archive", 0, b"\xfd7zXZ"),
     ("archive", 257, b"ustar"),
     ("nifti", 344, b"n+1\0"),
+    ("nifti", 344, b"ni1\0"),
     ("nifti", 4, b"n+2\0"),
+    ("nifti", 4, b"ni2\0"),
 )
 
 _GZIP_MOST = 1032
 """Deflate expands at most about 1032 times; a header that claims more of its file lies."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a user's file is read ends as one sentence that names it; the traceback is logged.
+
+    Raises:
+        MskdexError: an error of that kind as it is, any other exception as "cannot be read".
+    """
+    try:
+        yield
+    except MskdexError:
+        raise
+    except Exception as error:
+        log.debug("while %s was read", path, exc_info=True)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        msg = f"{path} cannot be read, it is damaged or not as its format demands ({told}); copy or export it again"
+        raise MskdexError(msg) from error
 
 
 def file_kind(path: Path) -> str:
@@ -53,7 +79,9 @@ def file_kind(path: Path) -> str:
         msg = f"{path} is empty (0 bytes); copy it again"
         raise MskdexError(msg)
     if start[:2] == b"\x1f\x8b":
-        return "nifti" if _signature(_gunzipped_start(path)) == "nifti" else "archive"
+        inside = _gunzipped_start(path)
+        damaged = not inside and path.name.lower().endswith(_SUFFIXES["nifti"])
+        return "nifti" if damaged or _signature(inside) == "nifti" else "archive"
     kind = _signature(start)
     if kind == "unknown" and re.match(rb"\s*(ObjectType|NDims)\s*=", start):
         return "metaimage"
@@ -109,31 +137,6 @@ def require_size(path: Path, shape: Iterable[int], bytes_per_voxel: int, max_meg
         raise MskdexError(msg)
 
 
-def detached_data(path: Path, kind: str) -> list[Path]:
-    """Data files that an NHDR or MHD header points to.
-
-    Raises:
-        MskdexError: one is absent or lies outside the header's own folder, links followed.
-    """
-    header = _start(path, 65536).split(b"\n\n")[0].decode("latin-1")
-    pattern = r"(?im)^data file:\s*(.+?)\s*$" if kind == "nrrd" else r"(?im)^ElementDataFile\s*=\s*(.+?)\s*$"
-    match = re.search(pattern, header)
-    name = match.group(1) if match else "LOCAL"
-    if name.upper() == "LOCAL":
-        return []
-    if name.upper().startswith("LIST") or "%" in name:
-        msg = f"{path} lists several data files; save it as one file (.nrrd, .mha or .nii.gz)"
-        raise MskdexError(msg)
-    data = path.parent / name
-    if not data.resolve().is_relative_to(path.parent.resolve()):
-        msg = f"{path} points to data outside its folder ({name}); put both files into one folder"
-        raise MskdexError(msg)
-    if not data.is_file():
-        msg = f"{path} points to {name}, which does not exist; copy both files"
-        raise MskdexError(msg)
-    return [data]
-
-
 def content_hash(paths: Iterable[Path]) -> str:
     """SHA-256 of the files' contents, in the order given; names do not count."""
     digest = hashlib.sha256()
@@ -156,7 +159,7 @@ def _gunzipped_start(path: Path) -> bytes:
     try:
         with gzip.open(path) as handle:
             return handle.read(1024)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return b""
 
 

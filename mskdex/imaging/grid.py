@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import SimpleITK as sitk
 
-from mskdex.errors import MskdexError
 from mskdex.imaging.resampling import interpolate
 from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
 
@@ -143,24 +142,6 @@ def resample_onto(volume: Volume, reference: Volume, *, nearest: bool, outside: 
     how = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
     image = volume_to_sitk(volume)
     return volume_from_sitk(sitk.Resample(image, target, sitk.Transform(), how, outside, image.GetPixelID()))
-
-
-def require_orthogonal(world_from_voxel: np.ndarray, where: str) -> None:
-    """Refuses a grid that is sheared, flat or not finite.
-
-    Raises:
-        MskdexError: a spacing of zero, NaN, or axes that are not at right angles (gantry tilt).
-    """
-    if not np.isfinite(world_from_voxel).all() or (np.linalg.norm(world_from_voxel[:3, :3], axis=0) < 1e-6).any():
-        msg = f"{where}: its voxel size or position is zero or not a number; export it again"
-        raise MskdexError(msg)
-    direction = _direction(world_from_voxel)
-    if np.abs(direction.T @ direction - np.eye(3)).max() > 2e-3:
-        msg = (
-            f"{where}: its axes are not at right angles (gantry tilt?); correct the tilt, e.g. with "
-            "gantry-tilt-corrected export or dcm2niix, first"
-        )
-        raise MskdexError(msg)
 
 
 def _direction(world_from_voxel: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.files import content_hash, file_kind
 from mskdex.imaging.grid import embed, grid_difference, resample_onto, to_ras
 from mskdex.imaging.label_names import MASK_SUFFIXES, match_names, names_in, segments, source_keys
+from mskdex.imaging.tilt import ROUNDED, skew
 from mskdex.imaging.volume import Volume
 from mskdex.imaging.volume_files import read_volume_file
 
@@ -82,7 +83,7 @@ def read_labels(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labe
 
 def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels:
     path = request.path
-    raw, found = read_volume_file(path, "labels", settings.max_megavoxels, layers=True)
+    raw, found = read_volume_file(path, "labels", settings.max_megavoxels, layers=True, tilted=settings.resample_tilted)
     raw = Volume(_require_ids(raw.array, path), raw.world_from_voxel)
     facts = {"format": found["format"], "sha256": content_hash(found["files"])}
     listed = segments(found["header"])
@@ -104,7 +105,7 @@ def _from_map(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels
             f"correct label_source in the sheet or label_sources in config.yaml"
         )
         raise MskdexError(msg)
-    return Labels(mapped, facts, warnings)
+    return Labels(mapped, facts, [*found["warnings"], *warnings])
 
 
 def _translated(ids: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -159,7 +160,7 @@ def _from_masks(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labe
         if path.is_symlink() and not path.resolve().is_relative_to((request.root or request.path).resolve()):
             msg = f"{path} is a link that leads out of the data root; copy the file there or set cohort.data_root"
             raise MskdexError(msg)
-        raw, found = read_volume_file(path, "a mask", settings.max_megavoxels)
+        raw, found = read_volume_file(path, "a mask", settings.max_megavoxels, tilted=settings.resample_tilted)
         _require_ids(raw.array, path)
         if raw.array.max() > 1 and np.unique(raw.array).size > 2:
             msg = f"{path} is a label map of several ids, not a mask; give the file itself as labels"
@@ -222,6 +223,9 @@ def lay_on(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tupl
     Raises:
         MskdexError: another grid, and resampling is not allowed.
     """
+    if skew(volume.world_from_voxel) > ROUNDED:
+        laid = resample_onto(volume, ct, nearest=True, outside=0)
+        return laid, [f"{path.name} lay on the grid of a tilted gantry and was resampled (nearest voxel)"]
     difference = grid_difference(volume, ct)
     if difference is None:
         return Volume(volume.array, ct.world_from_voxel), []

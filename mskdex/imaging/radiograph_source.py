@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import dicom_files, number, numbers, read_dataset, read_header, stored_values
+from mskdex.imaging.dicom import dicom_files, number, numbers, read_dataset, read_header
+from mskdex.imaging.dicom_pixels import stored_values
 from mskdex.imaging.files import content_hash, require_kind, require_size
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")

@@ -1,20 +1,29 @@
-"""Reading NIfTI, NRRD and MetaImage files that others wrote, with plain errors."""
+"""Reading NIfTI, NRRD and MetaImage files that others wrote: the named file, by its content, to its checksum.
+
+A user's file is read only; `mskdex.imaging.nifti` reads the project's own.
+"""
 
 from pathlib import Path
 
-import SimpleITK as sitk
+import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import detached_data, require_kind, require_size
-from mskdex.imaging.grid import require_orthogonal
-from mskdex.imaging.nifti_header import check_nifti, check_nifti_voxels
-from mskdex.imaging.volume import Volume, volume_from_sitk
+from mskdex.imaging.files import reading, require_kind, require_size
+from mskdex.imaging.metaimage import read_metaimage_header
+from mskdex.imaging.nifti_header import read_nifti_header
+from mskdex.imaging.nrrd import read_nrrd_header
+from mskdex.imaging.streams import Codec, read_array, zipped
+from mskdex.imaging.tilt import require_orthogonal
+from mskdex.imaging.volume import Volume
 
 FORMATS = ("nifti", "nrrd", "metaimage")
-_IO = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
+VOXEL_MM = (0.1, 10.0)
+"""No CT of a patient has smaller or larger voxels."""
 
 
-def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bool = False) -> tuple[Volume, dict]:
+def read_volume_file(
+    path: Path, what: str, max_megavoxels: float, *, layers: bool = False, tilted: bool = False
+) -> tuple[Volume, dict]:
     """Reads a NIfTI, NRRD or MetaImage volume in its own voxel order.
 
     Args:
@@ -22,73 +31,102 @@ def read_volume_file(path: Path, what: str, max_megavoxels: float, *, layers: bo
         what: for messages, "the CT" or "labels".
         max_megavoxels: more than this many million voxels are refused before they are read.
         layers: whether several values per voxel are allowed (overlapping segments of a `.seg.nrrd`).
+        tilted: whether a grid that is sheared as by a tilted gantry is allowed; see `mskdex.imaging.tilt`.
 
     Returns:
-        The volume, its array (z, y, x) or with layers (z, y, x, layer), and facts: format, header entries, files and
-        the image that the array is a view of, to be kept as long as the array is used.
+        The volume, its array (z, y, x) or with layers (z, y, x, layer), slope and intercept applied, and facts: format,
+        header (free entries of an NRRD), files, warnings.
 
     Raises:
         MskdexError: not such a file, damaged, not three-dimensional, or without a usable grid.
     """
     path = Path(path)
-    kind = require_kind(path, FORMATS, what)
-    if kind == "nifti":
-        check_nifti(path)
-    data = detached_data(path, kind) if kind != "nifti" else []
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(_IO[kind])
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    shape = _shape(path, reader, layers)
-    bytes_per_voxel = _bytes_per_voxel(reader.GetPixelID())
-    require_size(data[0] if data else path, shape, bytes_per_voxel * reader.GetNumberOfComponents(), max_megavoxels)
-    if kind == "nifti":
-        check_nifti_voxels(path)
-    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    volume = volume_from_sitk(image, copy=False)
-    require_orthogonal(volume.world_from_voxel, str(path))
-    return volume, {"format": kind, "header": header, "files": [path, *data], "image": image}
+    with reading(path):
+        kind = require_kind(path, FORMATS, what)
+        if kind == "nifti":
+            return _read_nifti(path, max_megavoxels, layers, tilted)
+        return _read_voxels(path, kind, what, max_megavoxels, layers, tilted)
 
 
-def _shape(path: Path, reader: sitk.ImageFileReader, layers: bool) -> tuple[int, ...]:
-    size = reader.GetSize()
+def _read_nifti(path: Path, max_megavoxels: float, layers: bool, tilted: bool) -> tuple[Volume, dict]:
+    header = read_nifti_header(path)
+    _require_volume(path, header.size, header.components, layers=layers and header.components == 1)
+    require_size(path, header.shape, header.dtype.itemsize, max_megavoxels)
+    affine, told = _grid(path, header.world_from_voxel, header.shape[::-1], tilted)
+    codec: Codec = "gzip" if zipped(path) else "raw"
+    stored = read_array(path, header.shape[::-1], header.dtype, codec=codec, start=0, skip=header.offset)
+    array = _scaled(stored, header.slope, header.intercept)
+    return Volume(array, affine), {
+        "format": "nifti", "header": {}, "files": [path], "warnings": [*header.warnings, *told],
+    }  # fmt: skip
+
+
+def _read_voxels(
+    path: Path, kind: str, what: str, max_megavoxels: float, layers: bool, tilted: bool
+) -> tuple[Volume, dict]:
+    header = read_nrrd_header(path) if kind == "nrrd" else read_metaimage_header(path, what)
+    _require_volume(path, header.size, header.components, layers=layers)
+    bytes_per_voxel = header.dtype.itemsize * header.components
+    require_size(header.data, header.size, bytes_per_voxel, max_megavoxels)
+    shape = header.size[::-1] if header.components == 1 else (*header.size[::-1], header.components)
+    if header.world_from_voxel is None:
+        msg = f"{path} does not say how its axes lie in space; export it again"
+        raise MskdexError(msg)
+    affine, told = _grid(path, header.world_from_voxel, shape[:3], tilted)
+    if header.start < 0:
+        msg = f"{header.data} is cut short; copy or export it again"
+        raise MskdexError(msg)
+    array = read_array(header.data, shape, header.dtype, codec=header.codec, start=header.start, skip=header.skip)
+    files = [path] if header.data == path else [path, header.data]
+    return Volume(array, affine), {
+        "format": kind, "header": header.fields, "files": files, "warnings": [*header.warnings, *told],
+    }  # fmt: skip
+
+
+def _require_volume(path: Path, size: tuple[int, ...], components: int, *, layers: bool) -> None:
     told = " x ".join(str(n) for n in size)
     if len(size) > 3 and any(n > 1 for n in size[3:]):
         msg = f"{path} has {len(size)} dimensions ({told}); extract the one volume that is meant"
         raise MskdexError(msg)
-    if len(size) < 3 or min(size[:3]) < 2:
+    if len(size) < 3 or min(size[:3]) == 1:
         msg = f"{path} is a single slice ({told}); a whole volume is needed"
         raise MskdexError(msg)
-    if reader.GetNumberOfComponents() > 1 and not layers:
-        msg = f"{path} has {reader.GetNumberOfComponents()} values per voxel (colour?); export it with one"
+    if len(size) > 3 and size[3:] != (1,) * len(size[3:]):
+        msg = f"{path}: its header claims {told} voxels; export it again"
         raise MskdexError(msg)
-    if min(reader.GetSpacing()[:3]) <= 0:
-        msg = f"{path}: its voxel size is {reader.GetSpacing()[:3]} mm; export it again"
+    if components < 1 or (components > 1 and not layers):
+        msg = f"{path} has {components} values per voxel (colour?); export it with one"
         raise MskdexError(msg)
-    return tuple(size)
 
 
-def _bytes_per_voxel(pixel_id: int) -> int:
-    if pixel_id in (sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkVectorUInt8, sitk.sitkVectorInt8):
-        return 1
-    if pixel_id in (sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkVectorUInt16, sitk.sitkVectorInt16):
-        return 2
-    return 4
+def _grid(path: Path, affine: np.ndarray, shape: tuple[int, ...], tilted: bool) -> tuple[np.ndarray, list[str]]:
+    affine, told = require_orthogonal(affine, shape, path, tilted=tilted)
+    require_voxel_size(Volume(np.empty(0), affine).spacing_mm, path)
+    return affine, told
 
 
-def _damaged(path: Path, error: Exception) -> MskdexError:
-    text = str(error)
-    if "orthonormal" in text:
-        msg = f"{path}: its axes are not at right angles (gantry tilt?); correct the tilt first, or export it again"
-        return MskdexError(msg)
-    reason = text.strip().splitlines()[-1].split("): ", 1)[-1].strip()
-    return MskdexError(f"{path} cannot be read, it is damaged or incomplete ({reason}); copy or export it again")
+def require_voxel_size(spacing_mm: tuple[float, ...], path: Path) -> None:
+    """Refuses a voxel size that no CT of a patient has.
+
+    Raises:
+        MskdexError: a size outside `VOXEL_MM`.
+    """
+    if not all(VOXEL_MM[0] <= s <= VOXEL_MM[1] for s in spacing_mm):
+        msg = (
+            f"{path}: its voxels are {' x '.join(f'{s:.4g}' for s in spacing_mm)} mm; {VOXEL_MM[0]} to "
+            f"{VOXEL_MM[1]:g} mm are possible (is it in another unit?); export it again"
+        )
+        raise MskdexError(msg)
+
+
+def _scaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Slope and intercept applied plane by plane, so that no copy in double precision is held."""
+    if slope == 1 and intercept == 0:
+        return stored
+    whole = stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2
+    if whole and slope == 1 and intercept == int(intercept) and abs(intercept) < 1 << 30:
+        return stored.astype(np.int32) + np.int32(intercept)
+    out = np.empty(stored.shape, np.float32 if whole else np.float64)
+    for k, plane in enumerate(stored):
+        out[k] = plane * np.float64(slope) + intercept
+    return out

@@ -22,6 +22,7 @@ from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.imaging.view_geometry import ViewGeometry
 from mskdex.imaging.volume import Volume, write_volume
+from mskdex.imaging.voxel_header import existing
 from mskdex.projection.camera import nominal_pose
 
 log = logging.getLogger("mskdex")
@@ -112,7 +113,7 @@ def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> Patie
         facts["ct"]["resampled_to_mm"] = settings.ct.spacing_mm
         volume = resample_isotropic(volume, settings.ct.spacing_mm, nearest=False, outside=HU_MIN)
         mapped = resample_isotropic(mapped, settings.ct.spacing_mm, nearest=True, outside=0)
-    return PatientVolumes(volume, mapped, facts, labels.warnings + pieces)
+    return PatientVolumes(volume, mapped, facts, ct.warnings + labels.warnings + pieces)
 
 
 def nominal_camera(
@@ -170,7 +171,7 @@ def _path(row: Mapping[str, Any], column: str) -> Path:
         hint = "; run rule segment, or give labels" if column == "labels" else ""
         msg = f"the sheet gives no {column}{hint}"
         raise MskdexError(msg)
-    path = Path(row[column])
+    path = existing(Path(row[column]))
     if not path.exists():
         msg = f"{path} does not exist; correct the sheet's column {column} or add the file"
         raise MskdexError(msg)

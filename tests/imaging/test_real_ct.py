@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from mskdex.anatomy import LABEL_SOURCES
 from mskdex.config import Config
 from mskdex.config.stages import import_stage
+from mskdex.imaging.ct import read_ct
 from mskdex.imaging.quantities import lean_mass_density_g_cm3
 from mskdex.imaging.volume import read_volume
 from mskdex.stages.importing import import_patient
@@ -86,6 +87,16 @@ def test_padding_and_metal_are_clipped_and_counted(raw, tmp_path):
     assert facts["hu_range_read"] == [-1207.0, 3382.0]
     assert facts["voxels_clipped_below"] == (raw[1] < -1024).sum()
     assert facts["voxels_clipped_above"] == (raw[1] > 3071).sum()
+
+
+@pytest.mark.parametrize("window", [(-1024, 1000), (-1024, 300), (-160, 240), (-200, 800)])
+def test_a_display_window_is_found_in_a_real_ct(raw, tmp_path, window):
+    image = sitk.Clamp(sitk.ReadImage(str(raw[0] / "ct.nii.gz")), sitk.sitkInt16, *window)
+    sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    warnings = read_ct(tmp_path / "ct.nrrd", make.settings().ct).warnings
+    assert [f"exactly {end} HU" in w for end, w in zip(window[::-1], warnings, strict=False)] == [True] * len(warnings)
+    assert len(warnings) == (1 if window[0] == -1024 else 2)
+    assert read_ct(raw[0] / "ct.nii.gz", make.settings().ct).warnings == []
 
 
 def test_the_same_ct_as_dicom_in_another_orientation_gives_the_same_result(raw, tmp_path):

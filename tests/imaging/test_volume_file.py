@@ -1,8 +1,12 @@
+import logging
+
 import hospital as make
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from mskdex.errors import MskdexError
+from mskdex.imaging.files import reading
 from mskdex.imaging.volume import Volume, read_volume, write_volume
 
 
@@ -31,3 +35,16 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_volume(tmp_path / f"{name}.nii.gz", ct)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_any_exception_while_a_file_is_read_is_one_sentence_and_the_traceback_is_logged(tmp_path, caplog):
+    with (
+        caplog.at_level(logging.DEBUG, "mskdex"),
+        pytest.raises(MskdexError, match=r"a\.nii cannot be read.*KeyError: 'x'") as error,
+        reading(tmp_path / "a.nii"),
+    ):
+        raise KeyError("x")
+    assert "\n" not in str(error.value)
+    assert "Traceback" in caplog.text
+    with pytest.raises(MskdexError, match=r"^as it is$"), reading(tmp_path / "a.nii"):
+        raise MskdexError("as it is")

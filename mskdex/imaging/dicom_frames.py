@@ -1,0 +1,112 @@
+"""The images of a CT series, one an entry: a file each, or the frames of enhanced (multi-frame) files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from mskdex.errors import MskdexError
+from mskdex.imaging.dicom import GEOMETRY_TAGS, read_header, whole
+from mskdex.imaging.files import reading, require_size
+
+_GROUPS = {
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "FrameContentSequence": ("FrameAcquisitionNumber", "FrameAcquisitionDateTime", "StackID", "TemporalPositionIndex"),
+    "CTImageFrameTypeSequence": ("FrameType",),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CTXRayDetailsSequence": ("KVP",),
+    "CTAcquisitionDetailsSequence": ("GantryDetectorTilt",),
+}
+"""Functional groups of an enhanced CT and what of each is used.
+
+Source: DICOM PS3.3, C.7.6.16 and C.8.15.3.
+"""
+
+_AS_CLASSIC = {
+    "FrameAcquisitionNumber": "AcquisitionNumber", "FrameAcquisitionDateTime": "AcquisitionTime",
+    "FrameType": "ImageType", "TemporalPositionIndex": "TemporalPositionIdentifier",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image.
+
+    Attributes:
+        path: its file.
+        index: its place within the file, from 0; None of a file that holds one.
+        header: its tags as those of a classic CT image.
+    """
+
+    path: Path
+    index: int | None
+    header: Dataset
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.path.name if self.index is None else f"frame {self.index + 1} of {self.path.name}"
+
+
+def frames(files: Sequence[tuple[Path, Dataset]], max_megavoxels: float) -> list[Frame]:
+    """The images of a series' files.
+
+    Args:
+        files: paths and headers.
+        max_megavoxels: a file that claims more million voxels is refused.
+
+    Raises:
+        MskdexError: a file of several frames that do not say where they lie, or that claims more than allowed.
+    """
+    found: list[Frame] = []
+    for path, header in files:
+        if whole(header, "NumberOfFrames", 1) == 1 and "ImagePositionPatient" in header:
+            found.append(Frame(path, None, header))
+        else:
+            with reading(path):
+                found += _of_one_file(path, max_megavoxels)
+    return found
+
+
+def _of_one_file(path: Path, max_megavoxels: float) -> Iterator[Frame]:
+    header = read_header(path)
+    count = whole(header, "NumberOfFrames", 1)
+    require_size(path, (count, whole(header, "Rows"), whole(header, "Columns")), 0, max_megavoxels)
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    if groups is None and count == 1:
+        yield Frame(path, None, header)  # whatever it lacks is named where it is used
+        return
+    if not groups:
+        msg = (
+            f"{path} holds {count} frames without positions (no PerFrameFunctionalGroupsSequence), so nothing says "
+            "where they lie; export the series as single images or as enhanced CT"
+        )
+        raise MskdexError(msg)
+    if len(groups) != count:
+        msg = f"{path} says that it has {count} frames, but describes {len(groups)}; export it again"
+        raise MskdexError(msg)
+    shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    for index, group in enumerate(groups):
+        yield Frame(path, index, _flat(header, shared[0], group))
+
+
+def _flat(header: Dataset, shared: Dataset, group: Dataset) -> Dataset:
+    """The tags of one frame: the file's, those of all frames, then its own."""
+    flat = Dataset()
+    for tag in GEOMETRY_TAGS:
+        if tag in header and tag != "NumberOfFrames":
+            flat[tag] = header[tag]
+    for source in (shared, group):
+        for sequence, tags in _GROUPS.items():
+            for item in source.get(sequence) or []:
+                for tag in tags:
+                    if tag in item:
+                        setattr(flat, _AS_CLASSIC.get(tag, tag), item[tag].value)
+        for sequence in ("RealWorldValueMappingSequence",):
+            if sequence in source:
+                flat[sequence] = source[sequence]
+    return flat

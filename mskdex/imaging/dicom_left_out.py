@@ -1,0 +1,60 @@
+"""Files of a CT's folder that the series passes over, where they may be slices of it."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from mskdex.errors import MskdexError
+from mskdex.imaging.dicom import text, whole
+from mskdex.imaging.files import file_kind
+
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_LIKE_A_SLICE = (0.5, 2.0)
+"""Sizes, as parts of the median file of the series, between which an unreadable file may be a damaged slice."""
+
+
+def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset]]) -> list[str]:
+    """What a reader should know of files beside a series that were passed over.
+
+    Args:
+        found: headers of all DICOM files of the folder.
+        chosen: those of the series.
+
+    Raises:
+        MskdexError: a file carries the series' UID but another modality.
+    """
+    inside = {path for path, _ in chosen}
+    first = chosen[0][1]
+    shape = whole(first, "Rows"), whole(first, "Columns")
+    alone = Counter(text(header, "SeriesInstanceUID") for _, header in found)
+    told = []
+    for path, header in found:
+        if path in inside or "LOCALIZER" in text(header, "ImageType").upper():
+            continue
+        alike = (whole(header, "Rows"), whole(header, "Columns")) == shape
+        same = text(header, "SeriesInstanceUID") == text(first, "SeriesInstanceUID")
+        if same and alike:
+            modality = text(header, "Modality") or "unknown"
+            msg = f"{path} belongs to the series, but is of modality {modality}; copy or export it again"
+            raise MskdexError(msg)
+        lone = alone[text(header, "SeriesInstanceUID")] == 1 and whole(header, "NumberOfFrames", 1) == 1
+        if alike and lone and text(header, "SOPClassUID") == _CT_IMAGE:
+            told.append(f"{path.name} was passed over: it has a series of its own, but may be a slice of this one")
+    return told + _unreadable({path for path, _ in found}, [path for path, _ in chosen])
+
+
+def _unreadable(readable: set[Path], chosen: list[Path]) -> list[str]:
+    """Files beside the slices that are of no known format and about as large as a slice."""
+    usual = float(np.median([path.stat().st_size for path in chosen]))
+    low, high = (share * usual for share in _LIKE_A_SLICE)
+    told = []
+    for folder in sorted({path.parent for path in chosen} if len(chosen) > 1 else ()):
+        for path in sorted(folder.iterdir()):
+            if path in readable or path.name.startswith(".") or path.is_symlink() or not path.is_file():
+                continue
+            size = path.stat().st_size
+            if size == 0 or (low <= size <= high and file_kind(path) == "unknown"):
+                told.append(f"{path.name} was passed over: it is no DICOM file, but may be a damaged slice")
+    return told
