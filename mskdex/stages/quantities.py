@@ -1,20 +1,20 @@
 """Stage `quantities`: what the CT says of every object, summed over its voxels."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mskdex.artifacts import write_rows
+from mskdex.artifacts import read_json, write_rows
 from mskdex.config.objects import Channel
 from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density
 from mskdex.imaging.structures import hu_histograms, mean_hu, truncated_labels
 from mskdex.imaging.volume import Volume, read_labelled
 
 
-def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -> None:
+def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path, imported: Path | None = None) -> None:
     """Writes quantities.parquet, one row for each of `channels`.
 
     Columns: object (Channel.name), volume_cm3, lean_mass_g, weighted_volume_cm3, mean_hu, voxels, present,
@@ -25,26 +25,32 @@ def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path) -
         labels: labels.nii.gz of the import.
         channels: the config's.
         out: quantities.parquet.
+        imported: import.json of the import, which knows what the label file's own edge cuts, or None.
 
     Raises:
         MskdexError: the two files do not belong together.
     """
     volume, ids = read_labelled(ct, labels)
-    write_rows(out, quantity_rows(volume, ids, channels))
+    structures = read_json(imported)["structures"] if imported else {}
+    cut = {c.label for c in channels if structures.get(c.name, {}).get("truncated")}
+    write_rows(out, quantity_rows(volume, ids, channels, cut))
 
 
-def quantity_rows(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -> list[dict[str, Any]]:
+def quantity_rows(
+    ct: Volume, labels: np.ndarray, channels: Sequence[Channel], cut: Collection[int] = ()
+) -> list[dict[str, Any]]:
     """The rows that `quantities` writes; sums run over CT voxels in float64.
 
     Args:
         ct: HU int16 in [HU_MIN, HU_MAX].
         labels: uint8 Channel.label, shape (z, y, x).
         channels: the config's.
+        cut: labels that are truncated, whatever the volumes say.
     """
     histograms = hu_histograms(ct.array, labels, len(channels))
     levels = np.arange(HU_MIN, HU_MAX + 1)
     sums = {q: histograms @ density(q, levels) * ct.voxel_volume_cm3 for q in QUANTITIES}
-    cut = truncated_labels(ct.array, labels)
+    truncated = truncated_labels(ct.array, labels) | set(cut)
     rows = []
     for channel in channels:
         i = channel.label
@@ -56,7 +62,7 @@ def quantity_rows(ct: Volume, labels: np.ndarray, channels: Sequence[Channel]) -
                 "mean_hu": mean_hu(histograms[i]),
                 "voxels": int(histograms[i].sum()),
                 "present": present,
-                "truncated": i in cut,
+                "truncated": i in truncated,
             }
         )
     return rows
