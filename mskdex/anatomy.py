@@ -86,8 +86,8 @@ LABEL_SOURCES: dict[str, LabelSource] = {
 """Label ids of each source, (left, right) of a paired structure.
 
 Sources: TotalSegmentator v2, task `total`, and its v1, whose ids are others; MuscleMap. A source that is not
-listed, and is not in the config either, is read by name from the label file's own names (a `.json` beside it, a segmentation's
-own segment names, or one mask file per structure): NAIST CT81 is such a source.
+listed, and is not in the config either, is read by name from the label file's own names (a `.json` beside it, a
+segmentation's own segment names, or one mask file per structure): NAIST CT81 is such a source.
 """
 
 NAMED = "named"

@@ -68,10 +68,7 @@ class Segmentation:
             )
             raise MskdexError(msg)
         if series and self.series and str(series) not in self.series:
-            return [
-                f"{self.files[0].name} was made of series {', '.join(sorted(self.series))}, not of the CT's {series}; "
-                "check that it fits"
-            ]
+            return ["the DICOM SEG says that it was made of another series than the CT's; check that it fits"]
         return []
 
 
@@ -97,6 +94,7 @@ def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max
     _require_whole_labels(header, file)
     frames, rows, columns = (int(header.get(k) or 0) for k in ("NumberOfFrames", "Rows", "Columns"))
     require_size(file, (frames, rows, columns), 0, max_megavoxels)
+    _require_all_frames(header, file)
     names = _names(header, file)
     with reading(file):
         masks = _masks(file, names, max_megavoxels)
@@ -122,6 +120,18 @@ def _require_whole_labels(header: Dataset, file: Path) -> None:
             "export it as BINARY or LABELMAP"
         )
         raise MskdexError(msg)
+
+
+def _require_all_frames(header: Dataset, file: Path) -> None:
+    """Refuses frames whose number differs from what describes them, or from the pixels of an uncompressed file."""
+    with reading(file):
+        frames, groups = (
+            int(header.get("NumberOfFrames") or 0),
+            len(header.get("PerFrameFunctionalGroupsSequence") or []),
+        )
+        if frames != groups:
+            msg = f"{file} has {frames} frames and describes {groups}; export it again"
+            raise MskdexError(msg)
 
 
 def _names(header: Dataset, file: Path) -> dict[int, str]:
@@ -193,6 +203,7 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
             geometry = segmentation.get_volume_geometry()
         except Exception as error:
             raise _irregular(file, error) from error
+    _require_all_pixels(segmentation, file)
     if geometry is None:
         msg = f"{file}: its frames do not make a regular volume (uneven or missing positions); export it again"
         raise MskdexError(msg)
@@ -213,6 +224,18 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
         return read
 
     return {name: reader(number) for number, name in names.items()}
+
+
+def _require_all_pixels(segmentation: highdicom.seg.Segmentation, file: Path) -> None:
+    """Refuses pixels that are not as many as frames, rows and columns say, where they are not compressed."""
+    if segmentation.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    count = int(segmentation.NumberOfFrames) * int(segmentation.Rows) * int(segmentation.Columns)
+    expected = -(-count * int(segmentation.BitsAllocated) // 8)
+    have = len(segmentation.PixelData)
+    if have != expected + expected % 2:
+        msg = f"{file} has {have} bytes of pixels instead of {expected}: its frames, rows or columns are wrong"
+        raise MskdexError(msg)
 
 
 def _volume(

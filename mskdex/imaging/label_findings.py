@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mskdex.anatomy import LABEL_SOURCES, LabelSource
@@ -56,12 +55,11 @@ def promised_channels(
 
 
 def findings(
-    path: Path, promised: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
+    promised: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
 ) -> Findings:
     """Compares what was promised with what is there.
 
     Args:
-        path: of the labels.
         promised: of `promised_channels`.
         present: names of the channels that have voxels.
         unused: names, or ids as text, that have voxels and mean no object.
@@ -72,39 +70,37 @@ def findings(
     without_side = sideless([c for c in channels if c.name not in present], unused)
     for name, thing in without_side.items():
         warnings.append(
-            f"{path.name}: {name} names {thing}, a paired structure, without a side; it is not used: name the left "
+            f"label {name} means {thing}, a paired structure, without a side; it is not used: name the left "
             f"and the right one apart, e.g. {thing}_left and {thing}_right"
         )
     if absent:
-        warnings.append(f"{path.name} has no voxel of {_told(absent)}, which its label source promises")
+        warnings.append(f"the labels have no voxel of {_told(absent)}, which their source promises")
     others = [n for n in unused if n not in without_side]
     missing = [c.name for c in channels if c.name not in present]
     if others and missing:
         warnings.append(
-            f"{path.name} holds labels that mean no object: {_told(others)}; if one of them is {_told(missing)}, "
-            "say so in label_sources"
+            f"the labels hold what means no object: {_told(others)}; if one of them is an absent object "
+            f"({_told(missing, 4)}), name it in label_sources; is the label source the right one?"
         )
     return Findings({"absent": absent, "unused": list(unused)[:_MOST_RECORDED]}, warnings)
 
 
-def passed_over(request: LabelRequest, names: Iterable[str], taken: set[str]) -> list[str]:
-    """Warnings on names of the same meaning as one that is spelt exactly as the channel, which wins.
+def passed_over(request: LabelRequest, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """Names of the same meaning as one that is spelt exactly as the channel, which wins; a warning for each.
 
     Args:
         request: what was asked for.
         names: all that the file carries.
         taken: those that were used.
     """
-    told = []
+    told: dict[str, str] = {}
+    rest = [n for n in names if n not in taken]
     for channel in request.channels:
-        if source_keys(channel, request.source) is None and request.source is not None:
+        if request.source is not None and source_keys(channel, request.source) is None:
             continue
         exact = [n for n in taken if strip_suffix(n) == channel.name]
-        told += [
-            f"{request.path.name}: {channel.name} is {exact[0]}; {other}, which means the same, is not used"
-            for other in match_names(channel, [n for n in names if n not in taken])
-            if exact
-        ]
+        for other in match_names(channel, rest) if exact else ():
+            told[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
     return told
 
 
@@ -132,11 +128,11 @@ def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
         if name == request.source_name or fits <= have or fits < _MANY * most:
             continue
         told = (
-            f"{request.path.name} has {have} of the {of} structures of label source {request.source_name}, but {fits} "
+            f"the labels have {have} of the {of} structures of label source {request.source_name}, but {fits} "
             f"of the {most} of {name}; if it is of {name}, correct label_source"
         )
         if have <= _FEW * of:
-            raise MskdexError(told.replace(request.path.name, str(request.path), 1))
+            raise MskdexError(told.replace("the labels have", f"{request.path} has", 1))
         return [told]
     return []
 
@@ -146,6 +142,6 @@ def _count(source: LabelSource, ids: set[int], channels: Sequence[Channel]) -> t
     return sum(bool(ids & {k for k in group or () if isinstance(k, int)}) for group in keys), len(keys)
 
 
-def _told(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-    return ", ".join(names[:_MOST_TOLD]) + more
+def _told(names: Sequence[str], most: int = _MOST_TOLD) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

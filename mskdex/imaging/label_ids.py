@@ -118,6 +118,6 @@ def _rounding(array: np.ndarray, path: Path) -> str | None:
         raise MskdexError(msg)
     farthest = max(value_of.values(), key=lambda v: abs(v - round(v)))
     return (
-        f"{path.name} holds label ids with fractions, at most {off:.2g} off, as {farthest:.6g}; they were rounded to "
-        "whole ids"
+        f"label ids had fractions, as {farthest:.6g}, at most {off:.2g} off; they were rounded to whole ids (up to "
+        f"{MOST_FRACTION:g} is allowed)"
     )

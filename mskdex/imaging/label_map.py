@@ -50,11 +50,13 @@ def from_map(
     if names is not None and not lists_ids(request.source):
         taken = {n for n, ids in names.items() if set(ids) <= set(label_of)}
         unused = [n for n, ids in names.items() if n not in taken and have & set(ids)]
-        warnings += passed_over(request, names, taken)
+        same = passed_over(request, unused, taken)
+        warnings += same.values()
+        unused = [n for n in unused if n not in same]
     else:
         lacking = any(c.name not in present for c in promised)
         unused = [str(i) for i in sorted(have - set(label_of))] if lacking else []
-    found = findings(path, promised, present, unused, request.channels)
+    found = findings(promised, present, unused, request.channels)
     warnings += laid + found.warnings + cut_warnings(request, cut)
     return Labels(mapped, facts | found.facts, warnings, frozenset(cut))
 

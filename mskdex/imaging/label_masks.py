@@ -53,7 +53,6 @@ def combine(
             if cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty):
                 found.cut.add(channel.label)
             _unite(found, channel, name, mask.array > 0, request.path)
-    found.warnings += passed_over(request, masks, found.taken)
     return found
 
 
@@ -85,7 +84,8 @@ def finished(
         MskdexError: no voxel of any channel.
     """
     names = [*combined.taken, *unused]
-    unused = [n for n in unused if n not in combined.taken]
+    same = passed_over(request, unused, combined.taken)
+    unused = [n for n in unused if n not in combined.taken and n not in same]
     present_labels = ids_in(combined.out)
     if not present_labels:
         have = ", ".join(sorted(names)[:20])
@@ -96,6 +96,6 @@ def finished(
         raise MskdexError(msg)
     promised = promised_channels(request.channels, request.source, combined.taken)
     present = {c.name for c in request.channels if c.label in present_labels}
-    found = findings(request.path, promised, present, unused, request.channels)
-    told = combined.warnings + found.warnings + cut_warnings(request, combined.cut)
+    found = findings(promised, present, unused, request.channels)
+    told = combined.warnings + list(same.values()) + found.warnings + cut_warnings(request, combined.cut)
     return Labels(Volume(combined.out, ct.world_from_voxel), facts | found.facts, told, frozenset(combined.cut))

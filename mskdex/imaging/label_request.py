@@ -58,6 +58,6 @@ def cut_warnings(request: LabelRequest, cut: set[int]) -> list[str]:
     if not names:
         return []
     return [
-        f"{request.path.name} covers a part of the CT and its edge cuts {', '.join(names)}; they count as truncated: "
-        "give labels of the whole CT"
+        f"the labels cover a part of the CT, and their edge cuts {', '.join(names)}, which counts as truncated; give "
+        "labels of the whole CT"
     ]
