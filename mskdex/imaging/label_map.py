@@ -3,14 +3,18 @@
 from typing import Any
 
 from mskdex.config.imaging import CtSettings
+from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.grid import to_ras
 from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
 from mskdex.imaging.label_findings import findings, passed_over, promised_channels, refuse_another_source
 from mskdex.imaging.label_ids import ids_in, translated
-from mskdex.imaging.label_names import lists_ids, names_in, names_of_channel, require_one_each, source_keys
+from mskdex.imaging.label_names import lists_ids, match_names, names_in, names_of_channel, require_one_each, source_keys
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
 from mskdex.imaging.volume import Volume
+
+_MOST_IDS = 200
+"""TotalSegmentator has 117 structures, MuscleMap about a hundred."""
 
 
 def from_map(
@@ -39,6 +43,12 @@ def from_map(
     claimed = _ids_by_channel(request, names)
     label_of = {i: c.label for c in request.channels for i in claimed.get(c.name, ())}
     have = ids_in(raw.array)
+    if len(have) > _MOST_IDS:
+        msg = (
+            f"{path} holds {len(have)} different values, more than the {_MOST_IDS} ids of a label map (is it an image "
+            "or a probability map?); export the label map itself"
+        )
+        raise MskdexError(msg)
     warnings = refuse_another_source(request, have)
     if not have & set(label_of):
         _raise_none_found(request, have)
@@ -61,6 +71,21 @@ def from_map(
     return Labels(mapped, facts | found.facts, warnings, frozenset(cut))
 
 
+def _require_agreement(
+    request: LabelRequest, channel: Channel, ids: tuple[int, ...], names: dict[str, tuple[int, ...]]
+) -> None:
+    """Refuses a source that gives an id to one object where the file's own names give it to another."""
+    for name, own in names.items():
+        if len(own) != 1 or own[0] not in ids or match_names(channel, [name]):
+            continue
+        if other := next((c.name for c in request.channels if match_names(c, [name])), None):
+            msg = (
+                f"{request.path}: label source {request.source_name} says that id {own[0]} is {channel.name}, but the "
+                f"file's own names say {name}, which is {other}; correct label_source, or remove the names"
+            )
+            raise MskdexError(msg)
+
+
 def _raise_none_found(request: LabelRequest, have: set[int]) -> None:
     ids = [0, *sorted(have)]
     told = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
@@ -78,6 +103,7 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
         keys = source_keys(channel, request.source)
         if keys is not None and all(isinstance(k, int) for k in keys):
             found[channel.name] = tuple(int(k) for k in keys)
+            _require_agreement(request, channel, found[channel.name], names or {})
         elif names is not None and (keys is not None or request.source is None):
             wanted = names_of_channel(channel, request.source, names)
             require_one_each(channel, request.source, wanted, request.path)

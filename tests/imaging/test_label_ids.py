@@ -3,7 +3,7 @@
 import hospital as make
 import numpy as np
 import pytest
-from label_cases import IDS, SETTINGS, WANTED, as_read, mask, nifti, present, read
+from label_cases import IDS, SETTINGS, WANTED, as_read, mask, names_file, nifti, present, read
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.label_ids import as_ids, ids_in, translated
@@ -79,6 +79,12 @@ def test_probabilities_are_refused(tmp_path, least):
         read(folder)
 
 
+def test_an_image_is_no_label_map(tmp_path):
+    values = np.random.default_rng(0).integers(1, 256, (20, 30, 40)).astype(np.uint8)
+    with pytest.raises(MskdexError, match=r"holds 25\d different values, more than the 200 ids of a label map"):
+        read(nifti(tmp_path / "l.nii.gz", values * (make.phantom()[1].array > 0)), "phantom")
+
+
 @pytest.mark.parametrize("factor", [0.99995, 1.00005])
 def test_scaled_ids_are_read_and_said(tmp_path, factor):
     found = read(nifti(tmp_path / "l.nii.gz", renumbered({}, np.float32) * np.float32(factor)), "phantom")
@@ -124,6 +130,14 @@ def test_a_map_of_totalsegmentator_1_is_not_read_as_one_of_2(tmp_path):
     other = dict(zip(WANTED, (77, 78, 75, 76, 25, 80, 81), strict=True))
     with pytest.raises(MskdexError, match="correct label_source"):
         read(nifti(tmp_path / "m.nii.gz", renumbered(other, np.uint8)), "totalsegmentator_v1")
+
+
+def test_names_beside_the_map_must_not_contradict_the_source(tmp_path):
+    path = names_file(tmp_path, {**IDS, "bladder": 9})
+    assert as_read(read(path, "phantom"))
+    path = names_file(tmp_path, {**IDS, "femur_left": 6, "gluteus_maximus_left": 3})
+    with pytest.raises(MskdexError, match=r"phantom says that id \d is \w+, but the file's own names say"):
+        read(path, "phantom")
 
 
 def test_masks_of_all_kinds_are_hashed_in_the_same_order(tmp_path):
