@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -92,6 +93,8 @@ def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max
     file = chosen[0][0]
     header = read_header(file)
     _require_whole_labels(header, file)
+    with reading(file):
+        _require_plain_pixels(header, file)
     frames, rows, columns = (int(header.get(k) or 0) for k in ("NumberOfFrames", "Rows", "Columns"))
     require_size(file, (frames, rows, columns), 0, max_megavoxels)
     _require_all_frames(header, file)
@@ -119,6 +122,25 @@ def _require_whole_labels(header: Dataset, file: Path) -> None:
             f"{file} has SegmentationType {form or 'blank'} ({fraction}): fractions or probabilities, not labels; "
             "export it as BINARY or LABELMAP"
         )
+        raise MskdexError(msg)
+
+
+def _require_plain_pixels(header: Dataset, file: Path) -> None:
+    """Refuses values of the pixel module that no segmentation has; what they would mean is not defined."""
+    allowed: dict[str, tuple[Any, ...]] = {
+        "SamplesPerPixel": (1,),
+        "PhotometricInterpretation": ("MONOCHROME2", "PALETTE COLOR"),
+        "BitsAllocated": (1,) if str(header.SegmentationType) == "BINARY" else (8, 16),
+        "BitsStored": (header.get("BitsAllocated"),),
+        "PixelRepresentation": (0,),
+    }
+    for keyword, values in allowed.items():
+        if header.get(keyword) not in values:
+            told = " or ".join(str(v) for v in values)
+            msg = f"{file} has {keyword} {header.get(keyword)}, and a segmentation has {told}; export it again"
+            raise MskdexError(msg)
+    if not header.get("FrameOfReferenceUID"):
+        msg = f"{file} has no FrameOfReferenceUID, so its positions mean nothing; export it again"
         raise MskdexError(msg)
 
 
@@ -205,7 +227,10 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
             raise _irregular(file, error) from error
     _require_all_pixels(segmentation, file)
     if geometry is None:
-        msg = f"{file}: its frames do not make a regular volume (uneven or missing positions); export it again"
+        msg = (
+            f"{file}: its frames do not make a regular volume (positions are missing or uneven, or directions or pixel "
+            "sizes differ); export it again"
+        )
         raise MskdexError(msg)
     if np.prod([float(n) for n in geometry.spatial_shape]) > max_megavoxels * 1e6:
         told = " x ".join(str(n) for n in geometry.spatial_shape)
@@ -256,4 +281,4 @@ def _volume(
 
 def _irregular(path: Path, error: Exception) -> MskdexError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return MskdexError(f"{path}: its frames do not make a regular volume ({reason}); export it again")
+    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({reason}); export it again")

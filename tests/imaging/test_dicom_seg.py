@@ -1,5 +1,8 @@
 """DICOM segmentations: every attribute that changes what a voxel means is used, or contradicted by an error."""
 
+import tempfile
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import hospital as make
@@ -23,11 +26,21 @@ def slices() -> list[Dataset]:
     return make.slice_datasets(lps(make.phantom()[0]))
 
 
+@cache
+def made() -> bytes:
+    """The phantom's segmentation; made once, as that takes half a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        return make.dicom_seg(Path(folder) / "s.dcm", lps(make.phantom()[1]), slices()).read_bytes()
+
+
 def seg(path: Path, change=lambda _: None, sources=None, array=None) -> Path:
     """The phantom's segmentation, after a change of its voxels or its dataset."""
-    labels = lps(make.phantom()[1])
-    labels = labels if array is None else Volume(array(labels.array.copy()), labels.world_from_voxel)
-    make.dicom_seg(path, labels, sources or slices())
+    if sources is None and array is None:
+        path.write_bytes(made())
+    else:
+        labels = lps(make.phantom()[1])
+        labels = labels if array is None else Volume(array(labels.array.copy()), labels.world_from_voxel)
+        make.dicom_seg(path, labels, sources or slices())
     dataset = pydicom.dcmread(path)
     change(dataset)
     dataset.save_as(path)
@@ -114,6 +127,23 @@ def one_frame_less(dataset):
     dataset.NumberOfFrames = int(dataset.NumberOfFrames) - 1
 
 
+def twice_the_same_frame(dataset):
+    one, other = dataset.PerFrameFunctionalGroupsSequence[:2]
+    other.PlanePositionSequence[0].ImagePositionPatient = one.PlanePositionSequence[0].ImagePositionPatient
+
+
+def one_direction_differs(dataset):
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.PlaneOrientationSequence = deepcopy(shared.PlaneOrientationSequence)
+    del shared.PlaneOrientationSequence
+    frame.PlaneOrientationSequence[0].ImageOrientationPatient = [0, 1, 0, 1, 0, 0]
+
+
+def wrong_slice_distance(dataset):
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = 1.5
+
+
 def too_large(dataset):
     dataset.Rows = dataset.Columns = 60000
 
@@ -129,7 +159,7 @@ def half_the_pixels(dataset):
         (renumber, r"describes segment 3 twice, as femur_left and femur_R"),
         (contradict, r"segment 3 is named femur_left, but its code says right"),
         (strange_segment, r"frames refer to segment 99, which it does not describe"),
-        (without_position, r"do not make a regular volume"),
+        (without_position, r"cannot be read as a regular volume"),
         (without_orientation, r"do not make a regular volume"),
         (far_position, r"more than ct\.max_megavoxels|do not make a regular volume"),
         (other_spacing, r"lies on another grid than the CT"),
@@ -142,7 +172,17 @@ def half_the_pixels(dataset):
         (change_of("Modality", "CT"), r"has no SEG series"),
         (change_of("Rows", 29), r"bytes of pixels instead of"),
         (change_of("Columns", 41), r"bytes of pixels instead of"),
-        (change_of("BitsAllocated", 8), r"bytes of pixels instead of"),
+        (change_of("BitsAllocated", 8), r"has BitsAllocated 8, and a segmentation has 1"),
+        (change_of("BitsStored", 8), r"has BitsStored 8"),
+        (change_of("PixelRepresentation", 1), r"has PixelRepresentation 1"),
+        (change_of("SamplesPerPixel", 3), r"has SamplesPerPixel 3"),
+        (change_of("PhotometricInterpretation", "MONOCHROME1"), r"has PhotometricInterpretation MONOCHROME1"),
+        (change_of("FrameOfReferenceUID", None), r"has no FrameOfReferenceUID"),
+        (change_of("NumberOfFrames", None), r"claims 0 x 30 x 40 voxels"),
+        (change_of("DimensionIndexSequence", None), r"cannot be read as a regular volume"),
+        (twice_the_same_frame, r"do not uniquely identify frames"),
+        (one_direction_differs, r"directions or pixel sizes differ"),
+        (wrong_slice_distance, r"lies on another grid than the CT"),
         (too_large, r"claims 55 x 60000 x 60000 voxels"),
     ],
 )
@@ -175,6 +215,39 @@ def written(path: Path, kind: str, pixels: np.ndarray) -> Path:
     )
     found.save_as(path)
     return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_of("ContentLabel", "LIVER"),
+        change_of("SegmentsOverlap", "YES"),
+        change_of("Manufacturer", "none"),
+        change_of("LossyImageCompression", "01"),
+    ],
+)
+def test_attributes_without_effect(tmp_path, change):
+    def more(dataset):
+        change(dataset)
+        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SliceThickness = 99
+        del measures.SpacingBetweenSlices
+        for segment in dataset.SegmentSequence:
+            segment.RecommendedDisplayCIELabValue = [1, 2, 3]
+            segment.SegmentDescription = "right femur"
+
+    found = read(seg(tmp_path / "s.dcm", more))
+    assert as_read(found)
+    assert found.warnings == []
+
+
+def test_a_segment_without_a_label_is_told(tmp_path):
+    def change(dataset):
+        dataset.SegmentSequence[2].SegmentLabel = ""
+
+    found = read(seg(tmp_path / "s.dcm", change))
+    assert present(found) == set(IDS) - {"femur_left"}
+    assert any("segment 3" in w for w in found.warnings)
 
 
 def test_label_map_storage(tmp_path):
@@ -239,7 +312,7 @@ def test_the_series_and_frame_of_reference_of_the_ct_are_compared(tmp_path):
 def test_several_segmentations_in_a_folder_are_told_apart(tmp_path):
     folder = tmp_path / "seg"
     folder.mkdir()
-    one, two = seg(folder / "1.dcm"), seg(folder / "2.dcm", relabel)
+    one, two = seg(folder / "1.dcm"), seg(folder / "2.dcm", change_of("SeriesInstanceUID", generate_uid()))
     with pytest.raises(MskdexError, match=r"2 SEG series.*label_series"):
         read(folder)
     assert as_read(read(folder, series_uid=str(pydicom.dcmread(one).SeriesInstanceUID)))
