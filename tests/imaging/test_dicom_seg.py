@@ -217,6 +217,12 @@ def written(path: Path, kind: str, pixels: np.ndarray) -> Path:
     return path
 
 
+def without_derivation(dataset):
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.DerivationImageSequence
+    del dataset.SourceImageSequence
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -224,6 +230,8 @@ def written(path: Path, kind: str, pixels: np.ndarray) -> Path:
         change_of("SegmentsOverlap", "YES"),
         change_of("Manufacturer", "none"),
         change_of("LossyImageCompression", "01"),
+        change_of("PatientID", "another"),
+        without_derivation,
     ],
 )
 def test_attributes_without_effect(tmp_path, change):

@@ -63,7 +63,7 @@ JAPANESE = dict(
 
 
 @pytest.mark.parametrize("names", [IDS, GERMAN, JAPANESE])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_json_of_names_in_any_unicode_encoding(tmp_path, names, encoding):
     found = read(names_file(tmp_path, names, encoding))
     assert as_read(found)
