@@ -39,7 +39,7 @@ def from_map(
     Raises:
         MskdexError: on another grid, of another source, or with none of the config's structures.
     """
-    path, names = request.path, names_in(request.path)
+    path, names = request.path, names_in(request.path, request.root)
     claimed = _ids_by_channel(request, names)
     label_of = {i: c.label for c in request.channels for i in claimed.get(c.name, ())}
     have = ids_in(raw.array)
@@ -117,7 +117,7 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
             f"({request.path.name.split('.')[0]}.json)"
         )
         raise MskdexError(msg)
-    claimed = [i for ids in found.values() for i in ids]
+    claimed = [i for ids in found.values() for i in set(ids)]
     if twice := {i for i in claimed if claimed.count(i) > 1}:
         msg = (
             f"{request.path}: id {', '.join(map(str, sorted(twice)))} would belong to several objects; give each "

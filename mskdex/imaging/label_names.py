@@ -17,6 +17,7 @@ __all__ = [
     "channels_named",
     "channels_of_source",
     "lists_ids",
+    "mask_files",
     "match_names",
     "names_in",
     "names_of_channel",
@@ -134,18 +135,20 @@ def channels_named(paths: Iterable[str | Path], channels: Sequence[Channel]) -> 
     return [c for c in channels if match_names(c, names)]
 
 
-def names_in(path: Path) -> dict[str, tuple[int, ...]] | None:
+def names_in(path: Path, root: Path | None = None) -> dict[str, tuple[int, ...]] | None:
     """Names that a label file carries, without reading its voxels.
 
     Args:
         path: a folder of masks; a label map with a `.json` of names beside it; a `.seg.nrrd`.
+        root: folder that a link to the `.json` may lead into; None does not look where it leads.
 
     Returns:
         Ids by name, (0,) for a mask of its own; None if the file carries no names (or is DICOM, whose names
         `mskdex.imaging.dicom_seg` reads).
 
     Raises:
-        MskdexError: names that cannot be read, two ids for one name, two names for one id, or two masks of one name.
+        MskdexError: names that cannot be read, two ids for one name, two names for one id, two masks of one name, or a
+            link that leads out of `root`.
     """
     with reading(path):
         if path.is_dir():
@@ -153,6 +156,9 @@ def names_in(path: Path) -> dict[str, tuple[int, ...]] | None:
             return dict.fromkeys(masks, (0,)) if masks else None
         beside = path.with_name(strip_suffix(path.name).removesuffix(".seg") + ".json")
         if beside.is_file():
+            if root is not None and not beside.resolve().is_relative_to(root.resolve()):
+                msg = f"{beside} is a link that leads out of {root}; copy the file there or set cohort.data_root"
+                raise MskdexError(msg)
             return read_names(beside)
         if file_kind(path) == "nrrd":
             return {s.name: (s.value,) for s in read_segments(path)} or None

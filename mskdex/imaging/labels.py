@@ -12,7 +12,7 @@ from mskdex.imaging.files import content_hash, file_kind, reading
 from mskdex.imaging.label_ids import as_ids, ids_in
 from mskdex.imaging.label_map import from_map
 from mskdex.imaging.label_masks import combine, finished
-from mskdex.imaging.label_names import names_in, sideless
+from mskdex.imaging.label_names import mask_files, names_in, sideless
 from mskdex.imaging.label_request import LabelRequest, Labels
 from mskdex.imaging.slicer_segments import Segment, read_segments
 from mskdex.imaging.volume import Volume
@@ -37,9 +37,16 @@ def read_labels(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labe
     with reading(path):
         if path.is_dir() and names_in(path):
             return _from_folder(request, ct, settings)
+        if path.is_dir() and (deeper := _folders_with_masks(path)):
+            msg = f"{path} holds no mask itself, but its folder {' and its folder '.join(deeper)} does; name that one"
+            raise MskdexError(msg)
         if path.is_dir() or file_kind(path) == "dicom":
             return _from_dicom(request, ct, settings)
         return _from_file(request, ct, settings)
+
+
+def _folders_with_masks(path: Path) -> list[str]:
+    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith(".") and mask_files(p))
 
 
 def _from_file(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels:

@@ -1,5 +1,6 @@
 """Names in label files: whatever the language and the encoding, right or refused."""
 
+import json
 import unicodedata
 
 import hospital as make
@@ -278,3 +279,20 @@ def test_layers_that_overlap_are_refused(tmp_path):
     sitk.WriteImage(both, str(path))
     with pytest.raises(MskdexError, match=r"femur_R shares \d+ of its \d+ voxels"):
         read(path)
+
+
+def test_a_link_of_names_that_leads_out_of_the_data_root_is_refused(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = make.write(folder / "labels.nii.gz", make.phantom()[1])
+    (tmp_path / "outside.json").write_text(json.dumps(IDS), encoding="utf-8")
+    (folder / "labels.json").symlink_to(tmp_path / "outside.json")
+    with pytest.raises(MskdexError, match=r"labels\.json is a link that leads out of"):
+        read(path, root=folder)
+    assert as_read(read(path, root=tmp_path))
+
+
+def test_masks_one_folder_deeper_are_pointed_to(tmp_path):
+    make.masks(tmp_path / "P01" / "segmentations", make.phantom()[1])
+    with pytest.raises(MskdexError, match="holds no mask itself, but its folder segmentations does"):
+        read(tmp_path / "P01")
