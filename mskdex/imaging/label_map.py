@@ -62,7 +62,8 @@ def from_map(
         unused = [n for n, ids in names.items() if n not in taken and have & set(ids)]
         same = passed_over(request, unused, taken)
         warnings += same.values()
-        unused = [n for n in unused if n not in same]
+        named = {i for ids in names.values() for i in ids}
+        unused = [n for n in unused if n not in same] + [f"id {i} without a name" for i in sorted(have - named)]
     else:
         lacking = any(c.name not in present for c in promised)
         unused = [str(i) for i in sorted(have - set(label_of))] if lacking else []

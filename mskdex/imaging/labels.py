@@ -81,7 +81,17 @@ def _from_layers(
     masks = {s.name: _layer(raw, s, request.path) for s in listed}
     combined = combine(request, masks, ct, settings, leaves_out_empty=True)
     unused = [n for n in masks if n not in combined.taken and masks[n]().array.any()]
-    return finished(request, combined, unused, ct, facts)
+    return finished(request, combined, unused + _without_segment(raw, listed), ct, facts)
+
+
+def _without_segment(raw: Volume, listed: list[Segment]) -> list[str]:
+    """Values that occur in a layer and that no segment describes."""
+    layers = [raw.array] if raw.array.ndim == 3 else [raw.array[..., n] for n in range(raw.array.shape[3])]
+    return [
+        f"value {i} without a segment in layer {n}"
+        for n, layer in enumerate(layers)
+        for i in sorted(ids_in(layer) - {s.value for s in listed if s.layer == n})
+    ]
 
 
 def _layer(raw: Volume, segment: Segment, path: Path) -> Callable[[], Volume]:

@@ -255,6 +255,23 @@ def test_an_unmapped_slicer_segment_is_told(tmp_path, layers):
     assert any("Segment_1" in w for w in found.warnings)
 
 
+@pytest.mark.parametrize("layers", [False, True])
+def test_voxels_of_no_segment_are_told(tmp_path, layers):
+    path = make.seg_nrrd(tmp_path / "s.seg.nrrd", make.phantom()[1], layers=layers)
+    path.write_bytes(path.read_bytes().replace(b"Segment4_", b"Sagment4_"))
+    found = read(path)
+    assert present(found) == set(IDS) - {"sacrum"}
+    assert any(
+        ("value 1 without a segment in layer 4" if layers else "id 5 without a name") in w for w in found.warnings
+    )
+
+
+def test_ids_without_a_name_are_told(tmp_path):
+    found = read(names_file(tmp_path, {n: i for n, i in IDS.items() if i != 5}))
+    assert present(found) == set(IDS) - {"sacrum"}
+    assert any("id 5 without a name" in w for w in found.warnings)
+
+
 def test_values_per_voxel_without_segments_are_refused(tmp_path):
     labels = make.phantom()[1]
     image = sitk.ReadImage(str(make.seg_nrrd(tmp_path / "s.seg.nrrd", labels, layers=True)))
