@@ -86,12 +86,7 @@ def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max
         MskdexError: no segmentation, several, fractions, two segments of one name, or frames that make no regular
             volume.
     """
-    chosen = choose_series(list(headers(dicom_files(path, root))), path, series_uid, "label_series", "SEG")
-    if len(chosen) > 1:
-        msg = f"{path} has {len(chosen)} segmentations in one series; name the one file in the sheet"
-        raise MskdexError(msg)
-    file = chosen[0][0]
-    header = read_header(file)
+    file, header = _header(path, series_uid, root)
     _require_whole_labels(header, file)
     with reading(file):
         _require_plain_pixels(header, file)
@@ -109,6 +104,30 @@ def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max
             frame_of_reference=str(header.get("FrameOfReferenceUID") or "") or None,
             series=frozenset(str(item.SeriesInstanceUID) for item in referenced if "SeriesInstanceUID" in item),
         )
+
+
+def segment_names(path: Path, series_uid: str | None = None, root: Path | None = None) -> list[str]:
+    """Names of a DICOM SEG's segments, sides that only a code says included, without its voxels.
+
+    Args:
+        path: the file, or a folder that holds it.
+        series_uid: the series to take where a folder has several.
+        root: folder that links may lead into.
+
+    Raises:
+        MskdexError: no segmentation, several, or two segments of one name.
+    """
+    file, header = _header(path, series_uid, root)
+    return list(_names(header, file).values())
+
+
+def _header(path: Path, series_uid: str | None, root: Path | None) -> tuple[Path, Dataset]:
+    """The one segmentation that is meant, and its header."""
+    chosen = choose_series(list(headers(dicom_files(path, root))), path, series_uid, "label_series", "SEG")
+    if len(chosen) > 1:
+        msg = f"{path} has {len(chosen)} segmentations in one series; name the one file in the sheet"
+        raise MskdexError(msg)
+    return chosen[0][0], read_header(chosen[0][0])
 
 
 def _require_whole_labels(header: Dataset, file: Path) -> None:

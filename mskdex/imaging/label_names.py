@@ -19,6 +19,7 @@ __all__ = [
     "lists_ids",
     "mask_files",
     "match_names",
+    "names_beside",
     "names_in",
     "names_of_channel",
     "parse_name",
@@ -154,8 +155,7 @@ def names_in(path: Path, root: Path | None = None) -> dict[str, tuple[int, ...]]
         if path.is_dir():
             masks = mask_files(path)
             return dict.fromkeys(masks, (0,)) if masks else None
-        beside = path.with_name(strip_suffix(path.name).removesuffix(".seg") + ".json")
-        if beside.is_file():
+        if (beside := names_beside(path)).is_file():
             if root is not None and not beside.resolve().is_relative_to(root.resolve()):
                 msg = f"{beside} is a link that leads out of {root}; copy the file there or set cohort.data_root"
                 raise MskdexError(msg)
@@ -163,6 +163,11 @@ def names_in(path: Path, root: Path | None = None) -> dict[str, tuple[int, ...]]
         if file_kind(path) == "nrrd":
             return {s.name: (s.value,) for s in read_segments(path)} or None
     return None
+
+
+def names_beside(path: Path) -> Path:
+    """Where the JSON of names and ids of a label map stands, if there is one."""
+    return path.with_name(strip_suffix(path.name).removesuffix(".seg") + ".json")
 
 
 def mask_files(folder: Path) -> list[str]:

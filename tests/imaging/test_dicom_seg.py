@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.dicom_seg import segment_names
 from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
 
 
@@ -65,7 +66,9 @@ def test_a_side_that_only_a_code_says_is_used(tmp_path, left, right):
         sided(dataset, 2, code(*left), "Femur")
         sided(dataset, 3, code(*right), "Femur")
 
-    assert as_read(read(seg(tmp_path / "s.dcm", change)))
+    path = seg(tmp_path / "s.dcm", change)
+    assert as_read(read(path))
+    assert segment_names(path)[2:5] == ["Femur left", "Femur right", "sacrum"]
 
 
 def test_a_side_of_the_anatomic_region_is_used(tmp_path):
