@@ -163,7 +163,7 @@ def quantities(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
     from mskdex.stages.quantities import quantities as stage
 
     channels = Anatomy.model_validate_json(settings).channels
-    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out)
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out, patient / "import.json")
 
 
 @app.command()

@@ -31,6 +31,17 @@ class CtSettings(Settings):
     max_muscle_median_hu: float = Field(
         200.0, description="a muscle label whose median HU is above this, or below its negative, is refused"
     )
+    min_volume_ratio: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="a structure whose volume is less than this times its usual one is refused; 0 for none",
+    )
+    max_volume_ratio: float | None = Field(
+        10.0,
+        gt=1,
+        description="a structure whose volume is more than this times its usual one is refused; null for none",
+    )
     max_megavoxels: float = Field(
         800.0, gt=0, description="a header that claims more million voxels than this is refused before memory is taken"
     )

@@ -99,9 +99,11 @@ def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> Patie
         channels=settings.channels,
         series_uid=row.get("label_series"),
         root=root,
+        ct=_path(row, "ct"),
+        ct_series=row.get("ct_series"),
     )
     labels = read_labels(request, ct.volume, settings.ct)
-    structures = structure_facts(ct.volume, labels.volume, settings.channels)
+    structures = structure_facts(ct.volume, labels.volume, settings.channels, labels.cut)
     try:
         pieces = check_structures(structures, ct.volume, labels.volume, settings.channels, settings.ct)
     except MskdexError as error:

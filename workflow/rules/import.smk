@@ -36,6 +36,7 @@ rule quantities:
     input:
         ct="results/patients/{patient}/ct.nii.gz",
         labels="results/patients/{patient}/labels.nii.gz",
+        imported="results/patients/{patient}/import.json",
     output:
         "results/patients/{patient}/quantities.parquet",
     log:
