@@ -219,7 +219,9 @@ def stack(
     from mskdex.stages.stack import stack as stage
 
     s = StackStage.model_validate_json(settings)
-    drr, aligned, quantities = (patient / name for name in ("drr.zst", "aligned.zst", "quantities.parquet"))
+    drr, aligned, quantities = (
+        patient / name for name in ("drr.safetensors", "aligned.safetensors", "quantities.parquet")
+    )
     stage(drr, aligned, patient, quantities, s.cohort_channels, s.image, out)
 
 

@@ -128,7 +128,7 @@ def _patient(
         aligned_objects=tuple(channels[i].name for i in bones), truth=truth, known=~truncated,
         visible=np.ones(len(channels)), source_to_isocentre_mm=800.0,
     )  # fmt: skip
-    write_stack(folder / "stack.zst", stack)
+    write_stack(folder / "stack.safetensors", stack)
 
 
 def _pose(body: str, accepted: bool, channels: tuple[Channel, ...]) -> dict:
@@ -159,7 +159,7 @@ def _fold(
         predicted = truth[name] * (1 + error * generator.standard_normal(truth[name].shape))
         images = _blobs(channels, predicted, what.size, 0.03)
         meta = {"patient": name, "objects": [c.name for c in channels]}
-        write_arrays(folder / "decompositions" / f"{name}.zst", {"drr": images.astype(np.float16)}, meta)
+        write_arrays(folder / "decompositions" / f"{name}.safetensors", {"drr": images.astype(np.float16)}, meta)
         for q, quantity in enumerate(QUANTITIES):
             rows += [
                 {

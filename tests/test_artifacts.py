@@ -118,8 +118,8 @@ def test_a_volume_that_was_cut_short_is_damaged_and_not_zeros(tmp_path, keep):
 
 
 def test_truncated_arrays_are_named(tmp_path):
-    path = tmp_path / "a.zst"
+    path = tmp_path / "a.safetensors"
     write_arrays(path, {"x": np.random.default_rng(0).normal(size=(50, 50)).astype(np.float32)}, {})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(MskdexError, match=r"a\.zst is damaged"):
+    with pytest.raises(MskdexError, match=r"a\.safetensors is damaged"):
         read_arrays(path)

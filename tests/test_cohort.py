@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mskdex.anatomy import STRUCTURES
+from mskdex.artifacts import read_json
 from mskdex.cohort import check_sheet, read_sheet
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
@@ -204,7 +204,7 @@ def test_cohort_stage_writes_who_is_in_and_who_is_not(folder):
     assert list(patients["patient_id"]) == ["007"]
     assert list(patients.columns) == ["patient_id", "sex", "age", "height_cm", "weight_kg", "label_source"]
     assert (out / "excluded.csv").read_text(encoding="utf-8") == "patient_id,reason\nP2,failed segmentation\n"
-    names = {c["object"] for c in json.loads((out / "objects.json").read_text(encoding="utf-8"))}
+    names = {c["object"] for c in read_json(out / "objects.json")}
     assert names == {"gluteus_maximus", "gluteus_medius", "gluteus_minimus", "pelvis", "sacrum", "femur"}
 
 
@@ -220,7 +220,7 @@ def test_objects_that_a_source_lacks_are_told_once(folder, caplog):
 def test_named_cohort_has_what_its_files_name(folder):
     (folder / "a" / "labels.json").write_text('{"hip_left": 1, "hip_right": 2, "sacrum": 3}', encoding="utf-8")
     cohort(sheet(folder, {"label_source": "named"}), cohort_stage(Config.model_validate({})), folder / "out")
-    names = [c["name"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
+    names = [c["name"] for c in read_json(folder / "out" / "objects.json")]
     assert names == ["pelvis_left", "pelvis_right", "sacrum"]
 
 

@@ -92,10 +92,10 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
     return {
         "import": command("import", stages.import_stage(config, row["label_source"]), patient),
         "quantities": command("quantities", anatomy, patient / "quantities.parquet"),
-        "render": command("render", render, patient / "drr.zst"),
+        "render": command("render", render, patient / "drr.safetensors"),
         "register": command("register", stages.register_stage(config), patient / "pose.json"),
-        "render_aligned": command("render", render, patient / "aligned.zst", "--poses", patient / "pose.json"),
-        "stack": command("stack", stack, patient / "stack.zst"),
+        "render_aligned": command("render", render, patient / "aligned.safetensors", "--poses", patient / "pose.json"),
+        "stack": command("stack", stack, patient / "stack.safetensors"),
         "qc": command("qc", anatomy, patient / "qc.png"),
     }
 

@@ -73,13 +73,14 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     for warning in volumes.warnings + radiograph.warnings:
         log.warning("patient %s: %s", patient, warning)
     out = Path(out)
-    write_volume(out / "ct.nii.gz", volumes.ct)
-    write_volume(out / "labels.nii.gz", volumes.labels)
-    write_image(out / "radiograph.nii.gz", radiograph.image, radiograph.camera.pixel_mm)
-    write_image(out / "field.nii.gz", radiograph.field.astype(np.uint8), radiograph.camera.pixel_mm)
-    write_json(out / "camera.json", _camera_json(radiograph, pose, isocentre))
+    of, pixel_mm = f"patient {patient}", radiograph.camera.pixel_mm
+    write_volume(out / "ct.nii.gz", volumes.ct, of=of)
+    write_volume(out / "labels.nii.gz", volumes.labels, of=of)
+    write_image(out / "radiograph.nii.gz", radiograph.image, pixel_mm, of=of)
+    write_image(out / "field.nii.gz", radiograph.field.astype(np.uint8), pixel_mm, of=of)
+    write_json(out / "camera.json", _camera_json(radiograph, pose, isocentre), of=of)
     facts = volumes.facts | {"radiograph": radiograph.facts, "warnings": volumes.warnings + radiograph.warnings}
-    write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)})
+    write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)}, of=of)
 
 
 def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> Imported:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mskdex.artifacts import atomic_path, manifest, read_parquet, write_json
+from mskdex.artifacts import atomic_path, manifest, write_plain_json
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.nifti import write_nifti
@@ -21,6 +21,7 @@ from mskdex.learning.flags import object_flags, radiograph_flags
 from mskdex.learning.loop import set_up_torch
 from mskdex.learning.model import Model, read_model
 from mskdex.learning.resample import average_onto
+from mskdex.user_files import read_user_parquet
 
 COVERAGE = 0.9
 
@@ -69,7 +70,7 @@ def predict_radiographs(
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
     facts["objects"] = list(loaded.card.objects)
     content = facts | {"radiographs": pages, "manifest": manifest("predict", started, device=str(device))}
-    write_json(out / "predictions.json", content)
+    write_plain_json(out / "predictions.json", content)
 
 
 def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibration:
@@ -80,7 +81,7 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     """
     if not path.is_file() and asked is None:
         return Calibration({})
-    table = read_parquet(path, made_here=False)
+    table = read_user_parquet(path)
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
         msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"

@@ -41,14 +41,14 @@ def results(tmp_path: Path) -> Path:
 
 def reverse_files(root: Path, patient: str) -> None:
     """Writes a patient's stack and decomposition with their objects in reverse order."""
-    path = root / "patients" / patient / "stack.zst"
+    path = root / "patients" / patient / "stack.safetensors"
     old = read_stack(path)
     write_stack(path, replace(
         old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
         known=old.known[::-1], visible=old.visible[::-1], aligned=Crops.of(old.aligned.dense()[:, ::-1]),
         aligned_objects=old.aligned_objects[::-1],
     ))  # fmt: skip
-    path = root / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{patient}.zst"
+    path = root / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{patient}.safetensors"
     if path.exists():
         arrays, meta = read_arrays(path)
         write_arrays(path, {"drr": arrays["drr"][:, ::-1]}, meta | {"objects": meta["objects"][::-1]})
@@ -88,7 +88,9 @@ def test_objects_of_another_cohort_are_an_error(results: Path) -> None:
     predictions = results / "experiments" / "mskdex" / "fold0" / "predictions.parquet"
     table = pd.read_parquet(predictions)
     table[table["object"] != "iliacus"].to_parquet(predictions)
-    with pytest.raises(MskdexError, match=r"P000.*stack\.zst holds.*objects\.json\).*iliacus_left, iliacus_right too"):
+    with pytest.raises(
+        MskdexError, match=r"P000.*stack\.safetensors holds.*objects\.json\).*iliacus_left, iliacus_right too"
+    ):
         evaluated(results)
     path.write_text(json.dumps([*objects, objects[0] | {"name": "psoas_left"}]), encoding="utf-8")
     with pytest.raises(MskdexError, match=r"quantities\.parquet has no row of psoas_left"):
@@ -96,8 +98,8 @@ def test_objects_of_another_cohort_are_an_error(results: Path) -> None:
 
 
 def test_a_decomposition_of_other_objects_is_an_error_though_its_shape_fits(results: Path) -> None:
-    path = results / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{PATIENT}.zst"
-    stack = read_stack(results / "patients" / PATIENT / "stack.zst")
+    path = results / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{PATIENT}.safetensors"
+    stack = read_stack(results / "patients" / PATIENT / "stack.safetensors")
     arrays, meta = read_arrays(path)
     write_arrays(path, arrays, meta | {"objects": ["psoas_left", *meta["objects"][1:]]})
     with pytest.raises(MskdexError, match="lacks gluteus_maximus_left and it has psoas_left too"):

@@ -167,7 +167,7 @@ def test_damaged_artifacts_are_named_moved_away_and_made_again(finished, project
     patients = project.folder / "results/patients"
     folds = pd.read_parquet(project.folder / "results/cohort/folds.parquet")
     one, other = (patients / name for name in folds.loc[folds["fold"] == 0, "patient_id"])
-    ct, stack, truth = one / "ct.nii.gz", one / "stack.zst", other / "quantities.parquet"
+    ct, stack, truth = one / "ct.nii.gz", one / "stack.safetensors", other / "quantities.parquet"
     spoil(ct, 5000)
     spoil(truth, 0)
     spoil(stack, -100)

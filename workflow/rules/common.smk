@@ -69,13 +69,13 @@ def fold_results(name):
 def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on."""
     patients = FOLDS.index[FOLDS != int(wildcards.fold)]
-    return [f"results/patients/{patient}/stack.zst" for patient in patients]
+    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
 def test_stacks(wildcards):
     """The stacks of the patients that a fold is tested on."""
     patients = FOLDS.index[FOLDS == int(wildcards.fold)]
-    return [f"results/patients/{patient}/stack.zst" for patient in patients]
+    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
 def import_row(wildcards):

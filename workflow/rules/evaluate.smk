@@ -30,7 +30,7 @@ rule evaluate:
         predictions=fold_results("predictions.parquet"),
         manifests=fold_results("train.json"),
         decompositions=fold_results("decompositions"),
-        stacks=patient_results("stack.zst"),
+        stacks=patient_results("stack.safetensors"),
         patients="results/cohort/patients.parquet",
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",

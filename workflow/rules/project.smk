@@ -5,7 +5,7 @@ rule render:
         labels="results/patients/{patient}/labels.nii.gz",
         camera="results/patients/{patient}/camera.json",
     output:
-        "results/patients/{patient}/drr.zst",
+        "results/patients/{patient}/drr.safetensors",
     log:
         "results/logs/render/{patient}.log",
     benchmark:
@@ -33,7 +33,7 @@ rule render_aligned:
         camera="results/patients/{patient}/camera.json",
         poses="results/patients/{patient}/pose.json",
     output:
-        "results/patients/{patient}/aligned.zst",
+        "results/patients/{patient}/aligned.safetensors",
     log:
         "results/logs/render_aligned/{patient}.log",
     benchmark:
@@ -57,14 +57,14 @@ rule render_aligned:
 rule stack:
     """Put a patient's training sample together: radiograph, DRRs, aligned bones, truth."""
     input:
-        drr="results/patients/{patient}/drr.zst",
-        aligned="results/patients/{patient}/aligned.zst",
+        drr="results/patients/{patient}/drr.safetensors",
+        aligned="results/patients/{patient}/aligned.safetensors",
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
         quantities="results/patients/{patient}/quantities.parquet",
     output:
-        "results/patients/{patient}/stack.zst",
+        "results/patients/{patient}/stack.safetensors",
     log:
         "results/logs/stack/{patient}.log",
     benchmark:

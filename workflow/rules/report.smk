@@ -15,7 +15,7 @@ rule report:
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
         quality="results/cohort/quality.csv",
-        stacks=patient_results("stack.zst"),
+        stacks=patient_results("stack.safetensors"),
         qc=patient_results("qc.png"),
         predictions=fold_results("predictions.parquet"),
         decompositions=fold_results("decompositions"),
