@@ -1,10 +1,12 @@
 """JSON and Parquet that a user owns: read with plain errors, never moved, renamed or changed."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 from mskdex.errors import MskdexError
+from mskdex.seal import KEY, digest_holds, require_digest
 
 
 def read_user_json(path: Path) -> Any:
@@ -20,15 +22,20 @@ def read_user_json(path: Path) -> Any:
 
 
 def read_user_parquet(path: Path) -> Any:
-    """Reads a user's Parquet table.
+    """Reads a user's Parquet table; one that the workflow made is checked against its digest.
 
     Raises:
-        MskdexError: it is absent, may not be read, or is no Parquet.
+        MskdexError: it is absent, may not be read, is no Parquet, or is damaged.
     """
     import pandas as pd
+    import pyarrow.parquet
 
     try:
-        return pd.read_parquet(path)
+        content = bytearray(Path(path).read_bytes())
+        holds = digest_holds(content)
+        metadata = pyarrow.parquet.read_schema(pyarrow.BufferReader(content)).metadata or {}
+        require_digest(holds, metadata.get(KEY.encode()))
+        return pd.read_parquet(io.BytesIO(content))
     except MemoryError:
         raise
     except Exception as error:  # pyarrow raises what its reader raises, of many types

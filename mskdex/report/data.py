@@ -123,13 +123,13 @@ def read_results(root: Path, config: Config) -> Results:
         MskdexError: an artifact is missing or cannot be read.
     """
     cohort, evaluation = root / "cohort", root / "evaluation"
-    tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.csv"
+    tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.parquet"
     trainings, histories = _trainings(root / "experiments", config)
     return Results(
         root=root,
         config=config,
         patients=_patients(cohort),
-        excluded=_excluded(cohort / "excluded.csv"),
+        excluded=read_parquet(cohort / "excluded.parquet"),
         quantities=read_parquet(cohort / "quantities.parquet").astype({"patient_id": str}),
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
         objects=read_json(cohort / "objects.json"),
@@ -137,7 +137,7 @@ def read_results(root: Path, config: Config) -> Results:
         tuning=tuning if len(tuning) else None,
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
-        flagged=pd.read_csv(quality, dtype=str, keep_default_na=False) if quality.is_file() else None,
+        flagged=read_parquet(quality) if quality.is_file() else None,
         trainings=trainings,
         histories=histories,
     )
@@ -153,12 +153,6 @@ def _patients(cohort: Path) -> pd.DataFrame:
         table["sex"] = None
     table["bmi"] = table["weight_kg"] / (table["height_cm"] / 100.0) ** 2
     return table
-
-
-def _excluded(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame(columns=["patient_id", "reason"])
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _trainings(root: Path, config: Config) -> tuple[dict, dict]:

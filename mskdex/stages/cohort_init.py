@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mskdex.anatomy import NAMED
 from mskdex.artifacts import atomic_path
+from mskdex.csv_files import spreadsheet_text
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom import read_header
 from mskdex.imaging.files import file_kind
 from mskdex.imaging.label_names import MASK_SUFFIXES, names_in, parse_name, strip_suffix
 from mskdex.imaging.radiograph_source import MODALITIES
-from mskdex.sheet_columns import COLUMNS
+from mskdex.sheet_columns import COLUMNS, PATHS
 from mskdex.sheet_paths import ARCHIVES
 
 _LABEL_WORDS = ("label", "seg", "mask", "total", "musclemap")
@@ -70,9 +71,14 @@ def draft_sheet(folder: Path, out: Path) -> str:
     with atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, columns, restval="", delimiter="\t", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(name, text) for name, text in row.items()} for row in rows)
     complete = sum(not r["notes"] for r in rows)
     return f"{out}: {len(rows)} patients, {complete} complete; complete the others and run `mskdex cohort check {out}`"
+
+
+def _cell(column: str, text: str) -> str:
+    """A cell that no spreadsheet takes for a formula; a path stays the same path."""
+    return text if spreadsheet_text(text) == text else f"./{text}" if column in PATHS else spreadsheet_text(text)
 
 
 def _scan(folder: Path) -> dict[str, _Found]:

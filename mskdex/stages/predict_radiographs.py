@@ -11,6 +11,7 @@ import torch
 
 from mskdex.artifacts import atomic_path, manifest, write_plain_json
 from mskdex.config.imaging import RadiographSettings
+from mskdex.csv_files import write_csv
 from mskdex.errors import MskdexError
 from mskdex.imaging.nifti import write_nifti
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
@@ -65,8 +66,7 @@ def predict_radiographs(
         pages[name] = {"file": Path(path), "flags": [*flags, *imported.warnings], "facts": imported.facts}
         _write_images(out, name, drr, loaded)
     table = pd.DataFrame(rows)
-    with atomic_path(out / "predictions.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.2f")
+    write_csv(out / "predictions.csv", table, float_format="%.2f")
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
     facts["objects"] = list(loaded.card.objects)
     content = facts | {"radiographs": pages, "manifest": manifest("predict", started, device=str(device))}

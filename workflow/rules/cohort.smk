@@ -53,7 +53,8 @@ rule cohort:
         sheet=sheet_path(CONFIG),
     output:
         patients="results/cohort/patients.parquet",
-        excluded="results/cohort/excluded.csv",
+        excluded="results/cohort/excluded.parquet",
+        excluded_for_people="results/cohort/excluded.csv",
         objects="results/cohort/objects.json",
     log:
         "results/logs/cohort.log",

@@ -8,6 +8,7 @@ rule quality:
     output:
         structures="results/cohort/structures.csv",
         table="results/cohort/quality.csv",
+        verdicts="results/cohort/quality.parquet",
         page="results/cohort/quality.html",
         sheets=directory("results/cohort/contact_sheets"),
     log:
