@@ -178,7 +178,7 @@ def test_another_patients_artifact_is_refused_and_stays_where_it_is(finished, pr
         before = place.stat()
         place.write_bytes((patients / "V0003" / name).read_bytes())
         os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
-        (patients / "V0002" / "stack.safetensors").unlink()
+        (patients / "V0002" / "stack.safetensors").unlink(missing_ok=True)
         run = project.snakemake("results/patients/V0002/stack.safetensors", check=False)
         assert run.returncode != 0
         kind = name.split(".")[0]
