@@ -25,6 +25,7 @@ from mskdex.learning.checkpoint import read_tensors, write_tensors
 from mskdex.learning.data import StackStore
 from mskdex.learning.stack import Stack, read_stack, write_stack
 from mskdex.projection.camera import Camera
+from mskdex.stages.cohort_init import draft_sheet
 from mskdex.user_files import read_user_json, read_user_parquet
 
 CHANNELS = channels(default_objects(), frozenset())[:3]
@@ -275,3 +276,13 @@ def test_a_line_break_in_a_cell_begins_no_new_row(tmp_path, ending):
 @pytest.mark.parametrize("text", ["no air", "-1", "+1.5e-3", "-12,5 %", "", "P-1", "a=b"])
 def test_numbers_and_words_stay_as_they_are(text):
     assert spreadsheet_text(text) == text
+
+
+def test_a_draft_sheet_holds_no_formula_and_its_paths_stay_paths(tmp_path):
+    (tmp_path / "=1+1").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((8, 8), np.uint8)), str(tmp_path / "=1+1" / "r.png"))
+    draft_sheet(tmp_path, tmp_path / "cohort.tsv")
+    row = pd.read_csv(tmp_path / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False).iloc[0]
+    assert not any(str(cell).startswith("=") for cell in row)
+    assert row["patient_id"] == "'=1+1"
+    assert (tmp_path / row["radiograph"]).is_file()
