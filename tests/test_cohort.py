@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -245,7 +246,7 @@ def test_what_the_workflow_found_to_be_left_out_is_left_out(folder, caplog):
     left_out = {"femur": ("ours",), "sacrum": ("ours", "theirs")}
     with caplog.at_level("WARNING", "mskdex"):
         cohort(sheet(folder, {}), cohort_stage(Config.model_validate({}), left_out), folder / "out")
-    objects = [c["object"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
+    objects = [c["object"] for c in read_json(folder / "out" / "objects.json")]
     assert set(objects) == {c.object for c in Config().channels} - set(left_out)
     assert "femur (not in ours); sacrum (not in ours, theirs)" in caplog.text
 
@@ -302,5 +303,5 @@ def test_the_cohorts_objects_are_those_that_each_source_offers(folder, sources, 
     # What the stage writes is what the workflow goes by, told or not.
     for told in (left_out, None):
         cohort(path, cohort_stage(config, told), folder / "out")
-        written = json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))
+        written = read_json(folder / "out" / "objects.json")
         assert [c["name"] for c in written] == [c.name for c in config.channels if c.object in offered]
