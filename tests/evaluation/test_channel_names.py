@@ -1,6 +1,5 @@
 """Channels are told apart by name: their order in a file changes nothing, and other names are an error."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from fabricated import Fabrication, fabricate
 
 from mskdex.arrays import Crops, read_arrays, write_arrays
+from mskdex.artifacts import read_json, write_json, write_parquet
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
@@ -81,18 +81,18 @@ def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> No
 
 def test_objects_of_another_cohort_are_an_error(results: Path) -> None:
     path = results / "cohort" / "objects.json"
-    objects = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps([c for c in objects if c["object"] != "iliacus"]), encoding="utf-8")
+    objects = read_json(path)
+    write_json(path, [c for c in objects if c["object"] != "iliacus"])
     with pytest.raises(MskdexError, match=r"fold 0.*predictions\.parquet holds.*iliacus_left, iliacus_right too"):
         evaluated(results)
     predictions = results / "experiments" / "mskdex" / "fold0" / "predictions.parquet"
     table = pd.read_parquet(predictions)
-    table[table["object"] != "iliacus"].to_parquet(predictions)
+    write_parquet(predictions, table[table["object"] != "iliacus"])
     with pytest.raises(
         MskdexError, match=r"P000.*stack\.safetensors holds.*objects\.json\).*iliacus_left, iliacus_right too"
     ):
         evaluated(results)
-    path.write_text(json.dumps([*objects, objects[0] | {"name": "psoas_left"}]), encoding="utf-8")
+    write_json(path, [*objects, objects[0] | {"name": "psoas_left"}])
     with pytest.raises(MskdexError, match=r"quantities\.parquet has no row of psoas_left"):
         evaluated(results)
 
