@@ -188,6 +188,7 @@ def _recorded(record: Path) -> dict[str, Any] | None:
         return None
     try:
         found = read_json(record, made_here=False)
-        return found if isinstance(found["edition"], str) and isinstance(found["files"], dict) else None
-    except (MskdexError, KeyError, TypeError):
+        whole = isinstance(found["edition"], str) and all(len(entry) == 4 for entry in found["files"].values())
+        return found if whole else None
+    except (MskdexError, KeyError, TypeError, AttributeError):
         return None

@@ -70,11 +70,12 @@ rule cohort:
     params:
         settings=compared(stages.cohort_stage(CONFIG, LEFT_OUT)),
         rows=rows_digest(EVERYONE),
+        sheet=sheet_argument,
         arguments=arguments(stages.cohort_stage(CONFIG, LEFT_OUT)),
         out=subpath(output.patients, parent=True),
         code=stage_hash("cohort"),
     shell:
-        "mskdex --log {log:q} cohort build --settings {params.arguments:q} --out {params.out:q} -- {input.sheet:q}"
+        "mskdex --log {log:q} cohort build --settings {params.arguments:q} --out {params.out:q} -- {params.sheet:q}"
 
 
 rule folds:
@@ -95,8 +96,9 @@ rule folds:
         runtime=growing(10),
     params:
         settings=compared(stages.folds_stage(CONFIG)),
+        sheet=sheet_argument,
         arguments=arguments(stages.folds_stage(CONFIG)),
         patients=compared(FOLDS),
         code=stage_hash("folds"),
     shell:
-        "mskdex --log {log:q} folds --settings {params.arguments:q} --out {output:q} -- {input.sheet:q}"
+        "mskdex --log {log:q} folds --settings {params.arguments:q} --out {output:q} -- {params.sheet:q}"

@@ -33,6 +33,11 @@ from mskdex.workflow import (
     starts_digest,
 )
 
+if {"{", "}"} & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir} has braces in its name, which Snakemake would fill in; rename the folder"
+    )
+
 put_commands_on_path()
 
 stage_hash = functools.partial(
@@ -98,18 +103,32 @@ def test_stacks(wildcards):
     return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
+def own_input(path):
+    """A user's file as input: its time counts for nothing, its content does, which the params have.
+
+    Snakemake would fill in what stands in braces in its path, so such a file is no input; that it is there has been
+    seen when the sheet was read.
+    """
+    return [] if "{" in path else ancient(path)
+
+
 def sheet_file(wildcards):
-    """The cohort sheet; of a user's the content counts, which the params have."""
+    """The cohort sheet."""
     path = str(sheet_path(CONFIG))
-    return ancient(path) if CONFIG.cohort.sheet else path
+    return own_input(path) if CONFIG.cohort.sheet else path
+
+
+def sheet_argument(wildcards, output):
+    """The cohort sheet, for the command."""
+    return str(sheet_path(CONFIG))
 
 
 def source_file(column):
-    """Input function: the patient's file of a column of the sheet; of a user's the content counts."""
+    """Input function: the patient's file of a column of the sheet."""
 
     def of_patient(wildcards):
         patient, path = wildcards.patient, ROWS[wildcards.patient][column]
-        return ancient(path) if column in OWN[patient] else path
+        return own_input(path) if column in OWN[patient] else path
 
     return of_patient
 
