@@ -35,7 +35,7 @@ class Digests:
         self._file = file
         self._known: dict[str, tuple[State, str]] | None = None
 
-    def of(self, path: Path) -> str:
+    def of(self, path: str | Path) -> str:
         """The hash of a file."""
         state = file_state(path)
         found = self._read().get(str(path))
@@ -112,39 +112,40 @@ def recorded(row: Mapping[str, Any], columns: Iterable[str], planned: str | None
         write_json(folder / RECORD, {"edition": planned, "files": entries})
 
 
-def source_files(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Path]:
+def source_files(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, str]:
     """Every file that reading some columns of the sheet can open, by column and name within the source.
 
     Of a folder that is every file, hidden ones apart; of a label map the JSON of names beside it; of an MHD or NHDR
     header its data file.
     """
-    return {key: path for column in columns if row.get(column) for key, path in _files_of(column, Path(row[column]))}
+    return {key: path for column in columns if row.get(column) for key, path in _files_of(column, str(row[column]))}
 
 
 def folder_files(folder: Path) -> list[Path]:
     """All files of a folder and the folders below, hidden ones apart, in order."""
-    found: list[Path] = []
-    for inside, folders, names in os.walk(folder):
-        folders.sort()
-        found += [Path(inside, name) for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if path.is_file()]
+    return [Path(path) for path in sorted(_inside(str(folder)))]
 
 
-def file_state(path: Path) -> State:
+def file_state(path: str | Path) -> State:
     """A file's state: while it stays, so does the content; errors as of `file_digest`."""
-    with _readable(path):
-        stat = path.stat()
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: str | Path) -> str:
     """SHA-256 of a file.
 
     Raises:
         MskdexError: it cannot be read.
     """
-    with _readable(path), open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def text_digest(text: str) -> str:
@@ -152,22 +153,33 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _unreadable(path: str | Path, error: OSError) -> MskdexError:
+    return MskdexError(f"{path} cannot be read ({error.strerror}); correct the path or its permissions")
+
+
+def _files_of(column: str, path: str) -> Iterator[tuple[str, str]]:
+    """Keys and paths as text: a series has hundreds of files, of which each plan looks at every one."""
+    if os.path.isdir(path):  # noqa: PTH112
+        start = len(path.rstrip("/"))
+        for file in _inside(path.rstrip("/")):
+            yield column + file[start:], file
+    elif os.path.isfile(path):  # noqa: PTH113
+        for found in [Path(path), *_beside(column, Path(path))]:
+            yield f"{column}/{os.path.relpath(found, Path(path).parent)}", str(found)
+
+
+def _inside(folder: str) -> Iterator[str]:
+    """Files of a folder and those below; links to folders are not followed, as no reader does."""
     try:
-        yield
+        with os.scandir(folder) as entries:
+            found = list(entries)
     except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror}); correct the path or its permissions"
-        raise MskdexError(msg) from error
-
-
-def _files_of(column: str, path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_dir():
-        for file in folder_files(path):
-            yield f"{column}/{file.relative_to(path)}", file
-    elif path.is_file():
-        for file in [path, *_beside(column, path)]:
-            yield f"{column}/{os.path.relpath(file, path.parent)}", file
+        raise _unreadable(folder, error) from error
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _inside(entry.path)
+        elif not entry.name.startswith(".") and entry.is_file():
+            yield entry.path
 
 
 def _beside(column: str, path: Path) -> list[Path]:

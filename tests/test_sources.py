@@ -66,7 +66,7 @@ def edit(path, content):
 
 def test_every_file_that_is_read_counts_and_no_other(source):
     row, column, files = source
-    assert sorted(source_files(row, [column]).values()) == sorted(files)
+    assert sorted(source_files(row, [column]).values()) == sorted(map(str, files))
 
 
 def test_an_edit_of_any_file_is_seen_and_seen_no_more_once_it_is_imported(source, made, digests):
