@@ -183,16 +183,20 @@ def _inside(folder: str) -> Iterator[str]:
 
 
 def _beside(column: str, path: Path) -> list[Path]:
-    from mskdex.imaging.files import detached_data, file_kind
+    from mskdex.imaging.files import file_kind, reading
     from mskdex.imaging.label_names import names_beside
+    from mskdex.imaging.metaimage import read_metaimage_header
+    from mskdex.imaging.nrrd import read_nrrd_header
 
     names = [names_beside(path)] if column == "labels" and names_beside(path).is_file() else []
     if path.suffix.lower() not in {".mhd", ".nhdr", ".mha", ".nrrd"}:
         return names
     try:
-        return names + detached_data(path, file_kind(path))
+        with reading(path):
+            header = read_nrrd_header(path) if file_kind(path) == "nrrd" else read_metaimage_header(path, "labels")
     except MskdexError:  # the import says what is wrong with it
         return names
+    return names if header.data == path else [*names, header.data]
 
 
 def _recorded(record: Path) -> dict[str, Any] | None:

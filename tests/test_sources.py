@@ -17,8 +17,10 @@ FILES = {
     "radiograph": ("radiograph", "ap.png", ["ap.png"]),
 }
 HEADERS = {
-    "ct.mhd": "ObjectType = Image\nNDims = 3\nElementDataFile = voxels.raw\n",
-    "seg.nhdr": "NRRD0004\ndimension: 3\ndata file: seg.dat\n\n",
+    "ct.mhd": "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+    "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementDataFile = voxels.raw\n",
+    "seg.nhdr": "NRRD0004\ntype: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 2 2\nencoding: raw\n"
+    "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\ndata file: seg.dat\n",
 }
 
 
@@ -74,7 +76,9 @@ def test_an_edit_of_any_file_is_seen_and_seen_no_more_once_it_is_imported(source
     assert run(source, made, digests) == FIRST
     for file in source[2]:
         before = plan(source, made, digests)
-        edit(file, file.read_bytes()[::-1] if file.name not in HEADERS else file.read_bytes() + b"\n")
+        edit(
+            file, file.read_bytes()[::-1] if file.name not in HEADERS else file.read_bytes().replace(b"2 2 2", b"2 2 3")
+        )
         changed = plan(source, made, digests)
         assert changed not in {before, FIRST}
         assert run(source, made, digests) == changed == plan(source, made, digests)

@@ -21,6 +21,24 @@ PATIENT = ("quantities", "render", "register", "qc", "render_aligned", "stack")
 END = {"evaluate": 1, "report": 1}
 ALL = {"train": 4, "predict": 4, **END}
 LONG_AGO = 1_000_000_000
+MHD = """ObjectType = Image
+NDims = 3
+DimSize = 2 2 2
+ElementType = MET_UCHAR
+ElementSpacing = 1 1 1
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+ElementDataFile = voxels.raw
+"""
+NHDR = """NRRD0004
+type: uchar
+dimension: 3
+space: left-posterior-superior
+sizes: 2 2 2
+encoding: raw
+space directions: (1,0,0) (0,1,0) (0,0,1)
+space origin: (0,0,0)
+data file: seg.dat
+"""
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +84,8 @@ def lay_about(data):
     for file in ("still/1.dcm", "still/2.dcm"):
         shutil.copy(data / "V0005/radiograph.dcm", data / "V0005/series/deeper" / file)
     shutil.copy(data / "V0005/radiograph.dcm", data / "V0005/film/ap.dcm")
-    header = "ObjectType = Image\nNDims = 3\nElementDataFile = voxels.raw\n"
-    (data / "V0002/ct.mhd").write_text(header, encoding="utf-8")
-    (data / "V0004/seg.nhdr").write_text("NRRD0004\ndimension: 3\ndata file: seg.dat\n\n", encoding="utf-8")
+    (data / "V0002/ct.mhd").write_text(MHD, encoding="utf-8")
+    (data / "V0004/seg.nhdr").write_text(NHDR, encoding="utf-8")
     for file in ("V0002/voxels.raw", "V0004/seg.dat"):
         (data / file).write_bytes(b"voxels")
     shutil.copy(data / "V0004/labels.json", data / "V0004/seg.json")
