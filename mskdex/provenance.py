@@ -10,9 +10,8 @@ from typing import Any
 
 from mskdex.code_facts import data_files, file_state, module_facts, module_path
 
-_NOT_HASHED = frozenset(
-    f"mskdex.{name}" for name in ("artifacts", "claim", "code_facts", "errors", "provenance", "sources")
-)
+_BOOKS = ("artifacts", "claim", "code_facts", "damage", "errors", "provenance", "seal", "sources")
+_NOT_HASHED = frozenset(f"mskdex.{name}" for name in _BOOKS)
 """Modules that change no result."""
 
 _COMMANDS = "mskdex.cli"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mskdex.artifacts import read_json, write_json
+from mskdex.artifacts import write_plain_json
 from mskdex.errors import MskdexError
 
 RECORD = "sources.json"
@@ -109,7 +109,7 @@ def recorded(row: Mapping[str, Any], columns: Iterable[str], planned: str | None
         raise MskdexError(msg) from error
     yield
     if entries:
-        write_json(folder / RECORD, {"edition": planned, "files": entries})
+        write_plain_json(folder / RECORD, {"edition": planned, "files": entries})
 
 
 def source_files(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, str]:
@@ -200,11 +200,10 @@ def _beside(column: str, path: Path) -> list[Path]:
 
 
 def _recorded(record: Path) -> dict[str, Any] | None:
-    if not record.is_file():
-        return None
+    """What `recorded` wrote; None where it is not there or damaged: then all contents are compared."""
     try:
-        found = read_json(record, made_here=False)
+        found = json.loads(record.read_text(encoding="utf-8"))
         whole = isinstance(found["edition"], str) and all(len(entry) == 4 for entry in found["files"].values())
         return found if whole else None
-    except (MskdexError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
