@@ -24,6 +24,8 @@ Out = Annotated[Path, typer.Option(help="what is written")]
 PatientDir = Annotated[Path, typer.Option("--patient", help="folder of an imported patient")]
 PatientsRoot = Annotated[Path, typer.Option("--patients", help="folder of all imported patients")]
 Folds = Annotated[Path, typer.Option(help="folds.parquet")]
+Row = Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")]
+Edition = Annotated[str | None, typer.Option(help="what the workflow calls the files' content; null keeps no record")]
 
 
 @app.callback()
@@ -110,15 +112,15 @@ def cohort_init(
 
 
 @app.command()
-def segment(
-    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
-) -> None:
+def segment(row: Row, settings: SettingsJson, out: Out, edition: Edition = None) -> None:
     """Segment a patient's CT with TotalSegmentator."""
     from mskdex.config.stages import SegmentStage
+    from mskdex.sources import recorded
     from mskdex.stages.segment import segment as stage
 
-    s = SegmentStage.model_validate_json(settings)
-    stage(json.loads(row), s.ct, s.device, out)
+    s, patient = SegmentStage.model_validate_json(settings), json.loads(row)
+    with recorded(patient, ["ct"], edition, out.parent):
+        stage(patient, s.ct, s.device, out)
 
 
 @app.command()
@@ -147,13 +149,20 @@ def folds(sheet: Path, settings: SettingsJson, out: Out) -> None:
 
 @app.command("import")
 def import_(
-    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
+    row: Row,
+    settings: SettingsJson,
+    out: Out,
+    edition: Edition = None,
+    own: Annotated[str, typer.Option(help="columns of the row whose files are kept in mind, as JSON")] = "[]",
 ) -> None:
     """Import a patient's CT, labels and radiograph."""
     from mskdex.config.stages import ImportStage
+    from mskdex.sources import recorded
     from mskdex.stages.importing import import_patient
 
-    import_patient(json.loads(row), ImportStage.model_validate_json(settings), out)
+    patient = json.loads(row)
+    with recorded(patient, json.loads(own), edition, out):
+        import_patient(patient, ImportStage.model_validate_json(settings), out)
 
 
 @app.command()

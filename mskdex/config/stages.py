@@ -6,9 +6,11 @@ Snakemake keeps these as a rule's params, so a change of the config reruns exact
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from mskdex.anatomy import LabelSource
 from mskdex.config import Config
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
@@ -63,7 +65,7 @@ class SegmentStage(Settings):
     """Settings of the segmentation of CTs without labels."""
 
     ct: CtSettings = CtSettings()
-    device: str
+    device: str = Field(json_schema_extra=NO_RESULT)
 
 
 class FoldsStage(Settings):

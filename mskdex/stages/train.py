@@ -11,6 +11,7 @@ import torch
 
 from mskdex.artifacts import manifest, read_parquet, write_json, write_parquet
 from mskdex.claim import claimed
+from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.data import Loader, StackStore
@@ -59,7 +60,8 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     )
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
-    identity = fingerprint(card.as_dict(), device.type, group.size, stage_hash("train"))
+    decisive = card.as_dict() | {"experiment": of_results(experiment)}
+    identity = fingerprint(decisive, device.type, group.size, stage_hash("train"))
     checkpoints = Checkpoints(out / "checkpoint", trainer, identity)
     checkpoints.restore()
     board = out / "tensorboard" if experiment.optimisation.tensorboard else None

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -131,6 +132,16 @@ def test_a_checkpoint_of_other_settings_is_not_used(cohort, trained, tmp_path):
     out = tmp_path / "mine" / "fold1"
     train(*cohort, 1, _experiment(epochs=1, seed=9), out)
     train(*cohort, 1, _experiment(), out)
+    assert _same(_weights(trained), _weights(out))
+
+
+def test_keys_that_change_no_result_keep_the_checkpoint(cohort, trained, tmp_path, caplog):
+    out = tmp_path / "mine" / "fold1"
+    shutil.copytree(trained, out)
+    (out / "model.safetensors").unlink()
+    caplog.set_level("INFO")
+    train(*cohort, 1, _experiment(tensorboard=True, cache_gb=1.0, checkpoint_minutes=3.0), out)
+    assert "going on from the checkpoint" in caplog.text
     assert _same(_weights(trained), _weights(out))
 
 

@@ -17,12 +17,12 @@ rule render:
         mem_mb=growing(1500),
         runtime=growing(10),
     params:
-        settings=whole(stages.render_stage(CONFIG)),
-        arguments=brief(stages.render_stage(CONFIG)),
+        settings=compared(stages.render_stage(CONFIG)),
+        arguments=arguments(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
-        "mskdex --log {log} render --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} render --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
 
 rule render_aligned:
@@ -45,13 +45,13 @@ rule render_aligned:
         mem_mb=growing(1500),
         runtime=growing(10),
     params:
-        settings=whole(stages.render_stage(CONFIG)),
-        arguments=brief(stages.render_stage(CONFIG)),
+        settings=compared(stages.render_stage(CONFIG)),
+        arguments=arguments(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
-        "mskdex --log {log} render --patient {params.patient} --poses {input.poses} "
-        "--settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} render --patient {params.patient:q} --poses {input.poses:q} "
+        "--settings {params.arguments:q} --out {output:q}"
 
 
 rule stack:
@@ -76,9 +76,9 @@ rule stack:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.stack_stage(CONFIG, CHANNELS)),
-        arguments=brief(stages.stack_stage(CONFIG, CHANNELS)),
+        settings=compared(stages.stack_stage(CONFIG, CHANNELS)),
+        arguments=arguments(stages.stack_stage(CONFIG, CHANNELS)),
         patient=subpath(input.drr, parent=True),
         code=stage_hash("stack"),
     shell:
-        "mskdex --log {log} stack --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} stack --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

@@ -22,10 +22,10 @@ rule quality:
         mem_mb=growing(1500),
         runtime=growing(60),
     params:
-        settings=whole(stages.quality_stage(CONFIG, CHANNELS)),
-        arguments=brief(stages.quality_stage(CONFIG, CHANNELS)),
+        settings=compared(stages.quality_stage(CONFIG, CHANNELS)),
+        arguments=arguments(stages.quality_stage(CONFIG, CHANNELS)),
         out=subpath(output.table, parent=True),
         code=stage_hash("quality"),
     shell:
-        "mskdex --log {log} quality --patients results/patients --table {input.patients} "
-        "--settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} quality --patients results/patients --table {input.patients:q} "
+        "--settings {params.arguments:q} --out {params.out:q}"

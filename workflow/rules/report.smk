@@ -53,18 +53,22 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=whole(CONFIG),
-        arguments=brief(CONFIG),
+        settings=compared(CONFIG),
+        virtual=CONFIG.cohort.sheet is None,
+        arguments=arguments(CONFIG),
         out=subpath(output[0], parent=True),
         code=stage_hash("report"),
     shell:
-        "mskdex --log {log} report results --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} report results --settings {params.arguments:q} --out {params.out:q}"
 
 
 onstart:
     stop_reevaluation(workflow)
+    if belongs():
+        mark_origin()
     print_plan()
 
 
 onsuccess:
+    mark_origin()
     print_summary()
