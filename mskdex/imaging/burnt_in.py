@@ -15,29 +15,28 @@ _TRIANGLE = (0.35, 0.65)
 """Area of a corner over that of its box."""
 
 
-def burnt_in_text(values: np.ndarray, field: np.ndarray, exposure_high: bool, lossy: bool) -> np.ndarray:
-    """Thin strokes of exactly the image's highest or lowest value, far from the values around them.
+def burnt_in_text(attenuation: np.ndarray, field: np.ndarray, lossy: bool) -> np.ndarray:
+    """Thin strokes of exactly the image's lowest or highest value, far from the values around them.
 
     Args:
-        values: grey values (H, W).
+        attenuation: log attenuation on any scale (H, W).
         field: pixels that are part of the image, bool (H, W).
-        exposure_high: whether high values are the most exposed.
         lossy: whether pixels were compressed with loss, which makes strokes uneven.
 
     Returns:
         bool (H, W).
     """
-    found = np.zeros(values.shape, bool)
-    low, high = (float(v) for v in np.quantile(values[field][::7], [0.005, 0.995]))
+    found = np.zeros(attenuation.shape, bool)
+    low, high = (float(v) for v in np.quantile(attenuation[field][::7], [0.005, 0.995]))
     span = max(high - low, 1e-9)
-    for bright in (True, False):
-        image = values if bright else -values
+    for image, part, contrast in (
+        (-attenuation, field, _ABOVE_AIR),
+        (attenuation, field & _edges(field), _CONTRAST),
+    ):
         peak = float(image[field].max())
-        mask = (image >= peak - (0.02 * span if lossy else 0.0)) & field
-        if bright != exposure_high:
-            mask &= _edges(field)
+        mask = (image >= peak - (0.02 * span if lossy else 0.0)) & part
         if _LEAST_TEXT_PIXELS <= mask.sum() <= _MOST_TEXT * mask.size:
-            text = _thin(image, mask, (_ABOVE_AIR if bright == exposure_high else _CONTRAST) * span)
+            text = _letters(_thin(image, mask, contrast * span), field)
             found |= text if text.sum() >= _LEAST_TEXT_PIXELS else False
     return found
 
@@ -53,17 +52,20 @@ def _thin(image: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
     opened = sitk.GrayscaleMorphologicalOpening(sitk.GetImageFromArray(part), [radius, radius], sitk.sitkBox)
     text = np.zeros(mask.shape, bool)
     text[box] = mask[box] & (part - sitk.GetArrayViewFromImage(opened) > least)
-    return _letters(text)
+    return text
 
 
-def _letters(strokes: np.ndarray) -> np.ndarray:
-    """The strokes that are small, as letters are; air between a patient and a blade is a long stripe."""
+def _letters(strokes: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """The strokes that are small and within the field, as letters are; air between patient and blade is a stripe."""
     shapes = sitk.LabelShapeStatisticsImageFilter()
     joined = sitk.ConnectedComponent(sitk.GetImageFromArray(strokes.astype(np.uint8)), True)
     shapes.Execute(joined)
     most = _LETTER * min(strokes.shape)
     small = [i for i in shapes.GetLabels() if max(shapes.GetBoundingBox(i)[2:]) <= most]
-    return np.isin(sitk.GetArrayViewFromImage(joined), small)
+    labels = sitk.GetArrayFromImage(joined)
+    outside = sitk.GetImageFromArray((~field).astype(np.uint8))
+    beside = np.unique(labels[sitk.GetArrayViewFromImage(sitk.BinaryDilate(outside, [1, 1])) > 0])
+    return np.isin(labels, np.setdiff1d(small, beside))
 
 
 def _edges(field: np.ndarray) -> np.ndarray:

@@ -91,10 +91,10 @@ def _by_voi(values: np.ndarray, ends: np.ndarray, dataset: Dataset, told: list[s
     if luts and len(luts) > 1:
         told.append(f"it has {len(luts)} VOI LUTs; the first is applied")
     if not luts:
-        for width in stated_numbers(dataset, "WindowWidth", 1).values or []:
-            if width < 1:
-                msg = f"WindowWidth is {width:g}, allowed is 1 or more; correct the tag or set radiograph.voi to ignore"
-                raise MskdexError(msg)
+        width = stated_numbers(dataset, "WindowWidth", 1).first
+        if width is not None and width < 1:
+            msg = f"WindowWidth is {width:g}, allowed is 1 or more; correct the tag or set radiograph.voi to ignore"
+            raise MskdexError(msg)
     elif np.any(np.asarray(values) != np.rint(values)):
         msg = "its VOI LUT cannot be applied to the fractions that RescaleSlope makes; set radiograph.voi to ignore"
         raise MskdexError(msg)

@@ -41,9 +41,9 @@ _CLIPPED = (
     "set air_grey to the grey value of the bare beam if it is known, give intensity processed, or exclude the patient"
 )
 _TEXT = (
-    "text is burnt into the radiograph ({pixels} pixels), which may name the patient; it is left out of the field{how}"
+    "text is burnt into the radiograph ({pixels} pixels), which may name the patient; it is left out of the field, and "
+    "radiograph.hide_text_in_pictures paints it over in all pictures"
 )
-_HIDE = "; radiograph.hide_text_in_pictures paints it over in all pictures"
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
         msg = "no pixel of it is in the exposed field; check its collimator, shutter and padding tags"
         raise MskdexError(msg)
     scale = grey_scale(source, greys, seen_direction(greys.values, field), row, settings)
-    text = burnt_in_text(greys.values, field, scale.rises_with == "exposure", source.tags.lossy)
+    exposure = relative_exposure(greys.values, scale)
+    text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
     if text.any():
         field = field & ~grown(text)
-    exposure = relative_exposure(greys.values, scale)
     facts = {
         "intensity": scale.kind,
         "scale": "absolute" if scale.absolute else "relative",

@@ -16,6 +16,8 @@ from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
+_OVERLAYS = range(0x6000, 0x6020, 2)
+"""Groups of overlays; element 0102 is the bit of the pixel's word that holds one."""
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PRESENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 _PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -138,7 +140,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     header, shape = _radiograph_header(path)
     require_size(path, shape, 1, max_megapixels)
     dataset = read_dataset(path)
-    grey = stored_values(dataset, path)
+    grey = _all_bits(dataset, path)
     if grey.shape != shape:
         msg = f"{path} decodes to {grey.shape} pixels instead of {shape}; copy or export it again"
         raise MskdexError(msg)
@@ -154,6 +156,25 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     facts["burned_in_annotation"] = burnt_in or None
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
     return Source(grey, tags, camera_tags(header), facts, dataset, warnings)
+
+
+def _all_bits(dataset: Dataset, path: Path) -> np.ndarray:
+    """Decoded words whole: the decoder cuts off what lies above BitsStored, where wrong tags may hide grey values.
+
+    Words that carry overlays in their upper bits, signed and compressed ones stay as the decoder gives them.
+    """
+    allocated, stored = (stated_numbers(dataset, k, 1).first for k in ("BitsAllocated", "BitsStored"))
+    signed = stated_numbers(dataset, "PixelRepresentation", 1).first
+    overlaid = any((group, 0x0102) in dataset and dataset[group, 0x0102].value for group in _OVERLAYS)
+    if signed or overlaid or allocated != 16 or stored is None or dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return stored_values(dataset, path)
+    kept = {k: dataset.get(k) for k in ("BitsStored", "HighBit")}
+    dataset.BitsStored, dataset.HighBit = 16, 15
+    try:
+        return stored_values(dataset, path)
+    finally:
+        for keyword, value in kept.items():
+            setattr(dataset, keyword, value)
 
 
 def _grey_tags(header: Dataset) -> GreyTags:

@@ -10,8 +10,8 @@ from mskdex.imaging.radiograph_tags import stated_numbers
 _DEPTHS = (8, 10, 12, 14, 16, 32)
 _UNUSED = 4.0
 """Values that stay below this fraction of their range are of fewer bits than stated."""
-_WRAPPED = 0.5
-"""The other reading of the sign bit is right where it changes this much less from pixel to pixel."""
+_BINS, _STRAY, _LEAST_ARC = 256, 1e-4, 0.05
+"""Bins of the ring of grey values, share of pixels that may stray into an unused one, least share of unused bins."""
 _SIGNED_ZERO = 0.01
 
 
@@ -93,23 +93,30 @@ def _right_justified(
 
 
 def _right_sign(grey: np.ndarray, valid: np.ndarray, bits: int, warnings: list[str]) -> tuple[np.ndarray, bool]:
-    """Reads the sign bit the other way where that makes the image smooth; and whether values are signed."""
-    inside = grey[valid]
+    """Values said to be signed that are not; and whether values are signed.
+
+    Of all 2^bits values, laid on a ring, an image leaves an arc unused. It holds the largest and the smallest value of
+    the right reading side by side: 2^bits - 1 and 0 of unsigned values.
+    """
     signed = grey.dtype.kind == "i"
-    if (signed and inside.min() >= 0) or (not signed and int(inside.max()) < 2 ** (bits - 1)) or bits > 16:
+    if not signed or grey[valid].min() >= 0 or bits > 16:
         return grey, signed
-    wide = grey.astype(np.int32)
-    other = wide % 2**bits if signed else np.where(wide >= 2 ** (bits - 1), wide - 2**bits, wide)
-    if _roughness(other, valid) >= _WRAPPED * _roughness(wide, valid):
+    ring = grey.astype(np.int32) % 2**bits
+    counts, _ = np.histogram(ring[valid], bins=_BINS, range=(0, 2**bits))
+    empty = counts <= _STRAY * counts.sum()
+    runs = [(_empty_run(empty, at), at) for at in (0, _BINS // 2)]
+    if runs[0][0] < _LEAST_ARC * _BINS or runs[0][0] <= runs[1][0]:
         return grey, signed
-    told, meant = ("signed", "unsigned") if signed else ("unsigned", "signed")
-    warnings.append(f"grey values are said to be {told}, but only as {meant} ones do they make an image")
-    return other, not signed
+    warnings.append("grey values are said to be signed, but only as unsigned ones do they make an image")
+    return ring, False
 
 
-def _roughness(grey: np.ndarray, valid: np.ndarray) -> float:
-    both = valid[:, 1:] & valid[:, :-1]
-    return float(np.abs(np.diff(grey.astype(np.float32), axis=1))[both].sum())
+def _empty_run(empty: np.ndarray, at: int) -> int:
+    """Number of empty bins in one run around the edge below bin `at` of a ring, 0 unless both sides are empty."""
+    turned = np.roll(empty, -at)
+    after = int(np.argmin(turned)) if not turned.all() else len(turned)
+    before = int(np.argmin(turned[::-1])) if not turned.all() else 0
+    return after + before
 
 
 def _range(inside: np.ndarray, bits: int, signed: bool, warnings: list[str]) -> tuple[float, float, str | None]:
