@@ -142,7 +142,7 @@ def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float)
         return field
     size = max(3, round(_MARKER_MOST_MM / pixel_mm / 2) * 2 + 1)
     # Padding and burnt-in text brighter than air would make all that is beside them look dense.
-    known = np.where(field, attenuation, np.maximum(attenuation, np.median(attenuation[field])))
+    known = np.where(field, attenuation, np.maximum(attenuation, attenuation[field].min()))
     image = sitk.GetImageFromArray(known.astype(np.float32))
     opened = sitk.GetArrayFromImage(sitk.GrayscaleMorphologicalOpening(image, [size // 2, size // 2], sitk.sitkBox))
     found = (attenuation - opened > _MARKER_NEPERS) & field

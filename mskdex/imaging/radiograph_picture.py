@@ -17,7 +17,7 @@ PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
 _BY_PILLOW = PICTURES[:3]
 _GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L", "F")
 _COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
-_ORIENTATION, _PHOTOMETRIC, _SAMPLE_BITS = 0x0112, 262, 258
+_ORIENTATION, _PHOTOMETRIC, _SAMPLE_BITS, _COMPRESSION = 0x0112, 262, 258, 259
 _WHITE_IS_ZERO = 0
 
 
@@ -73,6 +73,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
+            _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
             grey, bits, told = _grey_of(upright, path)
             if _stored_white_low(image) and grey.dtype.itemsize == 2:
@@ -87,6 +88,14 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
     if turned != 1:
         told.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
     return Picture(grey, bits, facts, told)
+
+
+def _require_turnable(image: Image.Image, turned: int, path: Path) -> None:
+    """Pillow 13 mixes up the rows of an uncompressed TIFF that is to be turned by 90 degrees."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None and turned > 4 and tags.get(_COMPRESSION, 1) == 1:
+        msg = f"{path} is stored on its side (orientation tag {turned}) without compression; save it upright"
+        raise MskdexError(msg)
 
 
 def _stored_white_low(image: Image.Image) -> bool:

@@ -139,9 +139,7 @@ def test_a_log_image_of_unknown_scale_is_relative_whatever_its_decades(tmp_path,
 def test_decades_that_no_hip_can_have_are_refused(tmp_path):
     grey = unsigned(100 + VALUES * 4095 / (2 * np.log(10)))
     for decades, told in ((20.0, r"34\.\d+ nepers"), (0.5, r"0\.8\d nepers")):
-        with pytest.raises(
-            MskdexError, match=f"95th percentile of its attenuation in the field is {told}.*from 1 to 9"
-        ):
+        with pytest.raises(MskdexError, match=f"95th percentile .* in the field is {told}.*from 1 to 9"):
             load(tmp_path, dx(grey, 12, **LOG), {"log_decades": decades})
 
 
@@ -323,7 +321,7 @@ def test_corners_of_a_turned_image_are_no_image(tmp_path, value):
     corner |= (79 - x) / 12 + (63 - y) / 9 < 1
     grey = unsigned(EXPOSURE)
     grey[corner] = value
-    found = load(tmp_path, dx(grey))
+    found = load(tmp_path, dx(grey), settings=NATIVE.model_copy(update={"mask_markers": False}))
     assert not found.field[corner].any()
     assert found.field[~corner].all()
     np.testing.assert_allclose(found.image[~corner], VALUES[~corner], atol=2e-3)
