@@ -93,7 +93,10 @@ def _pixel_size(header: Dataset, found: CameraTags) -> None:
             found.broken.setdefault("pixel_mm", f"tag {keyword} is {told!r}, not two numbers above 0")
         elif stated.values is not None and stated.values.min() > 0:
             sizes[keyword] = (float(stated.values[0]), float(stated.values[1]))
-    plain = sizes.get("PixelSpacing")
+    aspect, plain = stated_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")
+    rows, columns = sizes.get("ImagerPixelSpacing") or plain or (1.0, 1.0)
+    if aspect is not None and aspect.min() > 0 and abs(aspect[0] * columns / (aspect[1] * rows) - 1) > 0.01:
+        found.warnings.append(f"PixelAspectRatio {aspect[0]:g} to {aspect[1]:g} contradicts the pixel size")
     if plain:
         found.values["pixel_spacing_mm"] = plain
     if "ImagerPixelSpacing" in sizes:

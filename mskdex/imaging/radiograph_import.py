@@ -156,7 +156,7 @@ def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSe
 
 def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings: RadiographSettings) -> _Exposed:
     """Finds what the grey values mean and which pixels are image, on the stored grid."""
-    field, tags = field_from_tags(source.dataset, source.grey.shape)
+    field, tags, wrong = field_from_tags(source.dataset, source.grey.shape)
     field = without_blank_borders(source.grey, field & greys.valid & ~turned_corners(source.grey))
     if not field.any():
         msg = "no pixel of it is in the exposed field; check its collimator, shutter and padding tags"
@@ -179,7 +179,7 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
         gain, offset = standardisation(-exposure, field)
         exposure = -(gain * -exposure + offset)
         scale = replace(scale, nepers_per_unit=None)
-    return _Exposed(exposure.astype(np.float32), field, scale, facts, scale.warnings)
+    return _Exposed(exposure.astype(np.float32), field, scale, facts, wrong + scale.warnings)
 
 
 def _attenuation(

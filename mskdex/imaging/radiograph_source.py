@@ -140,7 +140,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     header, shape = _radiograph_header(path)
     require_size(path, shape, 1, max_megapixels)
     dataset = read_dataset(path)
-    grey = _all_bits(dataset, path)
+    grey = _words(dataset, path)
     if grey.shape != shape:
         msg = f"{path} decodes to {grey.shape} pixels instead of {shape}; copy or export it again"
         raise MskdexError(msg)
@@ -158,23 +158,11 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     return Source(grey, tags, camera_tags(header), facts, dataset, warnings)
 
 
-def _all_bits(dataset: Dataset, path: Path) -> np.ndarray:
-    """Decoded words whole: the decoder cuts off what lies above BitsStored, where wrong tags may hide grey values.
-
-    Words that carry overlays in their upper bits, signed and compressed ones stay as the decoder gives them.
-    """
-    allocated, stored = (stated_numbers(dataset, k, 1).first for k in ("BitsAllocated", "BitsStored"))
-    signed = stated_numbers(dataset, "PixelRepresentation", 1).first
+def _words(dataset: Dataset, path: Path) -> np.ndarray:
+    """Decoded words, whole unless overlays lie above BitsStored: wrong tags may hide grey values there."""
     overlaid = any((group, 0x0102) in dataset and dataset[group, 0x0102].value for group in _OVERLAYS)
-    if signed or overlaid or allocated != 16 or stored is None or dataset.file_meta.TransferSyntaxUID.is_compressed:
-        return stored_values(dataset, path)
-    kept = {k: dataset.get(k) for k in ("BitsStored", "HighBit")}
-    dataset.BitsStored, dataset.HighBit = 16, 15
-    try:
-        return stored_values(dataset, path)
-    finally:
-        for keyword, value in kept.items():
-            setattr(dataset, keyword, value)
+    signed = bool(stated_numbers(dataset, "PixelRepresentation", 1).first)
+    return stored_values(dataset, path, all_bits=not overlaid and not signed)
 
 
 def _grey_tags(header: Dataset) -> GreyTags:

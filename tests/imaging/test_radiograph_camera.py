@@ -152,6 +152,12 @@ def test_pixels_that_are_oblong_or_of_an_unsure_tag_are_said(tmp_path):
     assert any("no tag says that it is the detector's" in w for w in found.warnings)
 
 
+def test_an_aspect_ratio_that_contradicts_the_pixel_size_is_said(tmp_path):
+    assert any("PixelAspectRatio" in w for w in geometry(tmp_path, PixelAspectRatio=[2, 1]).warnings)
+    oblong = geometry(tmp_path, PixelAspectRatio=[2, 1], ImagerPixelSpacing=[1.8, 0.9])
+    assert not any("PixelAspectRatio" in w for w in oblong.warnings)
+
+
 # ---- crops
 
 

@@ -191,6 +191,16 @@ def test_bits_at_the_upper_end_of_the_word(tmp_path, high_bit):
     np.testing.assert_allclose(found.image, VALUES, atol=2e-2)
 
 
+def test_overlays_in_the_upper_bits_are_no_grey_values(tmp_path):
+    grey = unsigned(4095 - 4000 * np.exp(-VALUES))
+    grey[10:20, 10:20] |= 1 << 12
+    dataset = dx(grey, 12, **FALLING)
+    dataset.add_new(0x60000102, "US", 12)
+    found = load(tmp_path, dataset)
+    np.testing.assert_allclose(found.image, VALUES, atol=2e-2)
+    assert found.warnings == []
+
+
 # ---- LUTs
 
 
@@ -349,3 +359,28 @@ def test_text_is_painted_over_where_the_config_says_so(tmp_path):
     hidden = load(tmp_path, dataset, settings=NATIVE.model_copy(update={"hide_text_in_pictures": True}))
     assert np.ptp(hidden.image[3:9, 3:40:2]) == 0
     np.testing.assert_array_equal(hidden.image[hidden.field], shown.image[hidden.field])
+
+
+TAGS_WITHOUT_EFFECT = {
+    "SmallestImagePixelValue": 3, "LargestImagePixelValue": 100, "WindowCenter": "100", "WindowWidth": "50",
+    "KVP": "75", "Exposure": "10", "ExposureIndex": "400", "Sensitivity": "200", "Grid": "NONE",
+    "PixelAspectRatio": [1, 1], "PresentationLUTShape": "INVERSE", "LossyImageCompression": "00", "FilterType": "NONE",
+    "ReferencedImageSequence": [], "BurnedInAnnotation": "NO", "ImageLaterality": "B", "TableType": "FIXED",
+    "DetectorTemperature": "30", "ExposureControlMode": "AUTOMATIC", "PatientPosition": "HFS",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keyword", sorted(TAGS_WITHOUT_EFFECT))
+def test_tags_without_effect_have_none(tmp_path, keyword):
+    found = load(tmp_path, make.radiograph(**{keyword: TAGS_WITHOUT_EFFECT[keyword]}))
+    np.testing.assert_array_equal(found.image, load(tmp_path, make.radiograph()).image)
+    assert found.warnings == []
+
+
+def test_what_cannot_be_imported_is_one_sentence(tmp_path):
+    dataset = make.radiograph(CollimatorShape="POLYGONAL")
+    dataset.add_new("VerticesOfThePolygonalCollimator", "IS", ["1"] * 6)
+    dataset["VerticesOfThePolygonalCollimator"]._value = ["a", "b", "c", "d", "e", "f"]
+    with pytest.raises(MskdexError, match=r"r\.dcm") as error:
+        load(tmp_path, dataset)
+    assert "\n" not in str(error.value)

@@ -309,6 +309,22 @@ def test_other_collimator_shapes(tmp_path, shape):
     assert found.field.sum() == pytest.approx(area, rel=0.03)
 
 
+def test_a_display_shutter_bounds_the_field_and_one_that_leaves_nothing_is_said(tmp_path):
+    edges = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+    tags = {"ShutterShape": "RECTANGULAR"} | {f"Shutter{k}Edge": v for k, v in zip(edges, (4, 77, 3, 62), strict=True)}
+    found = load(make.save(make.radiograph(**tags), tmp_path / "r.dcm"))
+    assert found.field.sum() == 72 * 58
+    assert found.facts["field_by_tags"] == ["ShutterShape RECTANGULAR"]
+    for change, told in (
+        ({"ShutterRightVerticalEdge": 2}, "leaves no image"),
+        ({"ShutterLeftVerticalEdge": None}, "lacks numbers"),
+        ({"ShutterShape": "BITMAP"}, "unknown kind"),
+    ):
+        found = load(make.save(make.radiograph(**(tags | change)), tmp_path / "r.dcm"))
+        assert found.field.all()
+        assert any(told in w for w in found.warnings)
+
+
 def test_borders_blanked_to_white_do_not_count_as_air(tmp_path):
     grey = 40000 * np.exp(-VALUES)
     grey[:, :20] = grey[:7] = 65535
