@@ -127,7 +127,9 @@ def _direction(
 ) -> str:  # fmt: skip
     rises, where, human = _stated_direction(source, greys, kind, row, settings)
     sources["grey_increases_with"] = where + (_overruled(source.tags, greys, rises) if human else "")
-    if seen.rises_with is None and not human:
+    if seen.rises_with is None and where.startswith("assumed"):
+        warnings.append(f"nothing says what a higher grey value means: {rises} is {where}; give grey_increases_with")
+    elif seen.rises_with is None and not human:
         warnings += _contradicting_tags(source)
     if seen.rises_with in {None, rises}:
         return rises

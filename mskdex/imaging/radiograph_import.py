@@ -41,7 +41,7 @@ _CLIPPED = (
     "set air_grey to the grey value of the bare beam if it is known, give intensity processed, or exclude the patient"
 )
 _TEXT = (
-    "text is burnt into the radiograph ({pixels} pixels), which may name the patient; it is left out of the field, and "
+    "burnt-in text or a letter of lead was found ({pixels} pixels); text may name the patient; it is out of the field, and "
     "radiograph.hide_text_in_pictures paints it over in all pictures"
 )
 

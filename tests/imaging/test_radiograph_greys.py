@@ -348,7 +348,7 @@ def test_burnt_in_text_is_no_air_and_is_said(tmp_path, text):
     found = load(tmp_path, dx(unsigned(with_text(EXPOSURE, text))))
     assert not found.field[3:9, 3:40:2].any()
     np.testing.assert_allclose(found.image[found.field], VALUES[found.field], atol=2e-3)
-    assert any("text is burnt into" in w for w in found.warnings)
+    assert any("burnt-in text" in w for w in found.warnings)
 
 
 def test_text_is_painted_over_where_the_config_says_so(tmp_path):

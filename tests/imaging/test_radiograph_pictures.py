@@ -150,6 +150,13 @@ def test_sixteen_bits_of_unknown_meaning_are_processed_and_the_pixels_say_the_di
     assert any("the pixels are followed" in w for w in found.warnings)
 
 
+def test_a_direction_that_nothing_shows_is_assumed_with_a_word(tmp_path):
+    thick = np.rint(100 + 50 * np.add.outer(np.linspace(0.0, 1.5, 64), np.linspace(0.0, 1.5, 80))).astype(np.uint8)
+    path = saved(thick, tmp_path / "r.png")
+    assert any("nothing says what a higher grey value means" in w for w in load(path).warnings)
+    assert not any("nothing says" in w for w in load(path, CAMERA | {"grey_increases_with": "exposure"}).warnings)
+
+
 def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path):
     path = saved(np.zeros((2000, 1000), np.uint8), tmp_path / "r.png")
     with pytest.raises(MskdexError, match="2000 x 1000 voxels, more than 1 million"):
