@@ -41,7 +41,7 @@ _CLIPPED = (
     "set air_grey to the grey value of the bare beam if it is known, give intensity processed, or exclude the patient"
 )
 _TEXT = (
-    "burnt-in text or a letter of lead was found ({pixels} pixels); text may name the patient; it is out of the field, and "
+    "burnt-in text or a letter of lead is found ({pixels} pixels); it may name the patient and is out of the field; "
     "radiograph.hide_text_in_pictures paints it over in all pictures"
 )
 

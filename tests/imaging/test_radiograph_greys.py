@@ -1,5 +1,7 @@
 """Grey values as hospitals store them: kind, direction, bits, scale; each comes in right, or is said, or is refused."""
 
+import json
+
 import hospital as make
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from pydicom.dataset import Dataset
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
+from mskdex.imaging.radiograph import read_radiograph
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.imaging.relative import BONE_NEPERS, BONE_QUANTILE, SOFT_NEPERS, SOFT_QUANTILE, middle_of_field
+from mskdex.stages.importing import import_patient
 
 NATIVE = RadiographSettings(working_pixel_mm=None)
 VALUES = make.radiograph_values()
@@ -66,6 +70,16 @@ def test_what_is_not_linear_or_log_comes_in_on_a_relative_scale_with_a_word(tmp_
     found = load(tmp_path, make.radiograph(**tags))
     assert found.facts["scale"] == "relative"
     assert any(why in w for w in found.warnings)
+
+
+def test_the_scale_is_written_down_and_read_by_later_stages(tmp_path):
+    row = make.patient(tmp_path / "in")
+    import_patient(row, make.settings(), tmp_path / "one")
+    import_patient(row | {"intensity": "processed"}, make.settings(), tmp_path / "two")
+    for folder, scale in (("one", "absolute"), ("two", "relative")):
+        facts = json.loads((tmp_path / folder / "import.json").read_text(encoding="utf-8"))
+        assert facts["radiograph"]["scale"] == scale
+        assert read_radiograph(tmp_path / folder).scale == scale
 
 
 @pytest.mark.parametrize("curve", ["log", "sigmoid", "square root", "inverted"])
