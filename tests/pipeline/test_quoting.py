@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from hospital import IDS, patient
+from hospital import IDS, SMALL_STRUCTURES, patient
 from working_copy import ROOT, Project, copy_project
 
 RULES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -49,6 +49,7 @@ def wicked(tmp_path_factory):
     pd.DataFrame([row]).to_csv(sheet, index=False)
     project.configure("cohort", "sheet", value=f"data/{sheet.name}")
     project.configure("label_sources", "phantom", value=IDS)
+    project.configure("ct", value=SMALL_STRUCTURES)
     project.configure("report", "title", value=WICKED)
     return project
 
