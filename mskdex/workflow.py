@@ -46,6 +46,8 @@ def read_cohort(config: Config) -> pd.DataFrame:
         sheet = cohort_sheet(config.virtual)
         for column in ("ct", "labels", "radiograph"):
             sheet[column] = [str(VIRTUAL_ROOT / p) for p in sheet[column]]
+        sheet["person"] = sheet["patient_id"]
+        sheet["allow_id_mismatch"] = False
     return sheet[~sheet["exclude"].astype(bool)].reset_index(drop=True)
 
 

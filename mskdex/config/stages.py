@@ -18,8 +18,8 @@ from mskdex.config.registration import RegistrationSettings, default_bodies, pai
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
-DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
-"""Columns of the sheet that only the evaluation sees."""
+DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason", "same_patient_as", "person")
+"""Columns of the sheet that the import does not see."""
 
 
 class Anatomy(Settings):
@@ -149,6 +149,11 @@ def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> Quality
 def segment_stage(config: Config) -> SegmentStage:
     """Settings of the segmentation of CTs without labels."""
     return SegmentStage(ct=config.ct, device=config.cohort.segment_device)
+
+
+def identity_stage(config: Config) -> CohortSettings:
+    """Settings of the search for patients who are in the cohort twice: how the sheet is read."""
+    return CohortSettings(data_root=config.cohort.data_root, segment=config.cohort.segment)
 
 
 def folds_stage(config: Config) -> FoldsStage:

@@ -75,7 +75,7 @@ rule cohort:
 
 
 rule folds:
-    """Assign patients to folds; depends on ids, sex and exclusions of the sheet, on nothing else in it."""
+    """Assign patients to folds; depends on ids, sex, persons and exclusions of the sheet, on nothing else in it."""
     input:
         sheet=ancient(sheet_path(CONFIG)),
     output:
@@ -93,7 +93,7 @@ rule folds:
     params:
         settings=whole(stages.folds_stage(CONFIG)),
         arguments=brief(stages.folds_stage(CONFIG)),
-        patients=sheet_digest(SHEET, ["patient_id", "sex"]),
+        patients=sheet_digest(SHEET, ["patient_id", "sex", "person"]),
         code=stage_hash("folds"),
     shell:
         "mskdex --log {log} folds {input.sheet} --settings {params.arguments:q} --out {output}"

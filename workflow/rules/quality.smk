@@ -28,3 +28,30 @@ rule quality:
     shell:
         "mskdex --log {log} quality --patients results/patients --table {input.patients} "
         "--settings {params.arguments:q} --out {params.out}"
+
+
+rule identity:
+    """Refuse a patient who is in the cohort under two ids, before anything is trained."""
+    input:
+        imports=patient_results("import.json"),
+        sheet=ancient(sheet_path(CONFIG)),
+    output:
+        "results/cohort/identity.json",
+    log:
+        "results/logs/identity.log",
+    benchmark:
+        "results/benchmarks/identity.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        settings=whole(stages.identity_stage(CONFIG)),
+        arguments=brief(stages.identity_stage(CONFIG)),
+        patients=sheet_digest(SHEET, ["patient_id", "person", "allow_id_mismatch"]),
+        code=stage_hash("identity"),
+    shell:
+        "mskdex --log {log} cohort identity {input.sheet:q} --patients results/patients "
+        "--settings {params.arguments:q} --out {output}"
