@@ -130,8 +130,8 @@ def test_ids_that_differ_in_case_alone(tmp_path):
     path = written(tmp_path, patient(tmp_path, "p1x"), ("P1X", *patient(tmp_path, "other")[1:]))
     told = [str(p) for p in check_sheet(path, SETTINGS)[1]]
     assert told == [
-        "row 3, column patient_id: P1X: row 2 has p1x, which differs in case alone, which not every disk keeps; one row "
-        "a patient, ids unique"
+        "row 3, column patient_id: P1X: row 2 has p1x, which differs in case alone, which not every disk keeps; one "
+        "row a patient, ids unique"
     ]
 
 

@@ -60,7 +60,7 @@ def check_cohort(sheet: Path, config: Config, *, quick: bool = False) -> list[Pr
     table = table.assign(row=table.attrs["rows"])
     kept = table[~table["exclude"] & table["patient_id"].notna()]
     broken = {(p.row, p.column) for p in problems if p.severity == "error"}
-    problems += _cohort_problems(kept, config, {row for row, _ in broken})
+    problems += _cohort_problems(kept, config, {row for row, column in broken if column.startswith("label")})
     if not quick:
         problems += _file_problems(kept, config, broken)
     return sorted(problems, key=lambda p: (p.row or 0, p.column))
@@ -97,13 +97,13 @@ def _file_problems(kept: pd.DataFrame, config: Config, broken: set[tuple[int | N
     return problems
 
 
-def _cohort_problems(kept: pd.DataFrame, config: Config, broken: set[int | None]) -> list[Problem]:
+def _cohort_problems(kept: pd.DataFrame, config: Config, unlabelled: set[int | None]) -> list[Problem]:
     """What the cohort as a whole lacks: persons for the folds, and objects that some label source has not."""
     found = []
     if told := too_few(kept["person"].nunique(), len(kept), config.folds.count):
         told = f"{told}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
         found.append(Problem(None, "", "patient_id", told, "warning"))
-    sourced = kept[kept["label_source"].notna() & ~kept["row"].isin(broken)]
+    sourced = kept[kept["label_source"].notna() & ~kept["row"].isin(unlabelled)]
     try:
         lacking = _lacking(sourced, config)
     except MskdexError as error:

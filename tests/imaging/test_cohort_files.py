@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import hospital as make
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -27,17 +28,20 @@ def drafted(folder: Path) -> pd.DataFrame:
 
 
 def test_dicom_folders_become_complete_rows(tmp_path):
-    ct, labels = make.phantom()
-    for name in ("A1", "A2"):
-        slices = make.slice_datasets(ct, PatientSex="F", PatientAge="061Y", PatientSize=1.58, PatientWeight=57.5)
-        make.save_all(slices, tmp_path / name / "study" / "ct")
+    for number, name in enumerate(("A1", "A2"), start=1):
+        ct, labels = make.phantom()
+        ct.array[0, 0] += number
+        labels.array[tuple(np.argwhere(labels.array == 6)[number])] = 0
+        who = {"PatientSex": "F", "PatientAge": "061Y", "PatientSize": 1.58, "PatientWeight": 57.5, "PatientID": name}
+        make.save_all(make.slice_datasets(ct, **who), tmp_path / name / "study" / "ct")
         make.masks(tmp_path / name / "segmentations", labels)
-        make.save(make.radiograph(), tmp_path / name / "study" / "xray.dcm")
+        taken = make.radiograph(make.radiograph_values() + 0.01 * number, PatientID=name)
+        make.save(taken, tmp_path / name / "study" / "xray.dcm")
     found = drafted(tmp_path)
     assert list(found.index) == ["A1", "A2"]
     row = found.loc["A1"]
     assert (row["ct"], row["labels"], row["radiograph"]) == ("A1/study/ct", "A1/segmentations", "A1/study/xray.dcm")
-    assert row["label_source"] == "totalsegmentator"
+    assert row["label_source"] == "named"
     assert (row["sex"], row["age"], row["height_cm"], row["weight_kg"]) == ("F", "61", "158", "57.5")
     assert row["notes"] == ""
     sheet = read_sheet(tmp_path / "cohort.tsv", CohortSettings())
@@ -88,33 +92,111 @@ def test_scan_refuses_to_overwrite_and_to_guess(tmp_path):
 def cohort(folder: Path) -> Path:
     """Three patients: one good; one with a bad age and an unscaled CT and radiograph without geometry; one flipped."""
     rows = []
-    ct, labels = make.phantom()
-    for name in ("good", "bad", "flipped"):
-        row = make.patient(folder / name) | {"patient_id": name, "age": "60"}
+    for number, name in enumerate(("good", "bad", "flipped")):
+        row = make.distinct_patient(folder / name, number) | {"patient_id": name, "age": "60"}
         rows.append(row | {k: str(Path(row[k]).relative_to(folder)) for k in ("ct", "labels", "radiograph")})
     rows[1]["age"] = "sixty"
+    ct, labels = make.phantom()
     make.write(folder / "bad" / "ct.nii.gz", Volume((ct.array + 1024).astype("int16"), ct.world_from_voxel))
-    make.save(make.radiograph(DistanceSourceToDetector=None), folder / "bad" / "radiograph.dcm")
+    silent = {"DistanceSourceToDetector": None, "ImagerPixelSpacing": None, "PixelIntensityRelationship": None}
+    make.save(make.radiograph(**silent, PatientID="B"), folder / "bad" / "radiograph.dcm")
     make.write(folder / "flipped" / "labels.nii.gz", Volume(labels.array[::-1].copy(), labels.world_from_voxel))
     pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
     return folder / "cohort.csv"
+
+
+OF_THE_COHORT = [(None, "", "label_source", "warning"), (None, "", "patient_id", "warning")]
 
 
 def test_check_tells_every_problem_of_every_row_in_one_table(tmp_path):
     problems = check_cohort(cohort(tmp_path), CONFIG)
     found = [(p.row, p.patient_id, p.column, p.severity) for p in problems]
     assert found == [
+        *OF_THE_COHORT,
         (3, "bad", "age", "error"),
-        (3, "bad", "ct, labels", "error"),
-        (3, "bad", "radiograph", "error"),
+        (3, "bad", "ct", "error"),
+        *[(3, "bad", "radiograph", "error")] * 3,
         (4, "flipped", "ct, labels", "error"),
     ]
+    told = [p.message for p in problems if p.column == "radiograph"]
+    for message, column in zip(told, ("sdd_mm", "pixel_mm", "intensity"), strict=True):
+        assert f"column {column}" in message
     text = problem_table(problems)
     assert "3    bad      age" in text
-    assert text.endswith("4 errors, 0 warnings")
+    assert text.endswith("6 errors, 2 warnings")
     quick = check_cohort(tmp_path / "cohort.csv", CONFIG, quick=True)
-    assert [p.column for p in quick] == ["age"]
+    assert [p.column for p in quick] == ["label_source", "patient_id", "age"]
     assert problem_table([]) == "no problem found"
+
+
+def test_labels_are_checked_where_the_ct_cannot_be_read_and_the_reverse(tmp_path):
+    path = cohort(tmp_path)
+    (tmp_path / "bad" / "labels.nii.gz").write_bytes((tmp_path / "bad" / "labels.nii.gz").read_bytes()[:400])
+    (tmp_path / "good" / "labels.nii.gz").write_bytes(b"no volume")
+    found = [(p.patient_id, p.column) for p in check_cohort(path, CONFIG) if p.severity == "error"]
+    assert ("bad", "ct") in found
+    assert ("bad", "labels") in found
+    assert ("good", "labels") in found
+    assert ("good", "ct") not in found
+
+
+@pytest.mark.parametrize("reader", ["read_patient_ct", "read_patient_volumes", "read_patient_radiograph"])
+def test_check_goes_on_after_an_exception_that_nobody_foresaw(tmp_path, monkeypatch, caplog, reader):
+    def defect(row, *_):
+        raise TypeError(f"unsupported operand of {row['patient_id']}\nand more")
+
+    monkeypatch.setattr(f"mskdex.stages.patient_check.{reader}", defect)
+    monkeypatch.setattr("mskdex.stages.patient_check.read_patient_labels", defect)
+    with caplog.at_level("DEBUG", "mskdex"):
+        problems = check_cohort(cohort(tmp_path), CONFIG)
+    expected = ["bad"] if reader == "read_patient_ct" else ["good", "flipped"]
+    for patient in expected:
+        words = f"could not be read: TypeError unsupported operand of {patient}; this is a defect, please report it"
+        assert words in [p.message for p in problems if p.patient_id == patient]
+    assert "Traceback" in caplog.text
+
+
+def test_check_says_what_label_sources_cost_and_how_many_patients_the_folds_need(tmp_path):
+    path = cohort(tmp_path)
+    problems = [p.message for p in check_cohort(path, CONFIG, quick=True) if p.row is None]
+    assert problems == [
+        "phantom lacks gluteus_medius, gluteus_minimus, iliacus, obturator_externus, pectineus: left out for everyone, "
+        "because of good, bad, flipped",
+        "3 patients cannot fill 4 folds; add patients or lower folds.count; images can be imported and looked at "
+        "(snakemake --until stack qc), nothing can be trained",
+    ]
+
+
+def test_check_names_a_structure_that_the_source_has_and_the_file_lacks(tmp_path):
+    path = cohort(tmp_path)
+    _, labels = make.phantom()
+    labels.array[labels.array == 5] = 0
+    make.write(tmp_path / "good" / "labels.nii.gz", labels)
+    told = [p for p in check_cohort(path, CONFIG) if p.patient_id == "good"]
+    assert [(p.column, p.severity) for p in told] == [("labels", "warning")]
+    assert "no voxel of sacrum" in told[0].message
+
+
+def test_check_finds_copies_of_a_patient_across_rows_and_formats(tmp_path):
+    path = cohort(tmp_path)
+    ct, _ = make.phantom()
+    ct.array[0, 0, :] = -1000
+    make.save_all(make.slice_datasets(ct, PatientID="F"), tmp_path / "flipped" / "dicom")
+    _, labels = make.phantom()
+    make.write(tmp_path / "flipped" / "labels.nii.gz", labels)
+    make.save(make.radiograph(PatientID="F"), tmp_path / "flipped" / "radiograph.dcm")
+    table = pd.read_csv(path, dtype=str)
+    table.loc[2, "ct"] = "flipped/dicom"
+    table.to_csv(path, index=False)
+    told = [(p.column, p.message) for p in check_cohort(path, CONFIG) if p.patient_id == "flipped"]
+    assert [c for c, _ in told] == ["ct", "labels", "radiograph"]
+    assert told[0][1] == (
+        "flipped/dicom holds the same CT as good/ct.nii.gz of good; correct the path, or write good into flipped's "
+        "same_patient_as if both are one person"
+    )
+    table["same_patient_as"] = ["", "", "good"]
+    table.to_csv(path, index=False)
+    assert [p for p in check_cohort(path, CONFIG) if p.patient_id == "flipped"] == []
 
 
 def test_check_does_not_open_what_is_not_there(tmp_path):
@@ -144,12 +226,19 @@ def test_command_line_exit_codes(tmp_path):
         encoding="utf-8",
     )
     assert run.returncode == 1
-    assert "4 errors" in run.stdout
+    assert "6 errors" in run.stdout
     good = pd.read_csv(path).head(1)
     good.to_csv(tmp_path / "good.csv", index=False)
     arguments = ["cohort", "check", str(tmp_path / "good.csv"), "--config", str(tmp_path / "config.yaml")]
     run = subprocess.run([*command, *arguments], capture_output=True, encoding="utf-8")
-    assert (run.returncode, run.stdout.strip()) == (0, "no problem found")
+    assert run.returncode == 0
+    assert run.stdout.strip().endswith("0 errors, 2 warnings")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    arguments = ["cohort", "check", str(tmp_path / "good.csv"), "--quick"]
+    run = subprocess.run([*command, *arguments], capture_output=True, encoding="utf-8", cwd=bare)
+    assert run.returncode == 0
+    assert "checked with the default config" in run.stderr
     run = subprocess.run([*command, "cohort", "init", str(tmp_path / "good")], capture_output=True, encoding="utf-8")
     assert run.returncode == 0
     assert (tmp_path / "good" / "cohort.tsv").is_file()
