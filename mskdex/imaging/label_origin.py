@@ -44,21 +44,22 @@ def label_source(path: Path) -> str:
 
 
 def ids_in(path: Path, max_megavoxels: float = 2000) -> frozenset[int] | None:
-    """The ids of a label map, 0 left out; None of a volume whose values are none: negative, fractions, too many.
+    """The ids of a label map; None of a volume whose values are none: negative, fractions, too many, or never 0.
 
     Raises:
         MskdexError: it cannot be read.
     """
-    array = read_volume_file(path, "a volume", max_megavoxels, layers=True)[0].array
+    volume, facts = read_volume_file(path, "a volume", max_megavoxels, layers=True)  # the facts hold the memory
     found: set[int] = set()
-    for part in array:
+    for part in volume.array:
         values = np.unique(part)
         if values[0] < 0 or values[-1] > np.iinfo(np.int32).max or (values != np.rint(values)).any():
             return None
         found.update(int(v) for v in values)
         if len(found) > _MOST_IDS:
             return None
-    return frozenset(found - {0})
+    del facts
+    return frozenset(found) if 0 in found else None
 
 
 def _by_ids(present: frozenset[int]) -> str:

@@ -31,7 +31,7 @@ _NOBODY = re.compile(
 def content_digest(array: np.ndarray) -> str:
     """Digest of an image's or a volume's values, whatever the file they came from is called or says beside them."""
     digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mskdex.config.stages import ImportStage
 from mskdex.errors import MskdexError
 from mskdex.identity import Evidence
@@ -123,7 +125,7 @@ def _own_grid(request: LabelRequest, max_megavoxels: float) -> Volume:
 
         return next(iter(read_segmentation(path, request.series_uid, request.root, max_megavoxels)[0].values()))
     raw, _ = read_volume_file(path, "labels", max_megavoxels, layers=True)
-    return raw if raw.array.ndim == 3 else Volume(raw.array[..., 0], raw.world_from_voxel)
+    return Volume(np.zeros(raw.array.shape[:3], np.uint8), raw.world_from_voxel)
 
 
 def _radiograph(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[Told]:

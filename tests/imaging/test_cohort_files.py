@@ -1,5 +1,6 @@
 """`cohort init` and `cohort check` on folders of files."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mskdex.cohort import read_sheet
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_origin import label_source
 from mskdex.imaging.volume import Volume
 from mskdex.stages.cohort_check import check_cohort, problem_table, read_config
 from mskdex.stages.cohort_init import draft_sheet
@@ -75,6 +77,82 @@ def test_what_is_missing_or_ambiguous_is_noted(tmp_path):
     assert "labels: none found" in notes
     assert found.loc["Müller", "ct"] == "Müller"
     assert "all.zip is an archive: unpack it" in found.loc["B", "notes"]
+
+
+def as_ids(folder: Path, name: str, ids: dict[int, int], number: int = 0) -> None:
+    """Writes a patient whose labels have other ids and whose files' names say nothing."""
+    make.distinct_patient(folder / name, number)
+    ct, labels = make.phantom()
+    ct.array[0] = 40 + number
+    make.write(folder / name / "ct.nii.gz", ct)
+    table = np.zeros(256, np.uint16)
+    table[list(ids)] = list(ids.values())
+    made = table[labels.array]
+    further = sorted(EXTRA.get(max(ids.values()), set()))
+    made[0].flat[: len(further)] = further
+    (folder / name / "labels.nii.gz").unlink()
+    make.write(folder / name / "b.nii.gz", Volume(made, labels.world_from_voxel))
+    (folder / name / "ct.nii.gz").rename(folder / name / "a.nii.gz")
+
+
+TOTAL = {1: 77, 2: 78, 3: 75, 4: 76, 5: 25, 6: 80, 7: 81}
+MUSCLEMAP = {1: 6151, 2: 6152, 3: 6171, 4: 6172, 5: 6160, 6: 6111, 7: 6112}
+EXTRA = {
+    81: {82, 83, 84, 85, 88, 89}, 6172: {6101, 6102, 6121, 6122, 6141, 6142, 6191, 6192}, 104: {*range(1, 104)},
+}  # fmt: skip
+"""Ids that occur besides in such a file."""
+
+
+def test_label_sources_are_known_by_ids_and_not_by_names_of_files_and_folders(tmp_path):
+    as_ids(tmp_path, "total_hip_one", {1: 5, 2: 6}, 1)
+    as_ids(tmp_path, "two", TOTAL, 2)
+    as_ids(tmp_path, "three", MUSCLEMAP, 3)
+    as_ids(tmp_path, "four", {**TOTAL, 7: 104}, 4)
+    found = drafted(tmp_path)
+    assert list(found["ct"]) == [f"{n}/a.nii.gz" for n in found.index]
+    assert list(found["labels"]) == [f"{n}/b.nii.gz" for n in found.index]
+    assert dict(found["label_source"]) == {
+        "total_hip_one": "", "two": "totalsegmentator", "three": "musclemap", "four": ""
+    }  # fmt: skip
+    assert found.loc["total_hip_one", "notes"] == "label_source: say whose labels they are"
+    assert "version 1 or 2" in found.loc["four", "notes"]
+
+
+def test_totalsegmentators_masks_are_known_by_all_their_names(tmp_path):
+    row = make.distinct_patient(tmp_path / "A", 1)
+    _, labels = make.phantom()
+    total = ("hip_left", "hip_right", "femur_left", "femur_right", "sacrum", "gluteus_maximus_left", "iliopsoas_left",
+             "autochthon_left", "urinary_bladder")  # fmt: skip
+    (tmp_path / "A" / "m").mkdir()
+    for name in total:
+        make.write(tmp_path / "A" / "m" / f"{name}.nii.gz", labels)
+    assert label_source(tmp_path / "A" / "m") == "totalsegmentator"
+    (tmp_path / "A" / "m" / "autochthon_left.nii.gz").unlink()
+    assert label_source(tmp_path / "A" / "m") == "named"
+    names = {"hip_left": 77, "hip_right": 78}
+    (tmp_path / "A" / "labels.json").write_text(json.dumps(names), encoding="utf-8")
+    assert label_source(Path(row["labels"])) == "named"
+
+
+def test_complete_are_the_rows_that_the_check_passes(tmp_path):
+    for number, name in enumerate(("good", "unscaled", "copy")):
+        make.distinct_patient(tmp_path / name, number if name != "copy" else 0)
+        names = {"hip_left": 1, "hip_right": 2, "femur_left": 3, "femur_right": 4, "sacrum": 5}
+        (tmp_path / name / "labels.json").write_text(json.dumps(names), encoding="utf-8")
+    ct, _ = make.phantom()
+    make.write(tmp_path / "unscaled" / "ct.nii.gz", Volume((ct.array + 1024).astype("int16"), ct.world_from_voxel))
+    summary = draft_sheet(tmp_path, tmp_path / "cohort.tsv")
+    assert "3 patients, 1 complete" in summary
+    table = pd.read_csv(tmp_path / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("patient_id")
+    assert table.loc["copy", "notes"] == ""
+    assert "ct: unscaled/ct.nii.gz has no air and no fat" in table.loc["unscaled", "notes"]
+    assert "holds the same CT as copy/ct.nii.gz" in table.loc["good", "notes"]
+
+
+def test_a_file_that_cannot_be_read_is_noted_and_the_scan_goes_on(tmp_path):
+    make.distinct_patient(tmp_path / "A", 1)
+    (tmp_path / "A" / "more.nii.gz").write_bytes((tmp_path / "A" / "ct.nii.gz").read_bytes()[:3000])
+    assert "more.nii.gz" in drafted(tmp_path).loc["A", "notes"]
 
 
 def test_scan_refuses_to_overwrite_and_to_guess(tmp_path):
@@ -182,8 +260,7 @@ def test_check_finds_copies_of_a_patient_across_rows_and_formats(tmp_path):
     ct, _ = make.phantom()
     ct.array[0, 0, :] = -1000
     make.save_all(make.slice_datasets(ct, PatientID="F"), tmp_path / "flipped" / "dicom")
-    _, labels = make.phantom()
-    make.write(tmp_path / "flipped" / "labels.nii.gz", labels)
+    shutil.copy(tmp_path / "good" / "labels.nii.gz", tmp_path / "flipped" / "labels.nii.gz")
     make.save(make.radiograph(PatientID="F"), tmp_path / "flipped" / "radiograph.dcm")
     table = pd.read_csv(path, dtype=str)
     table.loc[2, "ct"] = "flipped/dicom"
