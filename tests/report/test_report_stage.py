@@ -214,3 +214,13 @@ def test_a_scatter_csv_holds_the_counted_points(report_folder: Path) -> None:
     rows = points[(points["method"] == "mskdex") & (points["quantity"] == "volume_cm3") & points["left_out"].isna()]
     ours = table[(table["series"] == "mskdex") & (table["panel"] == "Iliacus")]
     assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["object"] == "iliacus", "truth"]))
+
+
+def test_warnings_of_the_import_stand_on_the_first_page_and_on_the_patients_own(report_folder):
+    page = (report_folder / "index.html").read_text(encoding="utf-8")
+    assert "The import warned about 1 of 20 patients: P001." in page
+    table = pd.read_csv(report_folder / "tables" / "warnings.csv")
+    assert table.to_numpy().tolist() == [["P001", "the radiograph shows no unattenuated beam"]]
+    told = '<p class="notice">Import: the radiograph shows no unattenuated beam</p>'
+    assert told in (report_folder / "patients" / "P001.html").read_text(encoding="utf-8")
+    assert "Import:" not in (report_folder / "patients" / "P002.html").read_text(encoding="utf-8")

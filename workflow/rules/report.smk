@@ -15,6 +15,7 @@ rule report:
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
         quality="results/cohort/quality.csv",
+        imports=patient_results("import.json"),
         stacks=patient_results("stack.zst"),
         qc=patient_results("qc.png"),
         predictions=fold_results("predictions.parquet"),
