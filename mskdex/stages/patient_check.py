@@ -14,7 +14,7 @@ from mskdex.errors import MskdexError
 from mskdex.identity import Evidence
 from mskdex.imaging.files import file_kind
 from mskdex.imaging.grid import to_ras
-from mskdex.imaging.label_names import channels_of_source, match_names, names_in
+from mskdex.imaging.label_names import names_in
 from mskdex.imaging.labels import LabelRequest, read_labels
 from mskdex.imaging.patient_identity import content_digest, dicom_patient_ids, require_one_patient
 from mskdex.imaging.volume import Volume
@@ -83,22 +83,10 @@ def _volumes(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, 
         imported.update(volumes.facts)
         imported["content"] |= volumes.content
         found.extend(("ct, labels", w, "warning") for w in volumes.warnings)
-        if absent := [name for name in _promised(row, settings) if name not in volumes.facts["structures"]]:
-            told = f"has no voxel of {', '.join(absent)}, which {row['label_source']} should have: absent here"
-            found.append(("labels", told, "warning"))
 
     if failed := _attempt("ct, labels", read):
         return _which(row, settings, failed)
     return found
-
-
-def _promised(row: Mapping[str, Any], settings: ImportStage) -> list[str]:
-    """Channels that the row's label source has, by the config or by the names that the file carries."""
-    source = settings.label_sources.get(row["label_source"])
-    if source is not None:
-        return [c.name for c in channels_of_source(settings.channels, source)]
-    names = names_in(Path(row["labels"]))
-    return [c.name for c in settings.channels if names and match_names(c, names)]
 
 
 def _which(row: Mapping[str, Any], settings: ImportStage, failed: list[Told]) -> list[Told]:

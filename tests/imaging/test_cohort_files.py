@@ -245,14 +245,15 @@ def test_check_says_what_label_sources_cost_and_how_many_patients_the_folds_need
     ]
 
 
-def test_check_names_a_structure_that_the_source_has_and_the_file_lacks(tmp_path):
+def test_check_tells_the_warnings_of_the_import(tmp_path):
     path = cohort(tmp_path)
     _, labels = make.phantom()
-    labels.array[labels.array == 5] = 0
+    sacrum = np.argwhere(labels.array == 5)
+    labels.array[tuple(sacrum[sacrum[:, 0] == np.median(sacrum[:, 0])].T)] = 0
     make.write(tmp_path / "good" / "labels.nii.gz", labels)
     told = [p for p in check_cohort(path, CONFIG) if p.patient_id == "good"]
-    assert [(p.column, p.severity) for p in told] == [("labels", "warning")]
-    assert "no voxel of sacrum" in told[0].message
+    assert [(p.column, p.severity) for p in told] == [("ct, labels", "warning")]
+    assert "sacrum is in 2 pieces" in told[0].message
 
 
 def test_check_finds_copies_of_a_patient_across_rows_and_formats(tmp_path):

@@ -90,10 +90,8 @@ def test_patients_whose_import_warned_come_first_and_nothing_is_told_twice():
     for name in ("pelvis_left", "pelvis_right"):
         cohort["P13"]["structures"][name] |= {"volume_cm3": 1200.0}
     cohort["P07"]["structures"]["sacrum"] |= {"pieces": 3, "largest_piece": 0.6}
-    warnings = {
-        "P07": ["sacrum is in 3 pieces, the largest with 60 % of it; look at it", "the radiograph shows no air"]
-    }
-    found = flags(structure_table(cohort, CHANNELS), 3.5, warnings)
+    told = ["sacrum is in 3 pieces, the largest with 60 % of it; look at it", "the radiograph shows no air"]
+    found = flags(structure_table(cohort, CHANNELS), 3.5, {"P07": told})
     assert list(found["patient_id"][:2]) == ["P07", "P13"]
     assert found.loc[0, "flags"] == 2
     assert found.loc[0, "reasons"] == "; ".join(f"import: {w}" for w in told)

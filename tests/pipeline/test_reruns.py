@@ -76,6 +76,7 @@ def changes(project):
         "a patient's label map replaced": {f"data/{CHANGED}/labels.nii.gz": {"copy": "data/V0004/labels.nii.gz"}},
         "a patient's radiograph replaced": {f"data/{CHANGED}/radiograph.dcm": {"copy": "data/V0004/radiograph.dcm"}},
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
+        "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0001"),
         "a patient excluded": sheet(project, "exclude", "yes"),
         "`registration.…`": setting(project, "registration", "seed", value=1),
         "`experiments.mskdex.losses.lambda_is`": setting(
@@ -92,8 +93,15 @@ def changes(project):
     }
 
 
-ALL_PATIENTS = dict.fromkeys(PATIENT, 8) | {"import_patient": 8, "quality": 1, "collect": 1, **ALL}
-ONE_PATIENT = dict.fromkeys(PATIENT, 1) | {"import_patient": 1, "quality": 1, "collect": 1, **ALL, "train": 2}
+ALL_PATIENTS = dict.fromkeys(PATIENT, 8) | {"import_patient": 8, "quality": 1, "identity": 1, "collect": 1, **ALL}
+ONE_PATIENT = dict.fromkeys(PATIENT, 1) | {
+    "import_patient": 1,
+    "quality": 1,
+    "identity": 1,
+    "collect": 1,
+    **ALL,
+    "train": 2,
+}
 REGISTRATION = {"register": 8, "qc": 8, "render_aligned": 8, "stack": 8, "collect": 1, **ALL}
 REPLACED = [f"a patient's {what} replaced" for what in ("CT", "label map", "radiograph")]
 MODULES = {
@@ -102,6 +110,7 @@ MODULES = {
     "`stages/segment.py`": {"segment": 1, **ONE_PATIENT},
     "`stages/importing.py`": ALL_PATIENTS,
     "`stages/quality.py`": {"quality": 1, "report": 1},
+    "`stages/identity.py`": {"identity": 1},
     "`stages/quantities.py`": {"quantities": 8, "stack": 8, "collect": 1, **ALL},
     "`stages/project.py`": {"render": 8, "render_aligned": 8, "stack": 8, **ALL},
     "`stages/register.py`": REGISTRATION,
@@ -119,7 +128,8 @@ EXPECTED = {
     "nothing": {},
     **dict.fromkeys(REPLACED, ONE_PATIENT),
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
-    "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "collect": 1, **ALL},
+    "`same_patient_as` of a patient": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
+    "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
     "`registration.…`": REGISTRATION,
     "`experiments.mskdex.losses.lambda_is`": {"train": 2, "predict": 2, **END},
     "`experiments.mskdex.folds.2.…`": {"train": 1, "predict": 1, **END},
