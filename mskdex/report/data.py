@@ -91,6 +91,11 @@ class Results:
         return [c["name"] for c in self.objects]
 
     @property
+    def sheet(self) -> str:
+        """Name of the cohort sheet; its folders may say what nobody else should know. Empty for virtual patients."""
+        return Path(self.config.cohort.sheet or "").name
+
+    @property
     def object_names(self) -> list[str]:
         """Objects without side, in the config's order."""
         return list(dict.fromkeys(c["object"] for c in self.objects))

@@ -53,7 +53,9 @@ def run_table(results: Results) -> Table:
     rows = {
         "mskdex": code_version(),
         "Python, NumPy, PyTorch": f"{platform.python_version()}, {first.get('numpy', '–')}, {first.get('torch', '–')}",
-        "Cohort sheet": c.cohort.sheet or "none: virtual patients, synthesised by the workflow",
+        "Cohort sheet": Path(c.cohort.sheet).name
+        if c.cohort.sheet
+        else "none: virtual patients, synthesised by the workflow",
         "Seeds": f"folds {c.folds.seed}, bootstrap {c.evaluation.seed}, "
         + ", ".join(f"{n} {e.optimisation.seed}" for n, e in c.experiments.items()),
         "Folds tested": f"{', '.join(map(str, results.evaluation.get('folds', [])))} of {c.folds.count}",

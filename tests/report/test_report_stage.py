@@ -13,6 +13,7 @@ from PIL import Image
 
 from mskdex.artifacts import write_parquet
 from mskdex.config import Config
+from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import ReportSettings
 from mskdex.config.learning import ExperimentSettings, LossSettings
 from mskdex.errors import MskdexError
@@ -132,8 +133,13 @@ def test_the_run_ends_with_the_correlations_and_the_path(report_folder: Path) ->
 
 
 def test_without_patient_pages_nothing_links_to_them(report_folder: Path) -> None:
-    config = Config(evaluation=SETTINGS, report=ReportSettings(patient_pages=False, notice="Not to be <shown>."))
+    config = Config(
+        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"), evaluation=SETTINGS,
+        report=ReportSettings(patient_pages=False, notice="Not to be <shown>."),
+    )  # fmt: skip
     html = make_index(report_folder.parent, config, "again")
+    assert "hips.tsv" in html
+    assert "mustermann" not in html
     assert "patients/P000.html" not in html
     assert "Not to be &lt;shown&gt;." in html
 
