@@ -68,7 +68,7 @@ def structure_table(imports: Mapping[str, Mapping[str, Any]], channels: Sequence
     return table.assign(**scores)
 
 
-def flags(table: pd.DataFrame, limit: float, warnings: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def flags(table: pd.DataFrame, limit: float, warnings: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """What stands out, in words.
 
     Args:
@@ -79,6 +79,7 @@ def flags(table: pd.DataFrame, limit: float, warnings: Mapping[str, Sequence[str
     Returns:
         Columns patient_id, flags (number), reasons; one row a patient, most flags first.
     """
+    warnings = warnings or {}
     found = {p: [f"import: {w}" for w in warnings.get(p, ())] for p in table["patient_id"].unique()}
     for row in table.to_dict("records"):
         told, name = found[row["patient_id"]], row["object"]

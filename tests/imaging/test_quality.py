@@ -51,7 +51,7 @@ def test_robust_z_of_few_alike_or_unknown_values():
 
 
 def test_a_normal_cohort_raises_hardly_a_flag():
-    found = flags(structure_table(imports(60), CHANNELS), 3.5, {})
+    found = flags(structure_table(imports(60), CHANNELS), 3.5)
     assert found["flags"].sum() <= 2
 
 
@@ -67,7 +67,7 @@ def test_a_normal_cohort_raises_hardly_a_flag():
 def test_what_stands_out_is_flagged_and_comes_first(change, reason):
     cohort = imports()
     cohort["P13"]["structures"]["pelvis_left"] |= change
-    found = flags(structure_table(cohort, CHANNELS), 3.5, {})
+    found = flags(structure_table(cohort, CHANNELS), 3.5)
     assert found.loc[0, "patient_id"] == "P13"
     assert reason in found.loc[0, "reasons"]
     assert found["flags"].is_monotonic_decreasing
@@ -80,7 +80,7 @@ def test_absent_structures_are_flagged_and_cut_ones_have_no_volume_score():
     table = structure_table(cohort, CHANNELS)
     cut = table[(table["patient_id"] == "P05") & (table["object"] == "pelvis_right")]
     assert cut["z_volume"].isna().all()
-    found = flags(table, 3.5, {}).set_index("patient_id")
+    found = flags(table, 3.5).set_index("patient_id")
     assert found.loc["P03", "reasons"] == "sacrum is absent"
     assert found.loc["P05", "flags"] == 0
 
