@@ -36,14 +36,18 @@ def read_table(path: Path) -> pd.DataFrame:
         msg = f"cohort sheet {path} is a spreadsheet file; {_ADVICE}"
         raise MskdexError(msg)
     text, separator = _separated(_decoded(path))
+    blank = re.match(r"(?:[ \t;,]*(?:\r\n|\r|\n))*", text)
+    above = blank.group() if blank else ""
     try:
         table = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skip_blank_lines=False, header=None
-        )
+            io.StringIO(text[len(above) :]), sep=separator, dtype=str, keep_default_na=False, skip_blank_lines=False,
+            header=None,
+        )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError) as error:
         msg = f"cohort sheet {path} is not a table ({str(error).strip()}); {_ADVICE}, one line a patient"
         raise MskdexError(msg) from error
     table = table.fillna("").map(_bare)
+    table.index += len(above.splitlines())
     table.columns = table.iloc[0].to_list()
     table = table.iloc[1:]
     table = table[(table != "").any(axis=1)]
@@ -82,7 +86,7 @@ def _separated(text: str) -> tuple[str, str]:
     said = re.match(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', text, re.IGNORECASE)
     if said:
         return text[said.end() :], said.group(1)
-    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    header = re.split(r"[\r\n]", text.lstrip(" \t;,\r\n"), maxsplit=1)[0]
 
     def known(separator: str) -> tuple[int, int]:
         cells = [c.strip().strip('"') for c in header.split(separator)]

@@ -51,6 +51,14 @@ def test_excels_line_that_says_the_separator(tmp_path, separator):
     assert sheet.attrs["rows"] == [2]  # Excel hides the line and counts from the header
 
 
+def test_blank_lines_above_the_header_count_as_rows(tmp_path):
+    path = written(tmp_path, patient(tmp_path, "P1"), ("P2", *patient(tmp_path, "P3")[1:4], "none"), separator=";")
+    path.write_bytes(b"\r\n;;;;\r\n" + path.read_bytes())
+    sheet, problems = check_sheet(path, SETTINGS)
+    assert list(sheet["patient_id"]) == ["P1", "P2"]
+    assert [(p.row, p.column) for p in problems] == [(5, "radiograph")]
+
+
 def test_separator_is_the_one_that_gives_known_columns(tmp_path):
     cells = patient(tmp_path, "P1")
     path = written(tmp_path, (*cells, "x"), header=(*HEADER, "seen, by, whom, when, where, why"), separator="\t")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from mskdex.attempt import attempt
 from mskdex.cohort import Problem, check_sheet
 from mskdex.config import Config, load_config
 from mskdex.config.stages import cohort_stage, import_stage
@@ -104,10 +105,9 @@ def _cohort_problems(kept: pd.DataFrame, config: Config, unlabelled: set[int | N
         told = f"{told}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
         found.append(Problem(None, "", "patient_id", told, "warning"))
     sourced = kept[kept["label_source"].notna() & ~kept["row"].isin(unlabelled)]
-    try:
-        lacking = _lacking(sourced, config)
-    except MskdexError as error:
-        return [*found, Problem(None, "", "label_source", str(error))]
+    lacking: dict[str, list[str]] = {}
+    if told := attempt(lambda: lacking.update(_lacking(sourced, config))):
+        return [*found, Problem(None, "", "label_source", told)]
     for source, objects in lacking.items():
         patients = list(sourced.loc[sourced["label_source"] == source, "patient_id"])
         told = f"{source} lacks {', '.join(objects)}: left out for everyone, because of {_some(patients)}"

@@ -1,6 +1,5 @@
 """What is wrong with one patient's files: everything at once, and never an exception."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mskdex.attempt import attempt
 from mskdex.config.stages import ImportStage
-from mskdex.errors import MskdexError
 from mskdex.identity import Evidence
 from mskdex.imaging.files import file_kind
 from mskdex.imaging.grid import to_ras
@@ -27,8 +26,6 @@ from mskdex.stages.importing import (
     read_patient_radiograph,
     read_patient_volumes,
 )
-
-log = logging.getLogger("mskdex")
 
 Told = tuple[str, str, str]
 """Column of the sheet, what is wrong, and "error" or "warning"."""
@@ -134,16 +131,6 @@ def _radiograph(row: Mapping[str, Any], settings: ImportStage, imported: dict[st
 
 
 def _attempt(column: str, read: Callable[[], Any]) -> list[Told]:
-    """What an attempt to read ends with: nothing, the sentence of an error, or that the program has a defect."""
-    try:
-        read()
-    except MskdexError as error:
-        return [(column, str(error), "error")]
-    except MemoryError:
-        return [(column, "could not be read: there is not enough memory for it on this machine", "error")]
-    except Exception as error:
-        log.debug("traceback", exc_info=True)
-        told = (str(error).strip().splitlines() or [""])[0]
-        msg = f"could not be read: {type(error).__name__} {told}; this is a defect, please report it"
-        return [(column, msg, "error")]
-    return []
+    """The problem that an attempt to read ends with, if any."""
+    told = attempt(read)
+    return [(column, told, "error")] if told else []
