@@ -49,7 +49,7 @@ def ids_in(path: Path, max_megavoxels: float = 2000) -> frozenset[int] | None:
     Raises:
         MskdexError: it cannot be read.
     """
-    volume, facts = read_volume_file(path, "a volume", max_megavoxels, layers=True)  # the facts hold the memory
+    volume, _ = read_volume_file(path, "a volume", max_megavoxels, layers=True, tilted=True)
     found: set[int] = set()
     for part in volume.array:
         values = np.unique(part)
@@ -58,7 +58,6 @@ def ids_in(path: Path, max_megavoxels: float = 2000) -> frozenset[int] | None:
         found.update(int(v) for v in values)
         if len(found) > _MOST_IDS:
             return None
-    del facts
     return frozenset(found) if 0 in found else None
 
 

@@ -14,7 +14,7 @@ from mskdex.config import Config, load_config
 from mskdex.config.stages import cohort_stage, import_stage
 from mskdex.errors import MskdexError
 from mskdex.folds import too_few
-from mskdex.stages.cohort import channels_of_cohort
+from mskdex.stages.cohort import lacking_objects
 
 log = logging.getLogger("mskdex")
 _HEADINGS = ("row", "patient", "column", "severity", "problem")
@@ -121,13 +121,10 @@ def _lacking(rows: pd.DataFrame, config: Config) -> Mapping[str, list[str]]:
     Raises:
         MskdexError: no object is left, or a source's name is nearly that of a known one.
     """
-    settings, found = cohort_stage(config), {}
-    if len(rows):
-        channels_of_cohort(rows, settings)
-    for source, some in rows.groupby("label_source"):
-        has = {c.object for c in channels_of_cohort(some, settings)}
-        if absent := [o.name for o in config.objects if o.name not in has]:
-            found[str(source)] = absent
+    found: dict[str, list[str]] = {}
+    for name, sources in (lacking_objects(rows, cohort_stage(config)) if len(rows) else {}).items():
+        for source in sources:
+            found.setdefault(source, []).append(name)
     return found
 
 
