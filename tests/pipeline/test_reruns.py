@@ -76,7 +76,7 @@ def changes(project):
         "a patient's label map replaced": {f"data/{CHANGED}/labels.nii.gz": {"copy": "data/V0004/labels.nii.gz"}},
         "a patient's radiograph replaced": {f"data/{CHANGED}/radiograph.dcm": {"copy": "data/V0004/radiograph.dcm"}},
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
-        "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0001"),
+        "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0004"),
         "a patient excluded": sheet(project, "exclude", "yes"),
         "`registration.…`": setting(project, "registration", "seed", value=1),
         "`experiments.mskdex.losses.lambda_is`": setting(
