@@ -62,6 +62,15 @@ LABEL_SOURCES: dict[str, LabelSource] = {
         "sacrum": (25,),
         "femur": (75, 76),
     },
+    "totalsegmentator_v1": {
+        "gluteus_maximus": (94, 95),
+        "gluteus_medius": (96, 97),
+        "gluteus_minimus": (98, 99),
+        "iliopsoas": (102, 103),
+        "pelvis": (90, 91),
+        "sacrum": (92,),
+        "femur": (88, 89),
+    },
     "musclemap": {
         "gluteus_maximus": (6121, 6122),
         "gluteus_medius": (6111, 6112),
@@ -76,9 +85,9 @@ LABEL_SOURCES: dict[str, LabelSource] = {
 }
 """Label ids of each source, (left, right) of a paired structure.
 
-Sources: TotalSegmentator v2, task `total`; MuscleMap. A source that is not listed, and is not in the
-config either, is read by name from the label file's own names (a `.json` beside it, a segmentation's
-own segment names, or one mask file per structure): NAIST CT81 is such a source.
+Sources: TotalSegmentator v2, task `total`, and its v1, whose ids are others; MuscleMap. A source that is not
+listed, and is not in the config either, is read by name from the label file's own names (a `.json` beside it, a
+segmentation's own segment names, or one mask file per structure): NAIST CT81 is such a source.
 """
 
 NAMED = "named"

@@ -1,4 +1,7 @@
-"""Files that a stage leaves behind: written whole or not at all, and read with plain errors."""
+"""Files that a stage leaves behind: written whole or not at all, sealed, and checked when read.
+
+What a user owns is read by `mskdex.user_files`.
+"""
 
 import contextlib
 import errno
@@ -7,17 +10,21 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mskdex import __version__
+from mskdex.damage import check_seal, damaged
 from mskdex.errors import MskdexError
+from mskdex.seal import KEY, digest_holds, require_digest, sign, unsigned
 
 _NO_ROOM_BYTES = 65536
+_CONTENT = "content"
 
 
 @contextlib.contextmanager
@@ -25,16 +32,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and renames it to `path` on success.
 
     The temporary name keeps the suffixes, because writers choose the format by them, and no two writers share one,
-    on this machine or another. On an exception the temporary file is removed and `path` is left as it was.
+    on this machine or another. On an exception the temporary file is removed and `path` is left as it was. Its mode is
+    that of any new file, 0666 less the umask, whatever the writer makes of it.
 
     Raises:
-        MskdexError: the disk is full.
+        MskdexError: the disk is full, or the folder may not be written to.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _new_file(temporary)
         yield temporary
+        temporary.chmod(mode)
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
@@ -42,9 +52,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if disk_is_full(error, path.parent):
             msg = f"{path} could not be written, the disk is full; free some space and run the same command again"
             raise MskdexError(msg) from error
+        if isinstance(error, PermissionError) and str(error.filename).startswith(str(path.parent)):
+            msg = f"{path} could not be written ({error.strerror}); give yourself the right to write to {path.parent}"
+            raise MskdexError(msg) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def disk_is_full(error: BaseException, folder: Path) -> bool:
@@ -59,66 +73,126 @@ def disk_is_full(error: BaseException, folder: Path) -> bool:
     return told or (folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM_BYTES)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON, indented; NaN and infinity are refused."""
+def _new_file(path: Path) -> int:
+    """Makes an empty file and returns its mode: the umask cannot be asked without changing it for all threads."""
+    with open(path, "xb") as handle:
+        return stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+
+
+def write_plain_json(path: Path, content: Any) -> None:
+    """Writes JSON for people and other programs, indented and without a seal; NaN and infinity are refused."""
     with atomic_path(path) as temporary:
         text = json.dumps(content, indent=1, allow_nan=False, default=_jsonable)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, *, made_here: bool = True) -> Any:
-    """Reads JSON.
+def write_json(path: Path, content: Any, *, of: str | None = None) -> None:
+    """Writes a JSON object with its seal as the last key; what is no object stands under `content`.
+
+    NaN and infinity are refused.
 
     Args:
         path: the file.
-        made_here: whether the workflow made it and can make it again; a user's own file is never moved.
+        content: what it shall hold.
+        of: whose it is, "patient V0001", where the path does not say.
+    """
+    whole = content if isinstance(content, Mapping) and set(content) != {_CONTENT} else {_CONTENT: content}
+    with atomic_path(path) as temporary:
+        text = json.dumps({**whole, KEY: unsigned(path, of)}, indent=1, allow_nan=False, default=_jsonable)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        sign(temporary)
+
+
+def read_json(path: Path) -> Any:
+    """Reads what `write_json` wrote.
 
     Raises:
-        MskdexError: it cannot be read; a damaged artifact has been moved away, see `damaged`.
+        MskdexError: it cannot be read, or is not the artifact of its place; a damaged one has been moved away, see
+            `mskdex.damage`.
+    """
+    return read_sealed(path, _from_json)
+
+
+def _from_json(content: bytearray) -> tuple[Any, Any]:
+    whole = json.loads(content)
+    seal = whole.pop(KEY, None) if isinstance(whole, dict) else None
+    return seal, whole[_CONTENT] if seal and set(whole) == {_CONTENT} else whole
+
+
+def read_sealed(path: Path, parse: Callable[[bytearray], tuple[Any, Any]]) -> Any:
+    """Reads an artifact, checks its digest and whose it is.
+
+    Args:
+        path: the file.
+        parse: takes the file's bytes to (seal, content); the seal is None where the file has none.
+
+    Raises:
+        MskdexError: as of `read_json`.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise (damaged if made_here else _unreadable)(path, error) from error
+        content = bytearray(Path(path).read_bytes())
+        holds = digest_holds(content)
+        seal, parsed = (None, None) if holds is False else parse(content)
+        require_digest(holds, seal)
+    except Exception as error:  # of damaged bytes a parser may raise anything
+        raise damaged(path, error) from error
+    check_seal(path, seal)
+    return parsed
 
 
 def write_parquet(path: Path, table: Any) -> None:
-    """Writes a pandas table as Parquet."""
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+    """Writes a pandas table as Parquet, with its seal in the schema's metadata."""
+    import pyarrow
+
+    _write_arrow(path, pyarrow.Table.from_pandas(table, preserve_index=False))
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Writes rows as Parquet without pandas, whose import costs as much as a light stage does."""
     import pyarrow
-    import pyarrow.parquet
 
+    _write_arrow(path, pyarrow.Table.from_pylist(rows))
+
+
+def _write_arrow(path: Path, table: Any) -> None:
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+@contextlib.contextmanager
+def parquet_writer(path: Path, schema: Any) -> Iterator[Any]:
+    """Gives a pyarrow ParquetWriter whose file is sealed and put in place at the end.
+
+    Args:
+        path: the file.
+        schema: pyarrow schema of the tables to come.
+    """
+    from pyarrow.parquet import ParquetWriter
+
+    sealed = schema.with_metadata({**(schema.metadata or {}), KEY: json.dumps(unsigned(path))})
     with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+        with ParquetWriter(temporary, sealed) as writer:
+            yield writer
+        sign(temporary)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads a Parquet table that the workflow made, without pandas; errors as of `read_json`."""
+    """Reads a Parquet artifact as rows, without pandas; errors as of `read_json`."""
+    return read_sealed(path, _from_parquet).to_pylist()
+
+
+def read_parquet(path: Path) -> Any:
+    """Reads a Parquet artifact as a pandas table; errors as of `read_json`."""
+    return read_sealed(path, _from_parquet).to_pandas()
+
+
+def _from_parquet(content: bytearray) -> tuple[Any, Any]:
+    import pyarrow
     import pyarrow.parquet
 
-    try:
-        return pyarrow.parquet.read_table(path).to_pylist()
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise damaged(path, error) from error
-
-
-def read_parquet(path: Path, *, made_here: bool = True) -> Any:
-    """Reads a Parquet table; arguments and errors as of `read_json`."""
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise (damaged if made_here else _unreadable)(path, error) from error
+    table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+    seal = (table.schema.metadata or {}).get(KEY.encode())
+    return json.loads(seal) if seal else None, table
 
 
 def manifest(stage: str, started: float, **facts: Any) -> dict[str, Any]:
@@ -149,42 +223,3 @@ def _jsonable(value: Any) -> Any:
         return dict(value)
     msg = f"cannot write {type(value).__name__} as JSON"
     raise TypeError(msg)
-
-
-def damaged(path: Path, error: Exception) -> MskdexError:
-    """The error about an artifact that cannot be read, which is moved to NAME.damaged so that it is made again.
-
-    What the system itself refuses to give (absent, no permission, a failing disk) stays where it is. Of a link, as
-    Snakemake's cache between workflows leaves it, the file behind is moved and the link removed.
-    """
-    path = Path(path)
-    if isinstance(error, OSError) and error.errno:
-        return _unreadable(path, error)
-    real = path.resolve()
-    away = real.with_name(f"{real.name}.damaged")
-    try:
-        os.replace(real, away)
-        path.unlink(missing_ok=True)
-    except OSError:
-        return _unreadable(path, error)
-    return MskdexError(
-        f"{_whose(path)}{path} is damaged ({_reason(error)}); it was moved to {away.name}, "
-        "run the same command again and it will be made anew"
-    )
-
-
-def _unreadable(path: Path, error: Exception) -> MskdexError:
-    return MskdexError(
-        f"{_whose(Path(path))}{path} cannot be read ({_reason(error)}); "
-        "where the workflow made it, delete it and run the same command again, otherwise put a good copy there"
-    )
-
-
-def _whose(path: Path) -> str:
-    return f"patient {path.parent.name}: " if path.parent.parent.name == "patients" else ""
-
-
-def _reason(error: Exception) -> str:
-    """The last line of an error: libraries put their own source's place before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

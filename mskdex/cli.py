@@ -24,6 +24,8 @@ Out = Annotated[Path, typer.Option(help="what is written")]
 PatientDir = Annotated[Path, typer.Option("--patient", help="folder of an imported patient")]
 PatientsRoot = Annotated[Path, typer.Option("--patients", help="folder of all imported patients")]
 Folds = Annotated[Path, typer.Option(help="folds.parquet")]
+Row = Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")]
+Edition = Annotated[str | None, typer.Option(help="what the workflow calls the files' content; null keeps no record")]
 
 
 @app.callback()
@@ -122,15 +124,15 @@ def cohort_identity(sheet: Path, patients: PatientsRoot, settings: SettingsJson,
 
 
 @app.command()
-def segment(
-    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
-) -> None:
+def segment(row: Row, settings: SettingsJson, out: Out, edition: Edition = None) -> None:
     """Segment a patient's CT with TotalSegmentator."""
     from mskdex.config.stages import SegmentStage
+    from mskdex.sources import recorded
     from mskdex.stages.segment import segment as stage
 
-    s = SegmentStage.model_validate_json(settings)
-    stage(json.loads(row), s.ct, s.device, out)
+    s, patient = SegmentStage.model_validate_json(settings), json.loads(row)
+    with recorded(patient, ["ct"], edition, out.parent):
+        stage(patient, s.ct, s.device, out)
 
 
 @app.command()
@@ -159,13 +161,20 @@ def folds(sheet: Path, settings: SettingsJson, out: Out) -> None:
 
 @app.command("import")
 def import_(
-    row: Annotated[str, typer.Option(help="the patient's row of the sheet as JSON")], settings: SettingsJson, out: Out
+    row: Row,
+    settings: SettingsJson,
+    out: Out,
+    edition: Edition = None,
+    own: Annotated[str, typer.Option(help="columns of the row whose files are kept in mind, as JSON")] = "[]",
 ) -> None:
     """Import a patient's CT, labels and radiograph."""
     from mskdex.config.stages import ImportStage
+    from mskdex.sources import recorded
     from mskdex.stages.importing import import_patient
 
-    import_patient(json.loads(row), ImportStage.model_validate_json(settings), out)
+    patient = json.loads(row)
+    with recorded(patient, json.loads(own), edition, out):
+        import_patient(patient, ImportStage.model_validate_json(settings), out)
 
 
 @app.command()
@@ -175,7 +184,7 @@ def quantities(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
     from mskdex.stages.quantities import quantities as stage
 
     channels = Anatomy.model_validate_json(settings).channels
-    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out)
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", channels, out, patient / "import.json")
 
 
 @app.command()
@@ -231,7 +240,9 @@ def stack(
     from mskdex.stages.stack import stack as stage
 
     s = StackStage.model_validate_json(settings)
-    drr, aligned, quantities = (patient / name for name in ("drr.zst", "aligned.zst", "quantities.parquet"))
+    drr, aligned, quantities = (
+        patient / name for name in ("drr.safetensors", "aligned.safetensors", "quantities.parquet")
+    )
     stage(drr, aligned, patient, quantities, s.cohort_channels, s.image, out)
 
 

@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from mskdex.artifacts import write_json
+from mskdex.artifacts import write_plain_json
 
 OWNERS = Path(".snakemake/mskdex-owners")
 LOCKS = Path(".snakemake/locks")
@@ -33,7 +33,7 @@ def record_owner() -> None:
     os.environ[RUN] = uuid.uuid4().hex
     if owner := _this_process():
         note = OWNERS / f"{os.environ[RUN]}.json"
-        write_json(note, owner | {"run": os.environ[RUN], "slurm_job": os.environ.get(_SLURM_JOB)})
+        write_plain_json(note, owner | {"run": os.environ[RUN], "slurm_job": os.environ.get(_SLURM_JOB)})
         atexit.register(_forget, note, os.getpid())
 
 

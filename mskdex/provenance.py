@@ -1,8 +1,6 @@
-"""Which code a stage runs: a hash of its modules, so that Snakemake reruns what an edit touches."""
+"""Which code a stage runs: a hash of its modules and their data, so that Snakemake reruns what an edit touches."""
 
-import ast
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -10,39 +8,55 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parent
-_NOT_HASHED = ("mskdex.config", "mskdex.errors", "mskdex.artifacts")
-"""Values of the config reach a stage through its settings, and the other two change no result."""
+from mskdex.code_facts import data_files, file_state, module_facts, module_path
+
+_BOOKS = ("artifacts", "claim", "code_facts", "damage", "errors", "provenance", "seal", "sources")
+_NOT_HASHED = frozenset(f"mskdex.{name}" for name in _BOOKS)
+"""Modules that change no result."""
+
+_COMMANDS = "mskdex.cli"
+_BY_NAME = (_COMMANDS, "mskdex.config")
+"""Modules of which a stage counts what it uses by name: its command, and the functions of the config.
+
+The config's values reach a stage through its settings.
+"""
+
+Part = tuple[str, str]
+"""A module and the name of something in it."""
 
 
 class Memory:
     """What is known of each module, kept in a file: every job on a cluster reads the Snakefile anew.
 
-    A module counts as unchanged while its size and its time of writing are.
+    A module or a file of data counts as unchanged while its size and its times are.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._made_by = [sys.version, *_state(Path(__file__))]
-        self._modules: dict[str, Any] = {}
+        here = Path(__file__)
+        self._made_by = [sys.version, *file_state(here), *file_state(here.with_name("code_facts.py"))]
+        self._known: dict[str, Any] = {}
         self._saved = True
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["made_by"] == self._made_by:
-                self._modules = content["modules"]
+                self._known = content["known"]
 
-    def imports(self, module: str) -> list[str]:
-        """The package's modules that a module imports."""
-        return self._facts(module)["imports"]
+    def module(self, name: str) -> dict[str, Any]:
+        """What `mskdex.code_facts.module_facts` finds in a module of the package."""
+        path = module_path(name)
+        return self._fact(
+            name, file_state(path) if path else [], lambda: module_facts(path, by_name=name.startswith(_BY_NAME))
+        )
 
-    def tree_hash(self, module: str) -> bytes:
-        """Hash of a module's syntax tree."""
-        return bytes.fromhex(self._facts(module)["hash"])
+    def data_hash(self, path: Path) -> str:
+        """Hash of a file of data."""
+        return self._fact(str(path), file_state(path), lambda: hashlib.sha256(path.read_bytes()).hexdigest())
 
     def save(self) -> None:
         """Writes what is new; a folder that cannot be written to costs the next process time, nothing else."""
         if not self._saved:
-            text = json.dumps({"made_by": self._made_by, "modules": self._modules})
+            text = json.dumps({"made_by": self._made_by, "known": self._known})
             with contextlib.suppress(OSError):
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 temporary = self._file.with_suffix(f".{os.getpid()}")
@@ -50,20 +64,20 @@ class Memory:
                 temporary.replace(self._file)
             self._saved = True
 
-    def _facts(self, module: str) -> dict[str, Any]:
-        path = _path(module)
-        state = _state(path) if path else []
-        if self._modules.get(module, {}).get("state") != state:
-            tree = ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
-            self._modules[module] = {"state": state, "imports": sorted(_imports(tree)), "hash": _tree_hash(tree)}
+    def _fact(self, key: str, state: list[int], find: Any) -> Any:
+        entry = self._known.get(key)
+        if entry is None or entry["state"] != state:
+            entry = self._known[key] = {"state": state, "found": find()}
             self._saved = False
-        return self._modules[module]
+        return entry["found"]
 
 
 def stage_hash(stage: str, memory: Memory | None = None) -> str:
-    """Hash of `mskdex/stages/{stage}.py` and of every module of the package that it imports, directly or not.
+    """Hash of the code and data that a stage runs on.
 
-    Comments, docstrings and layout do not count: the syntax trees are hashed.
+    These are `mskdex/stages/{stage}.py`, the stage's commands in `mskdex/cli.py`, every module of the package that
+    these import, directly or not, the data files that such a module names, and the functions of the config that
+    they use. Comments, docstrings and layout do not count: the syntax trees are hashed.
 
     Args:
         stage: its module's name.
@@ -73,62 +87,43 @@ def stage_hash(stage: str, memory: Memory | None = None) -> str:
         ValueError: there is no such stage.
     """
     root = f"mskdex.stages.{stage}"
-    if not _path(root):
+    if not module_path(root):
         msg = f"there is no stage {stage}: {root} does not exist"
         raise ValueError(msg)
     known = memory or Memory(Path(os.devnull))
+    modules, parts = _closure(root, known)
     digest = hashlib.sha256()
-    for module in sorted(_closure(root, known)):
-        digest.update(module.encode() + known.tree_hash(module))
+    for module in sorted(modules):
+        facts = known.module(module)
+        digest.update(module.encode() + facts["hash"].encode())
+        for path in data_files(module, facts["words"]):
+            digest.update(path.name.encode() + known.data_hash(path).encode())
+    for module, name in sorted(parts):
+        digest.update(f"{module}.{name}".encode() + known.module(module)["parts"][name]["hash"].encode())
     if memory:
         memory.save()
     return digest.hexdigest()[:16]
 
 
-def _closure(module: str, memory: Memory) -> set[str]:
-    found: set[str] = set()
-    todo = [module]
+def _closure(root: str, memory: Memory) -> tuple[set[str], set[Part]]:
+    """The modules that count whole, and the parts of others."""
+    modules: set[str] = set()
+    parts: set[Part] = set()
+    commands = memory.module(_COMMANDS)["parts"]
+    todo: list[str | Part] = [root, *((_COMMANDS, n) for n, c in commands.items() if root in c["imports"])]
     while todo:
-        name = todo.pop()
-        if name not in found and not name.startswith(_NOT_HASHED):
-            found.add(name)
-            todo.extend(memory.imports(name))
-    return found
-
-
-def _state(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_mtime_ns, stat.st_size]
-
-
-@functools.cache
-def _path(module: str) -> Path | None:
-    base = _ROOT.joinpath(*module.split(".")[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def _imports(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {n for n in names if n.startswith("mskdex.") and _path(n)}
-
-
-def _tree_hash(tree: ast.Module) -> str:
-    """Hash of a tree, whose docstrings are taken out."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            body.pop(0)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        item = todo.pop()
+        if isinstance(item, tuple):
+            part = memory.module(item[0])["parts"].get(item[1])
+            if part is None or item in parts:
+                continue
+            parts.add(item)
+            todo += [(item[0], name) for name in part["names"]]
+        elif item in modules or item in _NOT_HASHED or item.startswith(_BY_NAME):
+            continue
+        else:
+            modules.add(item)
+            part = memory.module(item)
+        todo += part["imports"]
+        todo += [(module, name) for module, name in part["imported_names"] if module.startswith(_BY_NAME)]
+    return modules, parts

@@ -42,11 +42,10 @@ def fabricate(root: Path, what: Fabrication = Fabrication()) -> Path:
     write_parquet(root / "cohort" / "patients.parquet", people)
     write_parquet(root / "cohort" / "folds.parquet", folds)
     write_json(root / "cohort" / "objects.json", [c.model_dump() for c in channels])
-    (root / "cohort" / "excluded.csv").write_text(
-        "patient_id,reason\nP900,hip prosthesis on the left\n", encoding="utf-8"
-    )
-    quality = "patient_id,flags,reasons,exclude,exclude_reason\nP000,0,,,\nP001,2,sacrum volume is small,,\n"
-    (root / "cohort" / "quality.csv").write_text(quality, encoding="utf-8")
+    excluded = {"patient_id": ["P900"], "reason": ["hip prosthesis on the left"]}
+    write_parquet(root / "cohort" / "excluded.parquet", pd.DataFrame(excluded))
+    quality = {"patient_id": ["P000", "P001"], "flags": [0, 2], "reasons": ["", "sacrum volume is small"]}
+    write_parquet(root / "cohort" / "quality.parquet", pd.DataFrame(quality))
     truth = {}
     for row in people.itertuples(index=False):
         weight = 60.0 if np.isnan(row.weight_kg) else row.weight_kg
@@ -130,7 +129,7 @@ def _patient(
         aligned_objects=tuple(channels[i].name for i in bones), truth=truth, known=~truncated,
         visible=np.ones(len(channels)), source_to_isocentre_mm=800.0,
     )  # fmt: skip
-    write_stack(folder / "stack.zst", stack)
+    write_stack(folder / "stack.safetensors", stack)
 
 
 def _pose(body: str, accepted: bool, channels: tuple[Channel, ...]) -> dict:
@@ -161,7 +160,7 @@ def _fold(
         predicted = truth[name] * (1 + error * generator.standard_normal(truth[name].shape))
         images = _blobs(channels, predicted, what.size, 0.03)
         meta = {"patient": name, "objects": [c.name for c in channels]}
-        write_arrays(folder / "decompositions" / f"{name}.zst", {"drr": images.astype(np.float16)}, meta)
+        write_arrays(folder / "decompositions" / f"{name}.safetensors", {"drr": images.astype(np.float16)}, meta)
         for q, quantity in enumerate(QUANTITIES):
             rows += [
                 {

@@ -16,6 +16,9 @@ from mskdex.config.stages import ImportStage, import_stage
 from mskdex.imaging.volume import Volume, volume_to_sitk
 
 IDS = {"pelvis": (1, 2), "femur": (3, 4), "sacrum": (5,), "gluteus_maximus": (6, 7)}
+SMALL_STRUCTURES = {"min_volume_ratio": 0.0}
+"""The config's ct section for the phantom."""
+
 SECRETS = (b"Mustermann", b"Erika", b"HOSP-4711", b"19500102", b"ACC-0815", b"Sample General")
 """What the DICOM files' tags say of the patient and the hospital."""
 
@@ -52,8 +55,12 @@ def phantom(shape: tuple[int, int, int] = (20, 30, 40), spacing_mm: tuple[float,
 
 
 def settings(**changes: Any) -> ImportStage:
-    """Settings of the import with the phantom's ids as label source "phantom"; changes by section."""
-    config = Config.model_validate({"label_sources": {"phantom": IDS}, **changes})
+    """Settings of the import with the phantom's ids as label source "phantom"; changes by section.
+
+    The phantom's structures are a hundred times smaller than a patient's, so their volumes are not checked.
+    """
+    ct = SMALL_STRUCTURES | changes.pop("ct", {})
+    config = Config.model_validate({"label_sources": {"phantom": IDS}, "ct": ct, **changes})
     return import_stage(config, "phantom").model_copy(update={"label_sources": config.label_sources})
 
 

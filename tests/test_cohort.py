@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mskdex.anatomy import STRUCTURES
+from mskdex.artifacts import read_json
 from mskdex.cohort import check_sheet, read_sheet
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
@@ -245,7 +246,7 @@ def test_cohort_stage_writes_who_is_in_and_who_is_not(folder):
     assert list(patients["patient_id"]) == ["007"]
     assert list(patients.columns) == ["patient_id", "sex", "age", "height_cm", "weight_kg", "label_source"]
     assert (out / "excluded.csv").read_text(encoding="utf-8") == "patient_id,reason\nP2,failed segmentation\n"
-    names = {c["object"] for c in json.loads((out / "objects.json").read_text(encoding="utf-8"))}
+    names = {c["object"] for c in read_json(out / "objects.json")}
     assert names == {"gluteus_maximus", "gluteus_medius", "gluteus_minimus", "pelvis", "sacrum", "femur"}
 
 
@@ -261,7 +262,7 @@ def test_objects_that_a_source_lacks_are_told_once(folder, caplog):
 def test_named_cohort_has_what_its_files_name(folder):
     (folder / "a" / "labels.json").write_text('{"hip_left": 1, "hip_right": 2, "sacrum": 3}', encoding="utf-8")
     cohort(sheet(folder, {"label_source": "named"}), cohort_stage(Config.model_validate({})), folder / "out")
-    names = [c["name"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
+    names = [c["name"] for c in read_json(folder / "out" / "objects.json")]
     assert names == ["pelvis_left", "pelvis_right", "sacrum"]
 
 
@@ -286,7 +287,7 @@ def test_what_the_workflow_found_to_be_left_out_is_left_out(folder, caplog):
     left_out = {"femur": ("ours",), "sacrum": ("ours", "theirs")}
     with caplog.at_level("WARNING", "mskdex"):
         cohort(sheet(folder, {}), cohort_stage(Config.model_validate({}), left_out), folder / "out")
-    objects = [c["object"] for c in json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))]
+    objects = [c["object"] for c in read_json(folder / "out" / "objects.json")]
     assert set(objects) == {c.object for c in Config().channels} - set(left_out)
     assert "femur (not in ours); sacrum (not in ours, theirs)" in caplog.text
 
@@ -343,5 +344,5 @@ def test_the_cohorts_objects_are_those_that_each_source_offers(folder, sources, 
     # What the stage writes is what the workflow goes by, told or not.
     for told in (left_out, None):
         cohort(path, cohort_stage(config, told), folder / "out")
-        written = json.loads((folder / "out" / "objects.json").read_text(encoding="utf-8"))
+        written = read_json(folder / "out" / "objects.json")
         assert [c["name"] for c in written] == [c.name for c in config.channels if c.object in offered]

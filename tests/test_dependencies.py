@@ -50,6 +50,20 @@ def test_every_import_is_declared(folder, declared):
         assert distributions & declared, f"{path} imports {name}, which pyproject.toml does not name"
 
 
+def test_a_users_own_torch_is_kept_and_the_lock_pins_one():
+    (torch,) = (line for line in PROJECT["dependencies"] if normal(re.match(r"[\w.-]+", line)[0]) == "torch")
+    assert torch == "torch>=2.6"
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert len(re.findall(r"^torch==[\d.]+$", lock, re.MULTILINE)) == 1
+
+
+def test_the_versions_of_python_are_those_of_the_readme():
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
+    versions = [f"3.{minor}" for minor in range(int(low), int(high))]
+    told = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_declared_dependency_is_locked():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert names(lock) >= RUN

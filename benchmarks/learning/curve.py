@@ -74,7 +74,7 @@ def main() -> None:
     device = torch.device("cpu")
     set_up_torch(device)
     patients = sorted(pd.read_parquet(options.results / "cohort/folds.parquet")["patient_id"])
-    stacks = {name: options.results / "patients" / name / "stack.zst" for name in patients}
+    stacks = {name: options.results / "patients" / name / "stack.safetensors" for name in patients}
     learned = StackStore(dict(list(stacks.items())[: options.train]), 8e9)
     others = StackStore(dict(list(stacks.items())[options.train :]), 8e9)
     trainer, loader = prepare(describe(learned, settings(options), "curve", 0), learned, device, join_group())

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--thumbnail", type=int, default=16)
     options = parser.parse_args()
     table = pd.read_parquet(options.results / "cohort/folds.parquet").sort_values("patient_id")
-    store = StackStore({p: options.results / "patients" / p / "stack.zst" for p in table["patient_id"]}, 8e9)
+    store = StackStore({p: options.results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}, 8e9)
     folds, first = table["fold"].to_numpy(), store[store.patients[0]]
     swap = side_swap(first.channels)
     muscles = [i for i, name in enumerate(first.objects) if not name.startswith(BONES)]

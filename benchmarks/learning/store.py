@@ -74,13 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--objects", type=int, default=18)
-    parser.add_argument("--patient", type=Path, help="folder with a stack.zst to measure instead")
+    parser.add_argument("--patient", type=Path, help="folder with a stack.safetensors to measure instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stack.zst"
+        path = Path(folder) / "stack.safetensors"
         if options.patient:
-            path = options.patient / "stack.zst"
+            path = options.patient / "stack.safetensors"
         else:
             write_stack(path, sample(options.side, options.objects))
         stack = read_stack(path)

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from mskdex.config import Config, stages
-from mskdex.workflow import left_out_objects, read_cohort
+from mskdex.workflow import included, left_out_objects, read_cohort
 
 SPACING_MM = (0.85, 0.85, 1.125)
 NOISE_HU = 12.0
@@ -77,7 +77,7 @@ def enlarge(source: Path, target: Path) -> None:
 def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
     """The light stages' commands, as the rules have them; the patient's folder is made."""
     patient.mkdir(parents=True)
-    sheet = read_cohort(config)
+    sheet = included(read_cohort(config))
     row = {"patient_id": patient.name, "label_source": sheet["label_source"].iloc[0]}
     row |= {name: str(inputs / file) for name, file in FILES.items()}
 
@@ -92,10 +92,10 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
     return {
         "import": command("import", stages.import_stage(config, row["label_source"]), patient),
         "quantities": command("quantities", anatomy, patient / "quantities.parquet"),
-        "render": command("render", render, patient / "drr.zst"),
+        "render": command("render", render, patient / "drr.safetensors"),
         "register": command("register", stages.register_stage(config), patient / "pose.json"),
-        "render_aligned": command("render", render, patient / "aligned.zst", "--poses", patient / "pose.json"),
-        "stack": command("stack", stack, patient / "stack.zst"),
+        "render_aligned": command("render", render, patient / "aligned.safetensors", "--poses", patient / "pose.json"),
+        "stack": command("stack", stack, patient / "stack.safetensors"),
         "qc": command("qc", anatomy, patient / "qc.png"),
     }
 

@@ -1,5 +1,6 @@
 """The config: frozen models, unknown keys forbidden, units in the names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,18 @@ class Config(Settings):
     @classmethod
     def _add_to_the_known_sources(cls, value: Any) -> Any:
         return {**LABEL_SOURCES, **value} if isinstance(value, dict) else value
+
+    @field_validator("experiments")
+    @classmethod
+    def _names_of_folders(cls, value: dict[str, ExperimentSettings]) -> dict[str, ExperimentSettings]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+                msg = (
+                    f"{name!r} cannot name an experiment, whose folder it names; allowed are letters, digits, '_' and "
+                    "'-', at most 64, the first a letter or digit"
+                )
+                raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

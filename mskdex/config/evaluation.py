@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 from mskdex.errors import MskdexError
 
 
@@ -28,6 +28,7 @@ class EvaluationSettings(Settings):
     rivals: dict[str, str] = Field(
         {},
         description="further methods: name and table (CSV, TSV, Parquet: patient, object, quantity, predicted, truth)",
+        json_schema_extra=NO_RESULT,
     )
 
     def with_rivals(self, tables: Iterable[str]) -> "EvaluationSettings":

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 
 
 class CtSettings(Settings):
@@ -31,8 +31,22 @@ class CtSettings(Settings):
     max_muscle_median_hu: float = Field(
         200.0, description="a muscle label whose median HU is above this, or below its negative, is refused"
     )
+    min_volume_ratio: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="a structure whose volume is less than this times its usual one is refused; 0 for none",
+    )
+    max_volume_ratio: float | None = Field(
+        10.0,
+        gt=1,
+        description="a structure whose volume is more than this times its usual one is refused; null for none",
+    )
     max_megavoxels: float = Field(
-        800.0, gt=0, description="a header that claims more million voxels than this is refused before memory is taken"
+        800.0,
+        gt=0,
+        description="a header that claims more million voxels than this is refused before memory is taken",
+        json_schema_extra=NO_RESULT,
     )
 
 
@@ -79,7 +93,10 @@ class RadiographSettings(Settings):
         0.8, gt=0, description="radiographs are averaged down to this pixel size; null keeps the native one"
     )
     max_megapixels: float = Field(
-        100.0, gt=0, description="a header that claims more million pixels than this is refused before memory is taken"
+        100.0,
+        gt=0,
+        description="a header that claims more million pixels than this is refused before memory is taken",
+        json_schema_extra=NO_RESULT,
     )
 
 
@@ -94,5 +111,10 @@ class ImageSettings(Settings):
 class RenderingSettings(Settings):
     """The object-wise renderer."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:i")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:i",
+        json_schema_extra=NO_RESULT,
+    )
     step_mm: float = Field(1.0, gt=0, le=5, description="step of the march along each ray")

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 
 
 class FoldSettings(Settings):
@@ -94,9 +94,18 @@ class OptimisationSettings(Settings):
     )
     mixed_precision: bool = Field(True, description="bfloat16 in the networks on a GPU")
     compile: bool = Field(False, description="torch.compile the networks; the first step then takes minutes")
-    cache_gb: float = Field(8.0, ge=0, description="memory for decoded stacks; the rest is read again each time")
-    tensorboard: bool = Field(True, description="write scalars and image grids for TensorBoard")
-    checkpoint_minutes: float = Field(10.0, gt=0, description="time between checkpoints, beside one per epoch")
+    cache_gb: float = Field(
+        8.0,
+        ge=0,
+        description="memory for decoded stacks; the rest is read again each time",
+        json_schema_extra=NO_RESULT,
+    )
+    tensorboard: bool = Field(
+        True, description="write scalars and image grids for TensorBoard", json_schema_extra=NO_RESULT
+    )
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, description="time between checkpoints, beside one per epoch", json_schema_extra=NO_RESULT
+    )
 
 
 class ExperimentSettings(Settings):

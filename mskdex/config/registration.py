@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 
 
 class BodySettings(Settings):
@@ -38,7 +38,9 @@ class RegistrationSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="seed of the search")
     starts: str | None = Field(
-        None, description="folder with {patient_id}.json of start poses or landmarks; null starts at the nominal camera"
+        None,
+        description="folder with {patient_id}.json of start poses or landmarks; null starts at the nominal camera",
+        json_schema_extra=NO_RESULT,
     )
     rotation_range_deg: float = Field(15.0, gt=0, le=60, description="how far the search turns a body without parent")
     shift_range_mm: float = Field(40.0, gt=0, description="how far the search shifts it across and down")

@@ -6,9 +6,11 @@ Snakemake keeps these as a rule's params, so a change of the config reruns exact
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from mskdex.anatomy import LabelSource
 from mskdex.config import Config
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
@@ -18,8 +20,11 @@ from mskdex.config.registration import RegistrationSettings, default_bodies, pai
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
-DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason", "same_patient_as", "person")
-"""Columns of the sheet that the import does not see."""
+DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
+"""Columns of the sheet that only the evaluation sees."""
+
+PERSONS = ("same_patient_as", "person")
+"""Columns that only the folds and the search for patients twice in the cohort see."""
 
 
 class Anatomy(Settings):
@@ -63,7 +68,7 @@ class SegmentStage(Settings):
     """Settings of the segmentation of CTs without labels."""
 
     ct: CtSettings = CtSettings()
-    device: str
+    device: str = Field(json_schema_extra=NO_RESULT)
 
 
 class FoldsStage(Settings):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from mskdex.config.base import Settings
+from mskdex.config.base import NO_RESULT, Settings
 
 
 class PostureSettings(Settings):
@@ -67,7 +67,9 @@ class VirtualSettings(Settings):
         0.4, gt=0.1, le=4.0, description="detector pixel size of the virtual radiographs"
     )
     atlas: str | None = Field(
-        None, description="folder with labels.nii.gz and labels.json; null is the built-in anatomy"
+        None,
+        description="folder with labels.nii.gz and labels.json; null is the built-in anatomy",
+        json_schema_extra=NO_RESULT,
     )
     slice_voxels: int = Field(1, ge=1, le=5, description="thickness of the virtual CTs' slices, in voxels")
     ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD")

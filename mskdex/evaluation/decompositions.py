@@ -32,7 +32,7 @@ class Rendered:
 
     @classmethod
     def read(cls, patients_root: Path, patient: str, objects: Sequence[str]) -> "Rendered":
-        """Reads results/patients/{patient}/stack.zst.
+        """Reads results/patients/{patient}/stack.safetensors.
 
         Args:
             patients_root: results/patients.
@@ -42,8 +42,8 @@ class Rendered:
         Raises:
             MskdexError: the file is damaged, or its objects are not the cohort's.
         """
-        path = patients_root / patient / "stack.zst"
-        stack = read_stack(path)
+        path = patients_root / patient / "stack.safetensors"
+        stack = read_stack(path, patient)
         require_same(stack.objects, objects, f"patient {patient}: {path}", "the cohort (results/cohort/objects.json)")
         return cls(
             stack, _by_name(stack.drr.dense(), stack.objects), _by_name(stack.aligned.dense(), stack.aligned_objects)
@@ -126,7 +126,7 @@ def bone_likeness(
         if not rendered.aligned:
             continue
         for method, fold in group[["method", "fold"]].itertuples(index=False):
-            path = folders[method, int(fold)] / f"{patient}.zst"
+            path = folders[method, int(fold)] / f"{patient}.safetensors"
             if path.is_file():
                 drr = read_decomposition(path, rendered.stack)
                 rows += [{"method": method, "fold": fold, **row} for row in _patient_rows(drr, rendered, ranges)]

@@ -1,6 +1,6 @@
 """Whether labels fit the CT and the anatomy: by HU, by side, by number of pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
+from mskdex.imaging.usual_volumes import USUAL_VOLUMES_CM3
 from mskdex.imaging.volume import Volume
 
 _BONE_HU = 150
@@ -21,16 +22,19 @@ _SHIFT_LEAST_STEPS = 2
 _SHIFT_LEAST_VOXELS = 50
 
 
-def structure_facts(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> dict[str, dict[str, Any]]:
+def structure_facts(
+    ct: Volume, labels: Volume, channels: Sequence[Channel], cut: Collection[int] = ()
+) -> dict[str, dict[str, Any]]:
     """Voxels, volume, HU, pieces and truncation of every channel that is present, by its name.
 
     Args:
         ct: HU int16 in RAS order.
         labels: uint8 Channel.label, on the same grid.
         channels: the config's.
+        cut: labels that the label file's own edge cuts.
     """
     histograms = hu_histograms(ct.array, labels.array, len(channels))
-    cut = truncated_labels(ct.array, labels.array)
+    truncated = truncated_labels(ct.array, labels.array) | set(cut)
     pieces = _pieces(labels.array)
     return {
         c.name: {
@@ -40,7 +44,7 @@ def structure_facts(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> 
             "median_hu": median_hu(histograms[c.label]),
             "pieces": len(pieces[c.label]),
             "largest_piece": round(pieces[c.label][0] / sum(pieces[c.label]), 4),
-            "truncated": c.label in cut,
+            "truncated": c.label in truncated,
         }
         for c in channels
         if histograms[c.label].any()
@@ -64,8 +68,9 @@ def check_structures(
 
     Raises:
         MskdexError: bone labels that are not on bone or lie beside it, muscle labels on bone or air, left and right
-            swapped.
+            swapped, a volume that no patient has.
     """
+    _check_volumes(facts, channels, settings)
     _check_hu(facts, ct, labels, channels, settings)
     _check_shift(ct, labels, channels)
     _check_sides(labels, channels)
@@ -74,6 +79,27 @@ def check_structures(
         for name, f in facts.items()
         if f["largest_piece"] < 0.9
     ]
+
+
+def _check_volumes(facts: dict[str, dict[str, Any]], channels: Sequence[Channel], settings: CtSettings) -> None:
+    """Refuses volumes far beyond or below the usual ones; what the field cuts may be as small as it likes."""
+    for channel in channels:
+        usual, found = USUAL_VOLUMES_CM3.get(channel.object), facts.get(channel.name)
+        if usual is None or found is None:
+            continue
+        ratio, whole = found["volume_cm3"] / usual, not found["truncated"]
+        if settings.max_volume_ratio is not None and ratio > settings.max_volume_ratio:
+            limit = f"more than ct.max_volume_ratio {settings.max_volume_ratio:g} times"
+        elif whole and ratio < settings.min_volume_ratio:
+            limit = f"less than ct.min_volume_ratio {settings.min_volume_ratio:g} times"
+        else:
+            continue
+        msg = (
+            f"label {channel.name} has {found['volume_cm3']:.3g} cm3, {limit} the usual {usual:g} cm3 (of the Visible "
+            "Human Male): the voxel size is wrong, or the label means another structure; correct the header or "
+            "label_sources, or set the limit for a phantom or an animal"
+        )
+        raise MskdexError(msg)
 
 
 def _check_hu(

@@ -1,51 +1,35 @@
-"""Names of structures in label files: where they stand, and which channel each one means."""
+"""Names of structures in label files, and which channel each one means."""
 
-import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from mskdex.anatomy import ALIASES, LabelSource
+from mskdex.anatomy import LabelSource
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import file_kind
+from mskdex.imaging.files import file_kind, reading
+from mskdex.imaging.label_json import read_names
+from mskdex.imaging.label_vocabulary import MASK_SUFFIXES, parse_name, same_spelling, strip_suffix, without_side
+from mskdex.imaging.slicer_segments import read_segments
 
-MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr")
-_SIDES = {
-    "left": "left", "l": "left", "lt": "left", "sinister": "left", "sin": "left",
-    "right": "right", "r": "right", "rt": "right", "dexter": "right", "dext": "right",
-}  # fmt: skip
-_FILLERS = frozenset({"muscle", "muscles", "musculus", "m", "bone", "mask", "seg", "segmentation", "label"})
-
-
-def parse_name(name: str) -> tuple[str, str | None]:
-    """Structure and side that a name in a label file means.
-
-    "Left Gluteus Maximus muscle", "gluteus_maximus_L" and "hip-right.nii.gz" give ("gluteus_maximus", "left"),
-    the same, and ("pelvis", "right").
-
-    Returns:
-        The structure's name in the registry's spelling and "left", "right" or None.
-    """
-    stem = strip_suffix(name)
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1_\2", stem)
-    words = [w for w in re.split(r"[^a-z0-9]+", spaced.lower()) if w]
-    side = next((_SIDES[words[i]] for i in (-1, 0) if len(words) > 1 and words[i] in _SIDES), None)
-    if side is None:
-        side = next((_SIDES[w] for w in words if w in {"left", "right"}), None)
-        words = [w for w in words if w not in {"left", "right"}]
-    else:
-        words = words[:-1] if words[-1] in _SIDES else words[1:]
-    joined = "_".join(words)
-    bare = "_".join(w for w in words if w not in _FILLERS) or joined
-    return ALIASES.get(joined, ALIASES.get(bare, bare)), side
-
-
-def strip_suffix(name: str) -> str:
-    """A mask file's name without its suffix."""
-    suffix = next((s for s in MASK_SUFFIXES if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)]
+__all__ = [
+    "MASK_SUFFIXES",
+    "channels_named",
+    "channels_of_source",
+    "lists_ids",
+    "mask_files",
+    "match_names",
+    "names_beside",
+    "names_in",
+    "names_of_channel",
+    "parse_name",
+    "require_one_each",
+    "sideless",
+    "source_keys",
+    "strip_suffix",
+]
+_LARGEST_ID = 2**53
 
 
 def match_names(channel: Channel, names: Iterable[str]) -> list[str]:
@@ -55,7 +39,7 @@ def match_names(channel: Channel, names: Iterable[str]) -> list[str]:
     sides takes both sides of its structure.
     """
     names = list(names)
-    exact = [n for n in names if strip_suffix(n) == channel.name]
+    exact = [n for n in names if strip_suffix(n).strip() == channel.name]
     if exact:
         return exact
     wanted = parse_name(channel.object) if channel.side == "midline" else (parse_name(channel.object)[0], channel.side)
@@ -69,18 +53,72 @@ def source_keys(channel: Channel, source: LabelSource | None) -> tuple[int | str
     """Ids or names that a source's entry gives a channel; None where the source does not have the object.
 
     Raises:
-        MskdexError: a paired object without exactly two keys.
+        MskdexError: a paired object without exactly two keys, or an id that no label map can have.
     """
     if source is None or channel.object not in source:
         return None
     keys = source[channel.object]
     if channel.side == "midline":
-        return tuple(k for item in keys for k in (item if isinstance(item, tuple) else (item,)))
-    if len(keys) != 2:
+        found = tuple(k for item in keys for k in (item if isinstance(item, tuple) else (item,)))
+    elif len(keys) != 2:
         msg = f"label_sources: {channel.object} is paired, so it needs [left, right], not {list(keys)}"
         raise MskdexError(msg)
-    side = keys[0 if channel.side == "left" else 1]
-    return side if isinstance(side, tuple) else (side,)
+    else:
+        side = keys[0 if channel.side == "left" else 1]
+        found = side if isinstance(side, tuple) else (side,)
+    if wrong := [k for k in found if isinstance(k, int) and not 0 < k < _LARGEST_ID]:
+        msg = f"label_sources: {channel.object} has the id {wrong[0]}; ids are whole numbers from 1 on"
+        raise MskdexError(msg)
+    return found
+
+
+def lists_ids(source: LabelSource | None) -> bool:
+    """Whether a source lists ids alone, no names."""
+    keys = [
+        k for item in (source or {}).values() for side in item for k in (side if isinstance(side, tuple) else (side,))
+    ]
+    return bool(keys) and all(isinstance(k, int) for k in keys)
+
+
+def names_of_channel(channel: Channel, source: LabelSource | None, names: Iterable[str]) -> list[str]:
+    """The names among `names` that a channel takes: those that the source's entry lists, else by their meaning.
+
+    A source that lists ids, but is given masks that carry names, is read by the names' meaning.
+    """
+    names = list(names)
+    keys = source_keys(channel, source)
+    if keys is not None and any(isinstance(k, str) for k in keys):
+        asked = [str(k) for k in keys]
+        return [n for n in names if any(same_spelling(n, k) or same_spelling(strip_suffix(n), k) for k in asked)]
+    if source is not None and keys is None:
+        return []
+    return match_names(channel, names)
+
+
+def require_one_each(channel: Channel, source: LabelSource | None, names: Sequence[str], where: Path) -> None:
+    """Refuses two names that mean one channel by their meaning; the two sides of an object without sides may.
+
+    Raises:
+        MskdexError: names both.
+    """
+    keys = source_keys(channel, source)
+    if keys is not None and any(isinstance(k, str) for k in keys):
+        return
+    sides = [parse_name(n)[1] for n in names]
+    for i, name in enumerate(names):
+        if sides[i] in sides[:i]:
+            msg = (
+                f"{where} has two labels of {channel.name}: {names[sides.index(sides[i])]} and {name}; rename the one "
+                "that is not meant, or remove it"
+            )
+            raise MskdexError(msg)
+
+
+def sideless(channels: Sequence[Channel], names: Iterable[str]) -> dict[str, str]:
+    """Names that mean a paired object but give no side, or both: the object, by name."""
+    paired = {parse_name(c.object)[0]: c.object for c in channels if c.side != "midline"}
+    found = {n: paired.get(without_side(n) or "") for n in names}
+    return {n: o for n, o in found.items() if o is not None}
 
 
 def channels_of_source(channels: Sequence[Channel], source: LabelSource) -> list[Channel]:
@@ -111,71 +149,61 @@ def _all_names(path: Path, series_uid: str | None) -> Collection[str]:
     """Names that a label file carries, DICOM or not; empty where it carries none."""
     found = names_in(path)
     if found is None and (path.is_dir() or file_kind(path) == "dicom"):
-        from mskdex.imaging.segment_labels import segment_labels
+        from mskdex.imaging.dicom_seg import segment_names
 
-        return segment_labels(path, series_uid)
+        return segment_names(path, series_uid)
     return found or ()
 
 
-def names_in(path: Path) -> dict[str, tuple[int, ...]] | None:
+def names_in(path: Path, root: Path | None = None) -> dict[str, tuple[int, ...]] | None:
     """Names that a label file carries, without reading its voxels.
 
     Args:
         path: a folder of masks; a label map with a `.json` of names beside it; a `.seg.nrrd`.
+        root: folder that a link to the `.json` may lead into; None does not look where it leads.
 
     Returns:
         Ids by name, (0,) for a mask of its own; None if the file carries no names (or is DICOM, whose names
-        `mskdex.imaging.dicom_multiframe` reads).
+        `mskdex.imaging.dicom_seg` reads).
 
     Raises:
-        MskdexError: names that cannot be read, or two ids for one name.
+        MskdexError: names that cannot be read, two ids for one name, two names for one id, two masks of one name, or a
+            link that leads out of `root`.
     """
-    if path.is_dir():
-        masks = sorted(p.name for p in path.iterdir() if p.name.lower().endswith(MASK_SUFFIXES))
-        return dict.fromkeys(masks, (0,)) if masks else None
-    beside = path.with_name(strip_suffix(path.name).removesuffix(".seg") + ".json")
-    if beside.is_file():
-        return _json_names(beside)
-    if file_kind(path) == "nrrd":
-        return _segment_names(path)
+    with reading(path):
+        if path.is_dir():
+            masks = mask_files(path)
+            return dict.fromkeys(masks, (0,)) if masks else None
+        if (beside := names_beside(path)).is_file():
+            if root is not None and not beside.resolve().is_relative_to(root.resolve()):
+                msg = f"{beside} is a link that leads out of {root}; copy the file there or set cohort.data_root"
+                raise MskdexError(msg)
+            return read_names(beside)
+        if file_kind(path) == "nrrd":
+            return {s.name: (s.value,) for s in read_segments(path)} or None
     return None
 
 
-def segments(header: Mapping[str, str]) -> list[dict[str, str]]:
-    """The segments of a 3D Slicer `.seg.nrrd`, each with its header entries (Name, LabelValue, Layer, ...)."""
-    found: dict[int, dict[str, str]] = {}
-    for key, value in header.items():
-        if match := re.fullmatch(r"Segment(\d+)_(\w+)", key):
-            found.setdefault(int(match.group(1)), {})[match.group(2)] = value
-    return [found[i] for i in sorted(found) if "Name" in found[i]]
+def names_beside(path: Path) -> Path:
+    """Where the JSON of names and ids of a label map stands, if there is one."""
+    return path.with_name(strip_suffix(path.name).removesuffix(".seg") + ".json")
 
 
-def _segment_names(path: Path) -> dict[str, tuple[int, ...]] | None:
-    with open(path, "rb") as handle:
-        text = handle.read(1 << 20).split(b"\n\n")[0].decode("utf-8", "replace")
-    header = dict(line.split(":=", 1) for line in text.splitlines() if ":=" in line)
-    found = segments(header)
-    return {s["Name"].strip(): (int(s.get("LabelValue", 0)),) for s in found} or None
+def mask_files(folder: Path) -> list[str]:
+    """Names of a folder's mask files, sorted; hidden files, as macOS leaves them (`._femur_left.nii.gz`), do not count.
 
-
-def _json_names(path: Path) -> dict[str, tuple[int, ...]]:
-    advice = 'it should read {"gluteus_maximus_left": 1, "gluteus_maximus_right": 2, ...}'
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read as JSON ({error}); {advice}"
-        raise MskdexError(msg) from error
-    if isinstance(content, dict) and isinstance(content.get("labels"), dict):
-        content = content["labels"]
-    names: dict[str, tuple[int, ...]] = {}
-    for key, value in content.items() if isinstance(content, dict) else ():
-        name, ids = (value, key) if isinstance(value, str) and re.fullmatch(r"\d+", key) else (key, value)
-        try:
-            names[str(name)] = tuple(int(i) for i in (ids if isinstance(ids, list) else [ids]))
-        except (TypeError, ValueError) as error:
-            msg = f"{path}: {key} has no id but {value!r}; {advice}"
-            raise MskdexError(msg) from error
-    if not names:
-        msg = f"{path} names no structure; {advice}"
-        raise MskdexError(msg)
-    return names
+    Raises:
+        MskdexError: two files of one name but for the suffix.
+    """
+    found = sorted(
+        p.name for p in folder.iterdir() if p.name.lower().endswith(MASK_SUFFIXES) and not p.name.startswith(".")
+    )
+    found = [name for name in found if (folder / name).is_file()]
+    known: dict[str, str] = {}
+    for name in found:
+        stem = unicodedata.normalize("NFC", strip_suffix(name))
+        if stem in known:
+            msg = f"{folder} has {known[stem]} and {name}, two masks of one structure; remove the one that is not meant"
+            raise MskdexError(msg)
+        known[stem] = name
+    return found

@@ -18,6 +18,7 @@ from mskdex.imaging.voxel_header import (
     data_file,
     finite,
     last_bytes,
+    printable,
     whole_numbers,
 )
 
@@ -77,12 +78,13 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     with open(path, "rb") as handle:
         while handle.tell() < LONGEST_HEADER and (line := handle.readline(LONGEST_HEADER)):
-            name, told, value = line.decode("utf-8", "replace").partition("=")
-            if not name.strip():
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            name, told, value = text.partition("=")
+            if not text.strip():
                 continue
             key = _KNOWN.get(name.strip().lower(), name.strip())
-            if not told or (key.lower() in _KNOWN and key != name.strip()):
-                msg = f"{path}: its header has the line {line[:60]!r}, which is no field of MetaImage; export it again"
+            if not told or not printable(text) or (key.lower() in _KNOWN and key != name.strip()):
+                msg = f"{path}: its header has the line {text[:60]!r}, which is no field of MetaImage; export it again"
                 raise MskdexError(msg)
             key = _ALIASES.get(key, key)
             if key in fields:

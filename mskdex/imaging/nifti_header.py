@@ -20,6 +20,9 @@ Source: the NIfTI-1.1 standard, nifti1.h, NIFTI_UNITS_METER and the like.
 _SPACING_TOLERANCE = 1e-3
 """Relative; voxel sizes rounded to four digits differ by less, and a volume then by less than 0.3 %."""
 
+_ROUNDED_VOXELS = 0.02
+"""Half voxels up to which sform and qform agree: numbers rounded to four digits, quaternions of single precision."""
+
 _LARGEST_OFFSET = 1 << 26
 """Header extensions of more bytes than this are no header."""
 
@@ -65,15 +68,16 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     if unit not in _UNITS_MM:
         msg = f"{path}: its xyzt_units name no unit of length ({unit}); export it in millimetres"
         raise MskdexError(msg)
-    affine = _affine(path, header)
+    affine, told = _affine(path, header)
     affine[:3] *= _UNITS_MM[unit]
-    told = () if _UNITS_MM[unit] == 1 else (f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted",)
+    if _UNITS_MM[unit] != 1:
+        told.append(f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted")
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _LARGEST_OFFSET or offset != int(offset):
         msg = f"{path}: its voxels would begin at byte {offset:g} (vox_offset); export it again"
         raise MskdexError(msg)
     start = max(int(offset), int(header["sizeof_hdr"]) + 4)
-    return NiftiHeader(size[:3], size, dtype, components, start, slope, intercept, affine, told)
+    return NiftiHeader(size[:3], size, dtype, components, start, slope, intercept, affine, tuple(told))
 
 
 def _parsed(path: Path) -> Nifti1Header:
@@ -127,7 +131,7 @@ def _scaling(path: Path, header: Nifti1Header) -> tuple[float, float]:
     return (slope, intercept) if slope != 0 else (1.0, 0.0)
 
 
-def _affine(path: Path, header: Nifti1Header) -> np.ndarray:
+def _affine(path: Path, header: Nifti1Header) -> tuple[np.ndarray, list[str]]:
     codes = int(header["qform_code"]), int(header["sform_code"])
     spacing = np.abs(np.array(header["pixdim"][1:4], float))
     if not np.isfinite(spacing).all() or (spacing == 0).any():
@@ -141,7 +145,7 @@ def _affine(path: Path, header: Nifti1Header) -> np.ndarray:
         raise MskdexError(msg)
     qform, sform = (_qform(path, header) if codes[0] > 0 else None), np.array(header.get_sform(), float)
     if codes[1] <= 0 and qform is not None:
-        return qform
+        return qform, []
     columns = np.linalg.norm(sform[:3, :3], axis=0)
     if not np.isfinite(sform).all() or (columns < 1e-9).any():
         msg = f"{path}: its sform holds a column of zeros or values that are no numbers; export it again"
@@ -153,9 +157,7 @@ def _affine(path: Path, header: Nifti1Header) -> np.ndarray:
             "which is true and export it again"
         )
         raise MskdexError(msg)
-    if qform is not None:
-        _require_alike(path, header, sform, qform)
-    return sform
+    return sform, [] if qform is None else _require_alike(path, header, sform, qform)
 
 
 def _qform(path: Path, header: Nifti1Header) -> np.ndarray:
@@ -181,7 +183,7 @@ def _qform(path: Path, header: Nifti1Header) -> np.ndarray:
     return qform
 
 
-def _require_alike(path: Path, header: Nifti1Header, sform: np.ndarray, qform: np.ndarray) -> None:
+def _require_alike(path: Path, header: Nifti1Header, sform: np.ndarray, qform: np.ndarray) -> list[str]:
     """Refuses two positions of the patient; a qform cannot shear, so it may be the sform's nearest rotation."""
     left, _, right = np.linalg.svd(sform[:3, :3] / np.linalg.norm(sform[:3, :3], axis=0))
     straight = sform.copy()
@@ -197,6 +199,9 @@ def _require_alike(path: Path, header: Nifti1Header, sform: np.ndarray, qform: n
             "export it again with that alone"
         )
         raise MskdexError(msg)
+    if off > _ROUNDED_VOXELS * allowed:
+        return [f"{path.name}: its sform and qform differ by up to {off:.2g} mm; the sform was taken"]
+    return []
 
 
 def _upright(sform: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -18,6 +18,7 @@ from mskdex.imaging.voxel_header import (
     data_file,
     finite,
     last_bytes,
+    printable,
     whole_numbers,
 )
 
@@ -83,7 +84,7 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
     text = (start[: end.start()] if end else start).decode("utf-8", "replace")
     fields: dict[str, str] = {}
     free: dict[str, str] = {}
-    for line in text.splitlines()[1:]:
+    for line in (row.removesuffix("\r") for row in text.split("\n")[1:]):
         if line.startswith("#") or not line.strip():
             continue
         name, colon, value = line.partition(":")
@@ -104,7 +105,7 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
 def _field_name(path: Path, name: str, line: str, told: bool) -> str:
     key = " ".join(name.lower().split())
     key = _ALIASES.get(key.replace(" ", ""), key)
-    if not told or key not in _WITHOUT_EFFECT | _USED:
+    if not told or not printable(line) or key not in _WITHOUT_EFFECT | _USED:
         msg = f"{path}: its header has the line {line[:60]!r}, which is no field of NRRD; export it again"
         raise MskdexError(msg)
     return key
@@ -158,7 +159,13 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
     """The direction of each axis, None for one that is none of space; None where the header has no directions."""
     if "space directions" not in fields:
         return None
-    words = re.findall(r"\([^)]*\)|none|\?\?\?", fields["space directions"])
+    pattern = r"\([^()]*\)|none|\?\?\?"
+    words = re.findall(pattern, fields["space directions"])
+    if re.sub(pattern, "", fields["space directions"]).strip():
+        msg = (
+            f"{path}: its space directions are {fields['space directions']!r}, no vectors in brackets; export it again"
+        )
+        raise MskdexError(msg)
     found = [finite(path, "space directions", w.strip("()").split(",")) if w.startswith("(") else None for w in words]
     kinds = fields.get("kinds", "").split() or ["domain"] * axes
     if len(found) != axes or len(kinds) != axes:
@@ -186,7 +193,8 @@ def _affine(
     affine[:3, :3] = np.array(vectors).T * scale
     warnings = [] if scale == 1 else [f"{path.name} is in units of {scale:g} mm, converted"]
     if "space origin" in fields:
-        origin = finite(path, "space origin", fields["space origin"].strip("() ").split(","))
+        inside = re.fullmatch(r"\(([^()]*)\)", fields["space origin"])
+        origin = finite(path, "space origin", inside.group(1).split(",") if inside else [])
         if origin.size != 3:
             msg = f"{path}: its space origin {fields['space origin']} are not three numbers; export it again"
             raise MskdexError(msg)

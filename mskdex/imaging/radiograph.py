@@ -7,7 +7,7 @@ import numpy as np
 
 from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
-from mskdex.imaging.nifti import read_nifti, write_nifti
+from mskdex.imaging.nifti import read_nifti, require_one_owner, write_nifti
 from mskdex.projection.camera import Camera
 
 
@@ -34,11 +34,12 @@ def read_radiograph(patient_dir: Path) -> Radiograph:
     """Reads an imported patient's radiograph.nii.gz, field.nii.gz and camera.json.
 
     Raises:
-        MskdexError: a file is absent or damaged, or their shapes differ.
+        MskdexError: a file is absent, damaged or another patient's, or their shapes differ.
     """
     patient_dir = Path(patient_dir)
     image = read_nifti(patient_dir / "radiograph.nii.gz")[0]
     field = read_nifti(patient_dir / "field.nii.gz")[0] > 0
+    require_one_owner(patient_dir / "radiograph.nii.gz", patient_dir / "field.nii.gz")
     content = read_json(patient_dir / "camera.json")
     camera = Camera.from_dict(content)
     if not image.shape == field.shape == tuple(camera.shape):
@@ -47,6 +48,6 @@ def read_radiograph(patient_dir: Path) -> Radiograph:
     return Radiograph(image, field, camera, np.array(content["camera_from_ct"], dtype=np.float64), content["view"])
 
 
-def write_image(path: Path, array: np.ndarray, pixel_mm: float) -> None:
-    """Writes a 2-D image (H, W), float32 or uint8, as NIfTI with its pixel size."""
-    write_nifti(path, array, np.diag([pixel_mm, pixel_mm, 1.0, 1.0]))
+def write_image(path: Path, array: np.ndarray, pixel_mm: float, *, of: str | None = None) -> None:
+    """Writes a 2-D image (H, W), float32 or uint8, as NIfTI with its pixel size; `of` as of `write_nifti`."""
+    write_nifti(path, array, np.diag([pixel_mm, pixel_mm, 1.0, 1.0]), of=of)

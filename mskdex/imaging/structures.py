@@ -7,6 +7,7 @@ from mskdex.imaging.quantities import HU_MAX, HU_MIN
 _LEVELS = HU_MAX - HU_MIN + 1
 _PADDING_CONTACT_VOXELS = 30
 """A structure cut by the scan circle lies along it; fewer voxels beside padding are noise in air."""
+_AIR_HU = (-1020, -950)
 
 
 def hu_histograms(ct: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -42,7 +43,9 @@ def median_hu(histogram: np.ndarray) -> float:
 
 
 def truncated_labels(ct: np.ndarray, labels: np.ndarray) -> set[int]:
-    """Labels that the field of view cuts: at a face of the volume, or at the padding outside the scan circle.
+    """Labels that the field of view cuts: at a face of the volume, or at padding.
+
+    Padding is what lies outside the scan circle (HU_MIN), and slices that hold one value throughout.
 
     Args:
         ct: HU int16, padding at HU_MIN, (z, y, x).
@@ -52,20 +55,38 @@ def truncated_labels(ct: np.ndarray, labels: np.ndarray) -> set[int]:
     for axis in range(3):
         for end in (0, -1):
             found.update(np.unique(np.take(labels, end, axis)).tolist())
-    return (found | _beside_padding(ct, labels)) - {0}
+    return (found | _beside_padding(ct, labels) | _beside_blank_slices(ct, labels)) - {0}
+
+
+def _beside_blank_slices(ct: np.ndarray, labels: np.ndarray) -> set[int]:
+    """Labels in or next to a slice of one value throughout, as scanners and programs fill up a volume.
+
+    Slices of air do not count: around a phantom they are real.
+    """
+    blank = [k for k, plane in enumerate(ct) if not _AIR_HU[0] < plane[0, 0] < _AIR_HU[1] and _of_one_value(plane)]
+    if len(blank) == len(ct):
+        return set()
+    near = {n for k in blank for n in (k - 1, k, k + 1) if 0 <= n < len(labels)}
+    return {int(label) for k in sorted(near) for label in np.unique(labels[k])}
+
+
+def _of_one_value(plane: np.ndarray) -> bool:
+    return bool(plane[0, 0] == plane[-1, -1] and (plane == plane[0, 0]).all())
 
 
 def _beside_padding(ct: np.ndarray, labels: np.ndarray) -> set[int]:
-    """Labels with many voxels in contact, within their slice, with HU_MIN."""
+    """Labels with many voxels in contact with HU_MIN, within their slice or across."""
     contact = np.zeros(256, np.int64)
     step = 1 + len(ct) // 128
-    for hu, ids in zip(ct[::step], labels[::step], strict=True):
+    for k in range(0, len(ct), step):
+        ids = labels[k]
         if not ids.any():
             continue
-        padding = hu == HU_MIN
-        if not padding.any():
+        around = [ct[n] == HU_MIN for n in range(max(k - 1, 0), min(k + 2, len(ct)))]
+        padding = around[min(k, 1)]
+        near = np.any(around, axis=0)
+        if not near.any():
             continue
-        near = np.zeros_like(padding)
         near[1:] |= padding[:-1]
         near[:-1] |= padding[1:]
         near[:, 1:] |= padding[:, :-1]

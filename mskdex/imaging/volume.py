@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.nifti import read_nifti, write_nifti
+from mskdex.imaging.nifti import read_nifti, require_one_owner, write_nifti
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -71,7 +71,7 @@ def read_volume(path: Path) -> Volume:
     """Reads a volume that this project wrote (NIfTI, RAS).
 
     Raises:
-        MskdexError: the file is absent or damaged; see `mskdex.artifacts.damaged`.
+        MskdexError: the file is absent, damaged, or not the artifact of its place; see `mskdex.damage`.
     """
     return Volume(*read_nifti(path))
 
@@ -80,9 +80,10 @@ def read_labelled(ct: Path, labels: Path) -> tuple[Volume, np.ndarray]:
     """Reads an imported CT and its label map (z, y, x).
 
     Raises:
-        MskdexError: the two lie on different grids.
+        MskdexError: the two are of different patients, or lie on different grids.
     """
     volume, label_volume = read_volume(ct), read_volume(labels)
+    require_one_owner(ct, labels)
     if volume.array.shape != label_volume.array.shape or not np.allclose(
         volume.world_from_voxel, label_volume.world_from_voxel, atol=1e-3
     ):
@@ -91,11 +92,12 @@ def read_labelled(ct: Path, labels: Path) -> tuple[Volume, np.ndarray]:
     return volume, label_volume.array
 
 
-def write_volume(path: Path, volume: Volume) -> None:
+def write_volume(path: Path, volume: Volume, *, of: str | None = None) -> None:
     """Writes a volume as compressed NIfTI, under a temporary name first.
 
     Args:
         path: .nii.gz.
         volume: int16, uint8 or float32.
+        of: whose it is, "patient V0001", where the path does not say.
     """
-    write_nifti(path, volume.array, volume.world_from_voxel)
+    write_nifti(path, volume.array, volume.world_from_voxel, of=of)

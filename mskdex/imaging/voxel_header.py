@@ -72,6 +72,11 @@ def data_file(path: Path, name: str) -> Path:
     return data
 
 
+def printable(line: str) -> bool:
+    """Whether a line of a header is text alone; Python takes some control characters for blanks, others do not."""
+    return all(c.isprintable() or c == "\t" for c in line)
+
+
 def whole_numbers(path: Path, key: str, text: str) -> tuple[int, ...]:
     """The whole numbers of a field.
 

@@ -58,7 +58,7 @@ class StackStore:
     def __getitem__(self, patient: str) -> Stack:
         found = self._cache.get(patient)
         if found is None:
-            found = read_stack(self.paths[patient])
+            found = read_stack(self.paths[patient], patient)
             self._check(found, patient)
             size = found.drr.values.nbytes + found.aligned.values.nbytes + found.radiograph.nbytes
             if size <= self._left:

@@ -95,13 +95,20 @@ def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None
     write_arrays(path, arrays, meta, crop=("drr", "aligned"))
 
 
-def read_stack(path: Path) -> Stack:
+def read_stack(path: Path, patient: str | None = None) -> Stack:
     """Reads what `write_stack` wrote.
 
+    Args:
+        path: the file.
+        patient: whose stack it has to be, where that is known.
+
     Raises:
-        MskdexError: the file is absent, truncated or not a stack.
+        MskdexError: the file is absent, damaged, or another patient's.
     """
     arrays, meta = read_crops(path)
+    if patient not in (None, meta["patient"]):
+        msg = f"patient {patient}: {path} holds the stack of patient {meta['patient']}; delete it and run again"
+        raise MskdexError(msg)
     camera = Camera.from_dict(meta["camera"])
     drr, aligned = arrays["drr"], arrays["aligned"]
     assert isinstance(drr, Crops)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
 from mskdex.projection.camera import Camera, nominal_pose
 from mskdex.registration.rigid import moved
+from mskdex.user_files import read_user_json
 
 _MIN_LANDMARKS = 4
 
@@ -36,7 +36,7 @@ def read_starts(folder: str | None, patient_id: str, bodies: Iterable[str], came
     path = None if folder is None else Path(folder) / f"{patient_id}.json"
     if path is None or not path.is_file():
         return {}
-    content, known = read_json(path, made_here=False), sorted(bodies)
+    content, known = read_user_json(path), sorted(bodies)
     starts = {}
     for name, entry in content.items():
         if name not in known:

@@ -131,14 +131,14 @@ def read_results(root: Path, config: Config) -> Results:
         MskdexError: an artifact is missing or cannot be read.
     """
     cohort, evaluation = root / "cohort", root / "evaluation"
-    tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.csv"
+    tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.parquet"
     trainings, histories = _trainings(root / "experiments", config)
     patients = _patients(cohort)
     return Results(
         root=root,
         config=config,
         patients=patients,
-        excluded=_excluded(cohort / "excluded.csv"),
+        excluded=read_parquet(cohort / "excluded.parquet"),
         quantities=read_parquet(cohort / "quantities.parquet").astype({"patient_id": str}),
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
         objects=read_json(cohort / "objects.json"),
@@ -146,7 +146,7 @@ def read_results(root: Path, config: Config) -> Results:
         tuning=tuning if len(tuning) else None,
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
-        flagged=pd.read_csv(quality, dtype=str, keep_default_na=False) if quality.is_file() else None,
+        flagged=read_parquet(quality) if quality.is_file() else None,
         warnings=_warnings(root / "patients", patients.index),
         trainings=trainings,
         histories=histories,
@@ -169,12 +169,6 @@ def _warnings(root: Path, patients: Iterable[str]) -> dict[str, list[str]]:
     """What the imports warned of, of the patients that it did."""
     read = {p: read_json(root / p / "import.json")["warnings"] for p in patients}
     return {p: [str(w) for w in told] for p, told in read.items() if told}
-
-
-def _excluded(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame(columns=["patient_id", "reason"])
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _trainings(root: Path, config: Config) -> tuple[dict, dict]:

@@ -28,7 +28,7 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
     patient = rendered.stack.patient
     fold = results.patients["fold"].loc[patient]
     for method in results.methods:
-        path = results.root / "experiments" / method.id / f"fold{fold}" / "decompositions" / f"{patient}.zst"
+        path = results.root / "experiments" / method.id / f"fold{fold}" / "decompositions" / f"{patient}.safetensors"
         if method.kind == "experiment" and path.is_file():
             found[method.label] = read_decomposition(path, rendered.stack)
     return found
@@ -85,7 +85,8 @@ def examples(results: Results) -> list[tuple[str, str, float]]:
     fold = results.patients["fold"]
     folder = results.root / "experiments" / results.proposed
     errors = relative_errors(results)
-    errors = errors[[(folder / f"fold{fold[p]}" / "decompositions" / f"{p}.zst").is_file() for p in errors.index]]
+    files = [folder / f"fold{fold[p]}" / "decompositions" / f"{p}.safetensors" for p in errors.index]
+    errors = errors[[file.is_file() for file in files]]
     places = {"Best": 0, "Median": (len(errors) - 1) // 2, "Worst": len(errors) - 1}
     chosen: dict[int, str] = {}
     for label, place in places.items():

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mskdex.artifacts import atomic_path
+from mskdex.csv_files import write_csv
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results, title
@@ -41,8 +42,7 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
         for suffix, metadata in ((".svg", {"Date": None}), (".png", None)):
             with atomic_path(folder / f"{name}{suffix}") as path:
                 figure.savefig(path, metadata=metadata)
-    with atomic_path(folder / f"{name}.csv") as path:
-        pd.DataFrame(sums).to_csv(path, index=False)
+    write_csv(folder / f"{name}.csv", pd.DataFrame(sums))
 
 
 def _sums(results: Results, drr: Images) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 import mskdex
 from mskdex.artifacts import atomic_path
+from mskdex.csv_files import write_csv
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_UNITS
@@ -61,8 +62,7 @@ def write_index(results: Results, folder: Path) -> None:
     with atomic_path(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")
     for table in (t for t in _flat(tables) if isinstance(t, Table)):
-        with atomic_path(folder / "tables" / f"{table.id}.csv") as path:
-            table.frame().to_csv(path, index=False)
+        write_csv(folder / "tables" / f"{table.id}.csv", table.frame())
 
 
 def _flat(groups: dict[str, Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mskdex.artifacts import atomic_path
+from mskdex.csv_files import write_csv
 from mskdex.report.charts import Chart, Series
 
 _STYLE: Any = {
@@ -42,8 +43,7 @@ def save(charts: Sequence[Chart], name: str, folder: Path, *, columns: int = 3) 
             with atomic_path(folder / f"{name}{suffix}") as path:
                 figure.savefig(path, metadata=metadata)
     table = pd.concat([c.table().assign(panel=c.title) for c in charts], ignore_index=True)
-    with atomic_path(folder / f"{name}.csv") as path:
-        table.dropna(axis=1, how="all").to_csv(path, index=False)
+    write_csv(folder / f"{name}.csv", table.dropna(axis=1, how="all"))
 
 
 def _figure(charts: Sequence[Chart], columns: int) -> Figure:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mskdex.artifacts import atomic_path, write_json, write_parquet
+from mskdex.artifacts import write_json, write_parquet
 from mskdex.cohort import read_sheet
 from mskdex.config.objects import Channel
 from mskdex.config.stages import CohortStage
+from mskdex.csv_files import write_csv
 from mskdex.errors import MskdexError
 from mskdex.imaging.label_names import channels_named, channels_of_source
 
@@ -23,13 +24,13 @@ _PATIENT_COLUMNS = ["patient_id", "sex", "age", "height_cm", "weight_kg", "label
 
 
 def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
-    """Writes patients.parquet, excluded.csv and objects.json.
+    """Writes patients.parquet, excluded.parquet, the same for people as excluded.csv, and objects.json.
 
     Args:
         sheet: the cohort sheet.
         settings: objects, label sources and the config's cohort section; what of the objects is left out, where that
             is known.
-        out: folder for the three files.
+        out: folder for the files.
 
     Raises:
         MskdexError: the sheet has problems, nobody is left, or no object is in every label source.
@@ -46,8 +47,8 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     out = Path(out)
     write_parquet(out / "patients.parquet", patients_schema().validate(kept[_PATIENT_COLUMNS].reset_index(drop=True)))
     excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
-    with atomic_path(out / "excluded.csv") as temporary:
-        excluded.to_csv(temporary, index=False)
+    write_parquet(out / "excluded.parquet", excluded.astype(str).reset_index(drop=True))
+    write_csv(out / "excluded.csv", excluded)
     write_json(out / "objects.json", [c.model_dump() for c in has])
     log.info("cohort: %d patients, %d excluded, %d objects", len(kept), len(excluded), len(has))
 

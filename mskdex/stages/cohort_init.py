@@ -9,13 +9,14 @@ from pathlib import Path
 from mskdex.artifacts import atomic_path
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
+from mskdex.csv_files import spreadsheet_text
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom import read_header
 from mskdex.imaging.files import file_kind
 from mskdex.imaging.label_names import MASK_SUFFIXES, parse_name, strip_suffix
 from mskdex.imaging.label_origin import ids_in, label_source
 from mskdex.imaging.radiograph_source import MODALITIES
-from mskdex.sheet_columns import COLUMNS
+from mskdex.sheet_columns import COLUMNS, PATHS
 from mskdex.sheet_paths import ARCHIVES
 from mskdex.stages.cohort_check import check_cohort
 
@@ -81,7 +82,7 @@ def _write(rows: list[dict[str, str]], out: Path) -> None:
     with atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [*COLUMNS, "notes"], restval="", delimiter="\t", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(name, text) for name, text in row.items()} for row in rows)
 
 
 def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
@@ -94,6 +95,11 @@ def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
             found.setdefault(problem.row, []).append(f"{problem.column}: {told}")
     for number, row in enumerate(rows, start=2):
         row["notes"] = row["notes"] or "; ".join(found.get(number, []) + found.get(None, []))
+
+
+def _cell(column: str, text: str) -> str:
+    """A cell that no spreadsheet takes for a formula; a path stays the same path."""
+    return text if spreadsheet_text(text) == text else f"./{text}" if column in PATHS else spreadsheet_text(text)
 
 
 def _scan(folder: Path) -> dict[str, _Found]:

@@ -8,9 +8,16 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow.parquet import ParquetWriter
 
-from mskdex.artifacts import atomic_path, manifest, read_json, read_parquet, read_rows, write_json, write_parquet
+from mskdex.artifacts import (
+    manifest,
+    parquet_writer,
+    read_json,
+    read_parquet,
+    read_rows,
+    write_json,
+    write_parquet,
+)
 
 QUANTITIES = pa.schema(
     [
@@ -51,7 +58,7 @@ def collect(patients_root: Path, patients: Path, out: Path) -> None:
 
 def _write_quantities(patients_root: Path, names: Sequence[str], path: Path) -> None:
     """Streams the patients' tables into one."""
-    with atomic_path(path) as temporary, ParquetWriter(temporary, QUANTITIES) as writer:
+    with parquet_writer(path, QUANTITIES) as writer:
         for rows in _blocks(patients_root, names):
             writer.write_table(pa.Table.from_pylist(rows, QUANTITIES))
 

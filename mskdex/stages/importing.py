@@ -78,14 +78,15 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     for warning in warnings:
         log.warning("patient %s: %s", patient, warning)
     out = Path(out)
-    write_volume(out / "ct.nii.gz", volumes.ct)
-    write_volume(out / "labels.nii.gz", volumes.labels)
-    write_image(out / "radiograph.nii.gz", radiograph.image, radiograph.camera.pixel_mm)
-    write_image(out / "field.nii.gz", radiograph.field.astype(np.uint8), radiograph.camera.pixel_mm)
-    write_json(out / "camera.json", _camera_json(radiograph, pose, isocentre))
+    of, pixel_mm = f"patient {patient}", radiograph.camera.pixel_mm
+    write_volume(out / "ct.nii.gz", volumes.ct, of=of)
+    write_volume(out / "labels.nii.gz", volumes.labels, of=of)
+    write_image(out / "radiograph.nii.gz", radiograph.image, pixel_mm, of=of)
+    write_image(out / "field.nii.gz", radiograph.field.astype(np.uint8), pixel_mm, of=of)
+    write_json(out / "camera.json", _camera_json(radiograph, pose, isocentre), of=of)
     content = volumes.content | {"radiograph": content_digest(radiograph.image)}
     facts = volumes.facts | {"radiograph": radiograph.facts, "content": content, "warnings": warnings}
-    write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)})
+    write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)}, of=of)
 
 
 def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> Imported:
@@ -97,7 +98,7 @@ def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> Patie
     """Reads and checks a patient's CT and labels; arguments and errors as of `import_patient`, the patient unnamed."""
     ct = read_patient_ct(row, settings)
     labels = read_patient_labels(row, settings, ct.volume)
-    structures = structure_facts(ct.volume, labels.volume, settings.channels)
+    structures = structure_facts(ct.volume, labels.volume, settings.channels, labels.cut)
     try:
         pieces = check_structures(structures, ct.volume, labels.volume, settings.channels, settings.ct)
     except MskdexError as error:
@@ -134,6 +135,8 @@ def label_request(row: Mapping[str, Any], settings: ImportStage) -> LabelRequest
         channels=settings.channels,
         series_uid=row.get("label_series"),
         root=_root(row),
+        ct=_path(row, "ct") if "ct" in row else None,
+        ct_series=row.get("ct_series"),
     )
 
 

@@ -19,7 +19,7 @@ from mskdex.learning.stack import Stack, read_stack, require_same
 
 
 def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
-    """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.zst for the fold's patients.
+    """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.safetensors for the fold's patients.
 
     Args:
         model: model.safetensors, trained without this fold.
@@ -40,7 +40,7 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
     _check_apart(loaded, model, patients, fold)
     rows: list[dict[str, Any]] = []
     for patient in patients:
-        stack = read_stack(Path(patients_root) / patient / "stack.zst")
+        stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
         _check_fits(loaded, stack, model)
         drr = loaded.decompose(torch.tensor(stack.radiograph, device=device)[None])[0].cpu().numpy()
         meta = {
@@ -48,7 +48,7 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
             "camera": stack.camera.as_dict(),
             "manifest": manifest("predict", started),
         }
-        write_arrays(Path(out) / "decompositions" / f"{patient}.zst", {"drr": drr}, meta, crop=("drr",))
+        write_arrays(Path(out) / "decompositions" / f"{patient}.safetensors", {"drr": drr}, meta, crop=("drr",))
         rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
     write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
 

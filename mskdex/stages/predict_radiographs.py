@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mskdex.artifacts import atomic_path, manifest, read_parquet, write_json
+from mskdex.artifacts import atomic_path, manifest, write_plain_json
 from mskdex.config.imaging import RadiographSettings
+from mskdex.csv_files import write_csv
 from mskdex.errors import MskdexError
 from mskdex.imaging.nifti import write_nifti
 from mskdex.imaging.quantities import COLUMNS, QUANTITIES
@@ -21,6 +22,7 @@ from mskdex.learning.flags import object_flags, radiograph_flags
 from mskdex.learning.loop import set_up_torch
 from mskdex.learning.model import Model, read_model
 from mskdex.learning.resample import average_onto
+from mskdex.user_files import read_user_parquet
 
 COVERAGE = 0.9
 
@@ -64,12 +66,11 @@ def predict_radiographs(
         pages[name] = {"file": Path(path), "flags": [*flags, *imported.warnings], "facts": imported.facts}
         _write_images(out, name, drr, loaded)
     table = pd.DataFrame(rows)
-    with atomic_path(out / "predictions.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.2f")
+    write_csv(out / "predictions.csv", table, float_format="%.2f")
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
     facts["objects"] = list(loaded.card.objects)
     content = facts | {"radiographs": pages, "manifest": manifest("predict", started, device=str(device))}
-    write_json(out / "predictions.json", content)
+    write_plain_json(out / "predictions.json", content)
 
 
 def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibration:
@@ -80,7 +81,7 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     """
     if not path.is_file() and asked is None:
         return Calibration({})
-    table = read_parquet(path, made_here=False)
+    table = read_user_parquet(path)
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
         msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"

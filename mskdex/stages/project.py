@@ -27,7 +27,7 @@ def render_nominal(
     rendering: RenderingSettings,
     out: Path,
 ) -> None:
-    """Renders every object at the nominal pose of `camera_json` into `out` (drr.zst).
+    """Renders every object at the nominal pose of `camera_json` into `out` (drr.safetensors).
 
     The file holds "drr" (3, N, H, W) float32 in the order of `QUANTITIES`; its meta tells the objects, the
     camera, camera_from_ct, the fraction of each object outside the detector (null where the object is
@@ -47,7 +47,7 @@ def render_nominal(
         "outside": [None if np.isnan(f) else round(float(f), 6) for f in result.outside],
         "manifest": manifest("render_nominal", started, step_mm=rendering.step_mm, device=rendering.device),
     }
-    write_arrays(out, {"drr": result.images}, meta)
+    write_arrays(out, {"drr": result.images}, meta, exact=("drr",))
 
 
 def render_aligned(
@@ -60,7 +60,7 @@ def render_aligned(
     rendering: RenderingSettings,
     out: Path,
 ) -> None:
-    """Renders the bones of accepted bodies at their registered poses into `out` (aligned.zst).
+    """Renders the bones of accepted bodies at their registered poses into `out` (aligned.safetensors).
 
     The file holds "aligned" (3, M, H, W) float32; its meta tells the M objects, and of every channel the
     fraction that is visible, inside the detector, at the best known pose: its own body's, else that of
@@ -89,7 +89,7 @@ def render_aligned(
         "visible": visible,
         "manifest": manifest("render_aligned", started, step_mm=rendering.step_mm, device=rendering.device),
     }
-    write_arrays(out, {"aligned": result.images[:, aligned]}, meta)
+    write_arrays(out, {"aligned": result.images[:, aligned]}, meta, exact=("aligned",))
 
 
 def _visible(outside: float) -> float | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mskdex.artifacts import atomic_path, read_json, read_parquet
+from mskdex.artifacts import atomic_path, read_json, read_parquet, write_parquet
 from mskdex.config.stages import QualityStage
+from mskdex.csv_files import write_csv
 from mskdex.imaging.contact_sheet import contact_sheet
 from mskdex.imaging.quality import flags, structure_table
 from mskdex.imaging.volume import read_volume
@@ -32,10 +33,11 @@ To leave a patient out, write <code>yes</code> into column <code>exclude</code> 
 
 
 def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path) -> None:
-    """Writes structures.csv, quality.csv, quality.html and contact_sheets/{patient}.png.
+    """Writes structures.csv, quality.csv, quality.parquet, quality.html and contact_sheets/{patient}.png.
 
     quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
-    a human's verdict, which goes into the cohort sheet. structures.csv holds what the flags are made from.
+    a human's verdict, which goes into the cohort sheet; the report reads quality.parquet. structures.csv holds what
+    the flags are made from.
 
     Args:
         patients_root: folder of the imported patients.
@@ -58,8 +60,9 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
         rows = structures[structures["patient_id"] == patient]
         reasons = verdicts.loc[verdicts["patient_id"] == patient, "reasons"].item()
         _draw(patients_root / patient, settings, _lines(patient, rows, reasons), sheets / f"{patient}.png")
-    _write_csv(structures, out / "structures.csv")
-    _write_csv(verdicts.assign(exclude="", exclude_reason=""), out / "quality.csv")
+    write_parquet(out / "quality.parquet", verdicts)
+    write_csv(out / "structures.csv", structures, float_format="%.6g")
+    write_csv(out / "quality.csv", verdicts.assign(exclude="", exclude_reason=""), float_format="%.6g")
     with atomic_path(out / "quality.html") as temporary:
         temporary.write_text(_page(verdicts, warnings), encoding="utf-8")
     flagged = int((verdicts["flags"] > 0).sum())
@@ -96,8 +99,3 @@ def _told(reasons: str, warnings: Sequence[str]) -> str:
     others = reasons.removeprefix("; ".join(f"import: {w}" for w in warnings)).removeprefix("; ")
     head = f"<p>The import warned:</p><ul>{listed}</ul>" if listed else ""
     return f"{head}<p>{escape(others) or ('' if listed else 'nothing stands out')}</p>"
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")

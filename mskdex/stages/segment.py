@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mskdex.artifacts import atomic_path, manifest, write_json
+from mskdex.artifacts import atomic_path, manifest, write_plain_json
 from mskdex.cohort import SEGMENTED_SOURCE
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
@@ -56,7 +56,9 @@ def segment(row: Mapping[str, Any], settings: CtSettings, device: str, out: Path
         with atomic_path(out) as temporary:
             shutil.copyfile(labels, temporary)
     facts = {"device": device, "program": _version(program), "task": "total", "label_source": SEGMENTED_SOURCE}
-    write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".segment.json"), manifest("segment", started, **facts))
+    write_plain_json(
+        out.with_name(out.name.removesuffix(".nii.gz") + ".segment.json"), manifest("segment", started, **facts)
+    )
 
 
 def _program() -> str:

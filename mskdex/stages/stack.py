@@ -31,8 +31,8 @@ def stack(
     """Puts radiograph, DRRs, aligned bones and the CT's sums together on the image grid.
 
     Args:
-        drr: drr.zst, rendered at the nominal pose.
-        aligned: aligned.zst, the bones at their registered poses.
+        drr: drr.safetensors, rendered at the nominal pose.
+        aligned: aligned.safetensors, the bones at their registered poses.
         radiograph_dir: folder of the imported patient; its name is the patient's id.
         quantities: quantities.parquet, sums over the CT.
         channels: the objects that the whole cohort has.

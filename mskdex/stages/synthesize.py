@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from mskdex.artifacts import manifest, write_json
+from mskdex.artifacts import manifest, write_plain_json
 from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.volume import Volume, write_volume
 from mskdex.virtual.dicom import write_radiograph
@@ -30,10 +30,10 @@ def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
     patient = make_patient(person, settings)
     write_volume(out / "ct.nii.gz", Volume(patient.ct, patient.world_from_voxel))
     write_volume(out / "labels.nii.gz", Volume(patient.labels, patient.world_from_voxel))
-    write_json(out / "labels.json", {name: i for i, name in enumerate(patient.names) if i})
+    write_plain_json(out / "labels.json", {name: i for i, name in enumerate(patient.names) if i})
     write_radiograph(out / "radiograph.dcm", patient.exposure, patient.taken, patient.stored)
     facts = manifest("synthesize", started, seed=settings.seed, patient=patient_id)
-    write_json(out / "truth.json", {**patient.truth, "manifest": facts})
+    write_plain_json(out / "truth.json", {**patient.truth, "manifest": facts})
 
 
 def preview(patient_id: str, settings: VirtualSettings, out: Path) -> None:

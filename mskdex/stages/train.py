@@ -11,6 +11,7 @@ import torch
 
 from mskdex.artifacts import manifest, read_parquet, write_json, write_parquet
 from mskdex.claim import claimed
+from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.data import Loader, StackStore
@@ -32,7 +33,7 @@ def train(
     Two trainings of one fold do not disturb each other: the second waits for the first to end.
 
     Args:
-        patients_root: folder of imported patients, each with its stack.zst.
+        patients_root: folder of imported patients, each with its stack.safetensors.
         folds: folds.parquet.
         fold: the fold to leave out for testing.
         experiment: settings, per-fold overrides already applied.
@@ -55,11 +56,12 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     set_up_torch(device)
     patients = training_patients(read_parquet(folds), fold, folds)
     store = StackStore(
-        {p: Path(patients_root) / p / "stack.zst" for p in patients}, experiment.optimisation.cache_gb * 1e9
+        {p: Path(patients_root) / p / "stack.safetensors" for p in patients}, experiment.optimisation.cache_gb * 1e9
     )
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
-    identity = fingerprint(card.as_dict(), device.type, group.size, stage_hash("train"))
+    decisive = card.as_dict() | {"experiment": of_results(experiment)}
+    identity = fingerprint(decisive, device.type, group.size, stage_hash("train"))
     checkpoints = Checkpoints(out / "checkpoint", trainer, identity)
     checkpoints.restore()
     board = out / "tensorboard" if experiment.optimisation.tensorboard else None

@@ -7,9 +7,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import binary_erosion, center_of_mass
 
-from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
 from mskdex.imaging.volume import volume_from_sitk
+from mskdex.user_files import read_user_json
 from mskdex.virtual.anatomy import ORGANS, put_organs
 from mskdex.virtual.skeleton import lumbar_spine
 from mskdex.virtual.template import Template, Tissue, label_depth
@@ -55,7 +55,7 @@ def read_atlas(folder: Path) -> Template:
 
 def atlas_ids(folder: Path) -> dict[str, int]:
     """The id of each name in an atlas's labels.json."""
-    return {str(n): int(i) for n, i in read_json(Path(folder) / "labels.json", made_here=False).items()}
+    return {str(n): int(i) for n, i in read_user_json(Path(folder) / "labels.json").items()}
 
 
 def atlas_structures(ids: Iterable[str]) -> list[str]:

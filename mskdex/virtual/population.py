@@ -210,7 +210,6 @@ def person_of(settings: VirtualSettings, patient_id: str) -> Person:
 
 def write_sheet(settings: VirtualSettings, out: Path) -> None:
     """Writes the cohort sheet as TSV."""
-    from mskdex.artifacts import atomic_path
+    from mskdex.csv_files import write_csv
 
-    with atomic_path(out) as temporary:
-        cohort_sheet(settings).to_csv(temporary, sep="\t", index=False)
+    write_csv(out, cohort_sheet(settings), separator="\t")

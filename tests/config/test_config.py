@@ -6,15 +6,20 @@ import pytest
 import yaml
 
 from mskdex.config import Config, load_config
+from mskdex.config.base import of_results
 from mskdex.config.documentation import DOCUMENTS, default_yaml
 from mskdex.config.stages import (
     anatomy_stage,
     cohort_stage,
     evaluate_stage,
+    folds_stage,
     import_stage,
+    quality_stage,
     register_stage,
     render_stage,
+    segment_stage,
     stack_stage,
+    synthesize_stage,
     train_stage,
 )
 from mskdex.errors import MskdexError
@@ -107,3 +112,67 @@ def test_brief_settings_read_back_as_the_whole_ones():
 def test_unknown_experiment_is_an_error():
     with pytest.raises(MskdexError, match="no experiment nope"):
         train_stage(Config(), "nope", 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["no bone", "is+bone", "`touch x`", "$(x)", "a/b", "..", "-a", "", "ü", "a\n", "a" * 65]
+)
+def test_an_experiment_is_named_as_its_folder_is(name):
+    with pytest.raises(MskdexError, match=r"cannot name an experiment.*allowed are letters, digits, '_' and '-'"):
+        load_config({"experiments": {name: {}}})
+    assert list(load_config({"experiments": {"is100_no-Bone": {}}}).experiments) == ["is100_no-Bone"]
+
+
+def compared(content):
+    """What every stage is compared by, of a config."""
+    config = load_config(content)
+    found = config.channels
+    return {
+        "synthesize": of_results(synthesize_stage(config)),
+        "cohort": of_results(cohort_stage(config)),
+        "folds": of_results(folds_stage(config)),
+        "segment": of_results(segment_stage(config)),
+        "import": of_results(import_stage(config, "totalsegmentator")),
+        "quality": of_results(quality_stage(config, found)),
+        "anatomy": of_results(anatomy_stage(config)),
+        "render": of_results(render_stage(config)),
+        "register": of_results(register_stage(config)),
+        "stack": of_results(stack_stage(config, found)),
+        "train": of_results(train_stage(config, "mskdex", 2)),
+        "evaluate": of_results(evaluate_stage(config)),
+        "report": of_results(config),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stages"),
+    [
+        ("cohort.sheet", "another.tsv", set()),
+        ("cohort.data_root", "elsewhere", set()),
+        ("cohort.segment", True, set()),
+        ("cohort.segment_device", "cpu", set()),
+        ("cohort.flag_robust_z", 2.0, {"quality"}),
+        ("ct.max_megavoxels", 1.0, set()),
+        ("radiograph.max_megapixels", 1.0, set()),
+        ("rendering.device", "cpu", set()),
+        ("registration.starts", "starts", set()),
+        ("virtual.atlas", "atlas", set()),
+        ("evaluation.rivals", {"a": "a.csv"}, set()),
+        ("experiments.mskdex.optimisation.tensorboard", False, set()),
+        ("experiments.mskdex.optimisation.cache_gb", 1.0, set()),
+        ("experiments.mskdex.optimisation.checkpoint_minutes", 1.0, set()),
+        ("experiments.mskdex.optimisation.seed", 1, {"train", "report"}),
+        ("rendering.step_mm", 2.0, {"render", "register", "report"}),
+        ("ct.min_bone_median_hu", 50.0, {"segment", "import", "report"}),
+    ],
+)
+def test_a_key_reruns_the_stages_whose_results_it_changes(path, value, stages):
+    content = {"experiments": {"mskdex": {}}}
+    before = compared(content)
+    *sections, key = path.split(".")
+    section = content
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[key] = value
+    after = compared(content)
+    assert {stage for stage in after if after[stage] != before[stage]} == stages

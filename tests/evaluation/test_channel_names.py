@@ -1,6 +1,5 @@
 """Channels are told apart by name: their order in a file changes nothing, and other names are an error."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from fabricated import Fabrication, fabricate
 
 from mskdex.arrays import Crops, read_arrays, write_arrays
+from mskdex.artifacts import read_json, write_json, write_parquet
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
@@ -41,14 +41,14 @@ def results(tmp_path: Path) -> Path:
 
 def reverse_files(root: Path, patient: str) -> None:
     """Writes a patient's stack and decomposition with their objects in reverse order."""
-    path = root / "patients" / patient / "stack.zst"
+    path = root / "patients" / patient / "stack.safetensors"
     old = read_stack(path)
     write_stack(path, replace(
         old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
         known=old.known[::-1], visible=old.visible[::-1], aligned=Crops.of(old.aligned.dense()[:, ::-1]),
         aligned_objects=old.aligned_objects[::-1],
     ))  # fmt: skip
-    path = root / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{patient}.zst"
+    path = root / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{patient}.safetensors"
     if path.exists():
         arrays, meta = read_arrays(path)
         write_arrays(path, {"drr": arrays["drr"][:, ::-1]}, meta | {"objects": meta["objects"][::-1]})
@@ -81,23 +81,25 @@ def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> No
 
 def test_objects_of_another_cohort_are_an_error(results: Path) -> None:
     path = results / "cohort" / "objects.json"
-    objects = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps([c for c in objects if c["object"] != "iliacus"]), encoding="utf-8")
+    objects = read_json(path)
+    write_json(path, [c for c in objects if c["object"] != "iliacus"])
     with pytest.raises(MskdexError, match=r"fold 0.*predictions\.parquet holds.*iliacus_left, iliacus_right too"):
         evaluated(results)
     predictions = results / "experiments" / "mskdex" / "fold0" / "predictions.parquet"
     table = pd.read_parquet(predictions)
-    table[table["object"] != "iliacus"].to_parquet(predictions)
-    with pytest.raises(MskdexError, match=r"P000.*stack\.zst holds.*objects\.json\).*iliacus_left, iliacus_right too"):
+    write_parquet(predictions, table[table["object"] != "iliacus"])
+    with pytest.raises(
+        MskdexError, match=r"P000.*stack\.safetensors holds.*objects\.json\).*iliacus_left, iliacus_right too"
+    ):
         evaluated(results)
-    path.write_text(json.dumps([*objects, objects[0] | {"name": "psoas_left"}]), encoding="utf-8")
+    write_json(path, [*objects, objects[0] | {"name": "psoas_left"}])
     with pytest.raises(MskdexError, match=r"quantities\.parquet has no row of psoas_left"):
         evaluated(results)
 
 
 def test_a_decomposition_of_other_objects_is_an_error_though_its_shape_fits(results: Path) -> None:
-    path = results / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{PATIENT}.zst"
-    stack = read_stack(results / "patients" / PATIENT / "stack.zst")
+    path = results / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{PATIENT}.safetensors"
+    stack = read_stack(results / "patients" / PATIENT / "stack.safetensors")
     arrays, meta = read_arrays(path)
     write_arrays(path, arrays, meta | {"objects": ["psoas_left", *meta["objects"][1:]]})
     with pytest.raises(MskdexError, match="lacks gluteus_maximus_left and it has psoas_left too"):

@@ -21,7 +21,7 @@ from mskdex.imaging.volume import Volume
 from mskdex.stages.cohort_check import check_cohort, problem_table, read_config
 from mskdex.stages.cohort_init import draft_sheet
 
-CONFIG = Config.model_validate({"label_sources": {"phantom": make.IDS}})
+CONFIG = Config.model_validate({"label_sources": {"phantom": make.IDS}, "ct": make.SMALL_STRUCTURES})
 
 
 def drafted(folder: Path) -> pd.DataFrame:
@@ -294,7 +294,9 @@ def test_config_that_cannot_be_read(tmp_path):
 def test_command_line_exit_codes(tmp_path):
     path = cohort(tmp_path)
     (tmp_path / "config.yaml").write_text(
-        yaml.safe_dump({"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}}}),
+        yaml.safe_dump(
+            {"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}}, "ct": make.SMALL_STRUCTURES}
+        ),
         encoding="utf-8",
     )
     command = [str(Path(sys.executable).with_name("mskdex"))]

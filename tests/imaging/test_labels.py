@@ -1,6 +1,7 @@
 import json
 
 import hospital as make
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -35,6 +36,20 @@ def request(path, source="phantom", **more) -> LabelRequest:
 def test_label_map_by_ids(tmp_path, suffix, order):
     ct, labels = make.phantom()
     found = read_labels(request(make.write(tmp_path / f"l.{suffix}", labels, order)), ct, SETTINGS.ct)
+    np.testing.assert_array_equal(found.volume.array, expected(labels))
+    assert found.warnings == []
+
+
+def test_what_a_header_says_beside_the_grid_is_without_effect(tmp_path):
+    ct, labels = make.phantom()
+    path = make.write(tmp_path / "l.nii.gz", labels)
+    image = nib.load(path)
+    image = nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    image.header.set_intent("t test", (3.0,), "femur_right")
+    image.header["descrip"], image.header["aux_file"] = b"gluteus", b"colours.lut"
+    image.header["cal_max"], image.header["cal_min"] = 3, 1
+    nib.save(image, path)
+    found = read_labels(request(path), ct, SETTINGS.ct)
     np.testing.assert_array_equal(found.volume.array, expected(labels))
     assert found.warnings == []
 

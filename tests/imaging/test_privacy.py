@@ -7,6 +7,7 @@ import hospital as make
 import pytest
 from hospital import SECRETS, leaks
 
+from mskdex.artifacts import write_parquet
 from mskdex.errors import MskdexError
 from mskdex.imaging.volume import volume_from_sitk, volume_to_sitk
 from mskdex.stages.cohort_init import draft_sheet
@@ -45,7 +46,7 @@ def test_no_byte_of_a_run_tells_who_the_patient_is(row, tmp_path, caplog):
     with caplog.at_level(logging.DEBUG):
         import_patient(row, settings, out)
         quantities(out / "ct.nii.gz", out / "labels.nii.gz", settings.channels, out / "quantities.parquet")
-        pd.DataFrame({"patient_id": ["P01"]}).to_parquet(tmp_path / "patients.parquet")
+        write_parquet(tmp_path / "patients.parquet", pd.DataFrame({"patient_id": ["P01"]}))
         gate = QualityStage(cohort_objects=("pelvis", "femur", "sacrum"), flag_robust_z=3.5)
         quality(out.parent, tmp_path / "patients.parquet", gate, tmp_path / "results" / "cohort")
     (tmp_path / "results" / "log.txt").write_text(caplog.text, encoding="utf-8")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mskdex.artifacts import write_json
+from mskdex.artifacts import write_json, write_parquet
 from mskdex.config import Config
 from mskdex.config.stages import quality_stage
 from mskdex.errors import MskdexError
@@ -120,7 +120,7 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
         write_volume(tmp_path / patient / "ct.nii.gz", ct)
         write_volume(tmp_path / patient / "labels.nii.gz", labels)
         write_json(tmp_path / patient / "import.json", content)
-    pd.DataFrame({"patient_id": list(cohort)}).to_parquet(tmp_path / "patients.parquet")
+    write_parquet(tmp_path / "patients.parquet", pd.DataFrame({"patient_id": list(cohort)}))
     quality(tmp_path, tmp_path / "patients.parquet", settings, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "quality.csv")
     assert list(table.columns) == ["patient_id", "flags", "reasons", "exclude", "exclude_reason"]

@@ -168,6 +168,12 @@ def test_a_voxel_size_that_contradicts_the_sform_is_an_error(tmp_path, factor, q
         read_ct(path, CT)
 
 
+def test_a_small_difference_of_sform_and_qform_is_said(tmp_path):
+    found = read_ct(nifti(tmp_path / "ct.nii.gz", qoffset_x=-40.3), CT)
+    assert found.warnings == ["ct.nii.gz: its sform and qform differ by up to 0.3 mm; the sform was taken"]
+    assert found.volume.world_from_voxel[0, 3] == pytest.approx(-40.0)
+
+
 def test_a_voxel_size_rounded_to_four_digits_is_none(tmp_path):
     affine = AFFINE.copy()
     affine[0, 0] = 0.78125
@@ -254,6 +260,9 @@ def test_a_body_that_no_patient_has_stops_the_import(tmp_path):
         ({"space_directions": "(2,0,0) (0,2.5,0) (0,0,nan)"}, "where numbers are needed"),
         ({"space_directions": "(2,0,0) (0,2.5,0)"}, "2 space directions"),
         ({"space_directions": "(2,0,0) (0,2.5,0) (0,0,0)"}, "zero or not a number"),
+        ({"space_directions": "(2,0,0) (0,2.5,0) ((0,0,3)"}, "no vectors in brackets"),
+        ({"space_origin": "(9(-40,-30,100)"}, "are not three numbers"),
+        ({"space_origin": "(4\x1c0,-30,100)"}, "no field of NRRD"),
         ({"space_units": '"furlong" "furlong" "furlong"'}, "units furlong"),
         ({"kinds": "domain domain time"}, "an axis of kind time"),
         ({"endian": None}, "no endian"),
@@ -329,6 +338,7 @@ def test_a_field_given_twice_is_refused(tmp_path):
         ({"CompressedData": "Perhaps"}, "not True or False"),
         ({"DistanceUnits": "furlong"}, "DistanceUnits are furlong"),
         ({"elementspacing": "1 1 1"}, "no field of MetaImage"),
+        ({"Offset": "4\x1c0 30 100"}, "no field of MetaImage"),
         ({"HeaderSize": "-5"}, "HeaderSize -5 cannot be"),
         ({"ElementDataFile": "LIST"}, "lists several data files"),
         ({"ElementDataFile": "ct%03d.raw 1 20 1"}, "lists several data files"),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.arrays import Crops
+from mskdex.artifacts import write_parquet
 from mskdex.config.objects import Channel, channels, default_objects
 from mskdex.learning.stack import Stack, write_stack
 from mskdex.projection.camera import Camera
@@ -83,8 +84,7 @@ def write_cohort(root: Path, count: int, folds: int = 4, **options) -> tuple[Pat
     """Writes `count` patients and their folds; returns (patients root, folds.parquet)."""
     for number in range(count):
         sample = phantom(number, **options)
-        write_stack(root / "patients" / sample.patient / "stack.zst", sample)
+        write_stack(root / "patients" / sample.patient / "stack.safetensors", sample)
     table = pd.DataFrame({"patient_id": [f"P{i:03d}" for i in range(count)], "fold": [i % folds for i in range(count)]})
-    (root / "cohort").mkdir(parents=True, exist_ok=True)
-    table.to_parquet(root / "cohort" / "folds.parquet", index=False)
+    write_parquet(root / "cohort" / "folds.parquet", table)
     return root / "patients", root / "cohort" / "folds.parquet"

@@ -26,8 +26,8 @@ def stacks():
 @pytest.fixture
 def store(tmp_path, stacks):
     for s in stacks:
-        write_stack(tmp_path / f"{s.patient}.zst", s)
-    return StackStore({s.patient: tmp_path / f"{s.patient}.zst" for s in stacks}, 1e9)
+        write_stack(tmp_path / f"{s.patient}.safetensors", s)
+    return StackStore({s.patient: tmp_path / f"{s.patient}.safetensors" for s in stacks}, 1e9)
 
 
 def _loader(store, augmentation=None, **options):
@@ -36,8 +36,8 @@ def _loader(store, augmentation=None, **options):
 
 
 def test_a_stack_comes_back(tmp_path, stacks):
-    write_stack(tmp_path / "s.zst", stacks[0])
-    back = read_stack(tmp_path / "s.zst")
+    write_stack(tmp_path / "s.safetensors", stacks[0])
+    back = read_stack(tmp_path / "s.safetensors")
     assert back.objects == stacks[0].objects == tuple(c.name for c in CHANNELS)
     assert back.camera == stacks[0].camera
     for name in ("radiograph", "field", "truth", "known", "visible"):
@@ -173,8 +173,8 @@ def test_unknown_and_unregistered_objects_are_marked(tmp_path, stacks):
         aligned_objects=stacks[0].aligned_objects[:3],
     )
     for s in (first, stacks[1]):
-        write_stack(tmp_path / f"{s.patient}.zst", s)
-    loader = _loader(StackStore({p: tmp_path / f"{p}.zst" for p in ("P000", "P001")}, 1e9))
+        write_stack(tmp_path / f"{s.patient}.safetensors", s)
+    loader = _loader(StackStore({p: tmp_path / f"{p}.safetensors" for p in ("P000", "P001")}, 1e9))
     batch = loader.batch(0, 0)
     row = batch.patients.index("P000")
     names = [c.name for c in CHANNELS]
@@ -197,19 +197,20 @@ def test_stacks_that_do_not_fit_together_or_hold_nan_are_named(tmp_path, stacks)
     small = phantom(9, side=16)
     bad = dataclasses.replace(stacks[1], patient="PNAN", radiograph=np.full((SIDE, SIDE), np.nan, np.float32))
     for s in (stacks[0], small, bad):
-        write_stack(tmp_path / f"{s.patient}.zst", s)
+        write_stack(tmp_path / f"{s.patient}.safetensors", s)
     with pytest.raises(MskdexError, match=r"P009.*\(16, 16\)"):
-        list(StackStore({p: tmp_path / f"{p}.zst" for p in ("P000", "P009")}, 1e9))
+        list(StackStore({p: tmp_path / f"{p}.safetensors" for p in ("P000", "P009")}, 1e9))
     with pytest.raises(MskdexError, match=r"PNAN.*not finite"):
-        list(StackStore({p: tmp_path / f"{p}.zst" for p in ("P000", "PNAN")}, 1e9))
+        list(StackStore({p: tmp_path / f"{p}.safetensors" for p in ("P000", "PNAN")}, 1e9))
     with pytest.raises(MskdexError, match="1 training patients"):
-        _loader(StackStore({"P000": tmp_path / "P000.zst"}, 1e9))
+        _loader(StackStore({"P000": tmp_path / "P000.safetensors"}, 1e9))
 
 
 @pytest.mark.parametrize("cache_bytes", [1e9, 0.0])
 def test_stacks_of_other_objects_or_another_order_are_refused(tmp_path, stacks, cache_bytes):
-    write_stack(tmp_path / "a.zst", stacks[0])
-    write_stack(tmp_path / "b.zst", dataclasses.replace(stacks[1], channels=stacks[1].channels[::-1]))
-    store = StackStore({"a": tmp_path / "a.zst", "b": tmp_path / "b.zst"}, cache_bytes)
-    with pytest.raises(MskdexError, match=r"b\.zst has femur_right, .*patient a has gluteus_maximus_left, "):
+    write_stack(tmp_path / "a.safetensors", dataclasses.replace(stacks[0], patient="a"))
+    turned = dataclasses.replace(stacks[1], patient="b", channels=stacks[1].channels[::-1])
+    write_stack(tmp_path / "b.safetensors", turned)
+    store = StackStore({"a": tmp_path / "a.safetensors", "b": tmp_path / "b.safetensors"}, cache_bytes)
+    with pytest.raises(MskdexError, match=r"b\.safetensors has femur_right, .*patient a has gluteus_maximus_left, "):
         list(store)

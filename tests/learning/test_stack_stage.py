@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mskdex.arrays import write_arrays
-from mskdex.artifacts import write_json
+from mskdex.artifacts import write_json, write_parquet
 from mskdex.cli import stack as command
 from mskdex.config import Config
 from mskdex.config.imaging import ImageSettings
@@ -36,10 +36,10 @@ def patient(tmp_path):
     write_json(folder / "camera.json", camera)
     names = [c.name for c in CHANNELS]
     drr = rng.uniform(0, 1, (3, len(names), 16, 24)).astype(np.float32)
-    write_arrays(folder / "drr.zst", {"drr": drr}, {"objects": names, "camera": grid.as_dict()})
+    write_arrays(folder / "drr.safetensors", {"drr": drr}, {"objects": names, "camera": grid.as_dict()})
     aligned = {"objects": ["pelvis_left", "sacrum"], "camera": grid.as_dict(), "visible": dict.fromkeys(names, 0.9)}
     aligned["visible"]["pectineus_left"] = None
-    write_arrays(folder / "aligned.zst", {"aligned": drr[:, [12, 14]]}, aligned)
+    write_arrays(folder / "aligned.safetensors", {"aligned": drr[:, [12, 14]]}, aligned)
     table = pd.DataFrame({"object": names, "present": True, "truncated": False})
     for number, column in enumerate(("weighted_volume_cm3", "volume_cm3", "lean_mass_g")):
         table[column] = 100.0 * (number + 1) + np.arange(len(names))
@@ -47,16 +47,16 @@ def patient(tmp_path):
     absent = table["object"] == "pectineus_left"
     table.loc[absent, "present"] = False
     table.loc[absent, ["weighted_volume_cm3", "volume_cm3", "lean_mass_g"]] = np.nan
-    table.to_parquet(folder / "quantities.parquet")
+    write_parquet(folder / "quantities.parquet", table)
     return folder, drr
 
 
 def _run(folder, chosen=CHANNELS, image=IMAGE):
     stack(
-        folder / "drr.zst", folder / "aligned.zst", folder, folder / "quantities.parquet", chosen, image,
-        folder / "stack.zst",
+        folder / "drr.safetensors", folder / "aligned.safetensors", folder, folder / "quantities.parquet",
+        chosen, image, folder / "stack.safetensors",
     )  # fmt: skip
-    return read_stack(folder / "stack.zst")
+    return read_stack(folder / "stack.safetensors")
 
 
 def test_everything_of_a_patient_is_in_the_stack(patient):
@@ -90,10 +90,10 @@ def test_a_cohort_with_fewer_objects_takes_its_own(patient):
 
 def test_files_that_do_not_belong_together_are_named(patient):
     folder, _ = patient
-    with pytest.raises(MskdexError, match=r"V0001.*drr\.zst was rendered for"):
+    with pytest.raises(MskdexError, match=r"V0001.*drr\.safetensors was rendered for"):
         _run(folder, image=ImageSettings(rows=16, columns=24, pixel_mm=1.9))
     table = pd.read_parquet(folder / "quantities.parquet")
-    table[table["object"] != "sacrum"].to_parquet(folder / "quantities.parquet")
+    write_parquet(folder / "quantities.parquet", table[table["object"] != "sacrum"])
     with pytest.raises(MskdexError, match=r"quantities\.parquet has no row for sacrum"):
         _run(folder)
 
@@ -143,5 +143,5 @@ def test_the_command_takes_the_cohorts_objects(patient):
     folder, _ = patient
     config = Config.model_validate({"image": IMAGE.model_dump()})
     has = [c for c in CHANNELS if c.object not in ("iliacus", "pectineus")]
-    command(folder, stack_stage(config, has).model_dump_json(), folder / "stack.zst")
-    assert read_stack(folder / "stack.zst").objects == tuple(c.name for c in has)
+    command(folder, stack_stage(config, has).model_dump_json(), folder / "stack.safetensors")
+    assert read_stack(folder / "stack.safetensors").objects == tuple(c.name for c in has)

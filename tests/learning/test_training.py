@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import torch
 from phantoms import write_cohort
 
 from mskdex.arrays import Crops, read_arrays, write_arrays
+from mskdex.artifacts import write_parquet
 from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings, LossSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.learning.checkpoint import read_tensors
@@ -86,8 +88,8 @@ def test_predictions_are_sums_of_the_decompositions_in_cm3_and_g(cohort, trained
     table = pd.read_parquet(trained / "predictions.parquet")
     assert sorted(table["patient_id"].unique()) == ["P001", "P005"]
     assert len(table) == 2 * 17 * 3
-    drr, meta = read_arrays(trained / "decompositions" / "P001.zst")
-    stack = read_stack(cohort[0] / "P001" / "stack.zst")
+    drr, meta = read_arrays(trained / "decompositions" / "P001.safetensors")
+    stack = read_stack(cohort[0] / "P001" / "stack.safetensors")
     for q, quantity in enumerate(("weighted_volume_cm3", "volume_cm3", "lean_mass_g")):
         rows = table[(table["patient_id"] == "P001") & (table["quantity"] == quantity)].set_index("channel")
         np.testing.assert_allclose(rows.loc[meta["objects"], "predicted"], drr["drr"][q].sum((-2, -1)), rtol=1e-3)
@@ -101,7 +103,7 @@ def test_a_model_is_never_tested_on_a_patient_it_has_seen(cohort, trained, tmp_p
         predict_fold(trained / "model.safetensors", *cohort, 0, tmp_path)
     moved = pd.read_parquet(cohort[1])
     moved.loc[moved["patient_id"] == "P002", "fold"] = 1
-    moved.to_parquet(tmp_path / "folds.parquet")
+    write_parquet(tmp_path / "folds.parquet", moved)
     with pytest.raises(MskdexError, match="it has seen P002"):
         predict_fold(trained / "model.safetensors", cohort[0], tmp_path / "folds.parquet", 1, tmp_path)
     assert not (tmp_path / "predictions.parquet").exists()
@@ -110,8 +112,8 @@ def test_a_model_is_never_tested_on_a_patient_it_has_seen(cohort, trained, tmp_p
 def test_test_patients_do_not_change_the_model(cohort, trained, tmp_path):
     """The stacks of the left-out fold may hold anything: the weights stay the same."""
     root = tmp_path / "patients"
-    for path in cohort[0].glob("*/stack.zst"):
-        target = root / path.parent.name / "stack.zst"
+    for path in cohort[0].glob("*/stack.safetensors"):
+        target = root / path.parent.name / "stack.safetensors"
         if path.parent.name in ("P001", "P005"):
             write_arrays(target, {}, {})
         else:
@@ -133,8 +135,18 @@ def test_a_checkpoint_of_other_settings_is_not_used(cohort, trained, tmp_path):
     assert _same(_weights(trained), _weights(out))
 
 
+def test_keys_that_change_no_result_keep_the_checkpoint(cohort, trained, tmp_path, caplog):
+    out = tmp_path / "mine" / "fold1"
+    shutil.copytree(trained, out)
+    (out / "model.safetensors").unlink()
+    caplog.set_level("INFO")
+    train(*cohort, 1, _experiment(tensorboard=True, cache_gb=1.0, checkpoint_minutes=3.0), out)
+    assert "going on from the checkpoint" in caplog.text
+    assert _same(_weights(trained), _weights(out))
+
+
 def test_accumulated_gradients_are_those_of_one_large_batch(cohort):
-    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.zst"))}, 1e9)
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
     gradients = []
     for size, count in ((2, 1), (1, 2)):
         experiment = _experiment(batch_size=size, accumulate_batches=count, augmentation=None, history_images=0)
@@ -230,8 +242,8 @@ def test_killed_ten_times_at_random_moments_the_weights_are_bit_identical(cohort
 def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trained, tmp_path):
     predict_fold(trained / "model.safetensors", *cohort, 1, tmp_path / "before")
     for patient in ("P001", "P005"):
-        old = read_stack(cohort[0] / patient / "stack.zst")
-        write_stack(tmp_path / patient / "stack.zst", dataclasses.replace(
+        old = read_stack(cohort[0] / patient / "stack.safetensors")
+        write_stack(tmp_path / patient / "stack.safetensors", dataclasses.replace(
             old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
             known=old.known[::-1], visible=old.visible[::-1],
         ))  # fmt: skip
@@ -239,6 +251,6 @@ def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trai
     tables = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("before", "after")]
     pd.testing.assert_frame_equal(*tables)
     other = dataclasses.replace(old, channels=(old.channels[0].model_copy(update={"name": "psoas"}), *old.channels[1:]))
-    write_stack(tmp_path / "P005" / "stack.zst", other)
+    write_stack(tmp_path / "P005" / "stack.safetensors", other)
     with pytest.raises(MskdexError, match=r"model\.safetensors holds other objects than the stack of patient P005"):
         predict_fold(trained / "model.safetensors", tmp_path, cohort[1], 1, tmp_path / "after")

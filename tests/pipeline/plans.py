@@ -1,6 +1,7 @@
 """Plans of many changes for the price of one start: run in a project's folder, each dry run in a fork of its own.
 
-Reads {change: {file: content, or {"copy": file to copy}}} as JSON and writes {change: output of the dry run}.
+Reads {change: {file: content or {"copy": file to copy, "mtime": its time in s}}} as JSON and writes
+{change: output of the dry run}. A file without content keeps its own; one that was not there is taken away again.
 """
 
 import json
@@ -37,20 +38,31 @@ def dry_run():
         return said.read()
 
 
+def change(file, to):
+    """Writes a file's new content, or its own again at another time."""
+    if isinstance(to, str):
+        Path(file).write_text(to, encoding="utf-8")
+        return
+    if "copy" in to:
+        shutil.copyfile(to["copy"], file)
+    os.utime(file, (to["mtime"], to["mtime"]) if "mtime" in to else None)
+
+
 def plan(changes):
     """Output of a dry run after some files were changed; they are put back, their times too."""
-    before = {file: (Path(file).read_bytes(), Path(file).stat()) for file in changes}
-    for file, content in changes.items():
-        if isinstance(content, dict):
-            shutil.copyfile(content["copy"], file)
-        else:
-            Path(file).write_text(content, encoding="utf-8")
+    before = {file: (Path(file).read_bytes(), Path(file).stat()) for file in changes if Path(file).exists()}
+    for file, to in changes.items():
+        change(file, to)
     try:
         return dry_run()
     finally:
-        for file, (content, stat) in before.items():
-            Path(file).write_bytes(content)
-            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        for file in changes:
+            if file in before:
+                content, stat = before[file]
+                Path(file).write_bytes(content)
+                os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            else:
+                Path(file).unlink()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from working_copy import SMALL, copy_project
 
 CACHED = ("import_patient", "quantities", "render", "register", "render_aligned")
-MADE = ("ct.nii.gz", "quantities.parquet", "drr.zst", "pose.json", "aligned.zst")
+MADE = ("ct.nii.gz", "quantities.parquet", "drr.safetensors", "pose.json", "aligned.safetensors")
 
 
 def project_of_the_lab(folder, finished):

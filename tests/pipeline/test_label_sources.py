@@ -11,6 +11,8 @@ import pytest
 import yaml
 from working_copy import SMALL, copy_project
 
+from mskdex.artifacts import read_json
+
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
 BONES = ("pelvis", "sacrum", "femur")
 SIDES = {"sacrum": ("",), "lumbar_spine": ("",), "bladder": ("",)}
@@ -121,7 +123,7 @@ def check(project, patients, objects):
     """Everything that the cohort publishes has these objects' names, each with the numbers of its own voxels."""
     results = project.folder / "results"
     channels = [channel for name in objects for channel in sided(name)]
-    assert [c["name"] for c in json.loads((results / "cohort/objects.json").read_text("utf-8"))] == channels
+    assert [c["name"] for c in read_json(results / "cohort/objects.json")] == channels
     expected = independent_truth(project, patients, objects)
     check_truth(results, patients, channels, expected)
     check_predictions(results, channels, expected)

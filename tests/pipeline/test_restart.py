@@ -163,14 +163,38 @@ def spoil(path, keep):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def flip(path, bit):
+    """Flips one bit, the file's time unchanged."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_another_patients_artifact_is_refused_and_stays_where_it_is(finished, project):
+    patients = project.folder / "results/patients"
+    for name in ("drr.safetensors", "quantities.parquet"):
+        place = patients / "V0002" / name
+        before = place.stat()
+        place.write_bytes((patients / "V0003" / name).read_bytes())
+        os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+        (patients / "V0002" / "stack.safetensors").unlink(missing_ok=True)
+        run = project.snakemake("results/patients/V0002/stack.safetensors", check=False)
+        assert run.returncode != 0
+        kind = name.split(".")[0]
+        assert f"should be {kind} of patient V0002, but holds {kind} of patient V0003" in run.stdout, run.stdout
+        place.write_bytes((finished.folder / "results/patients/V0002" / name).read_bytes())
+        os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_damaged_artifacts_are_named_moved_away_and_made_again(finished, project):
     patients = project.folder / "results/patients"
     folds = pd.read_parquet(project.folder / "results/cohort/folds.parquet")
     one, other = (patients / name for name in folds.loc[folds["fold"] == 0, "patient_id"])
-    ct, stack, truth = one / "ct.nii.gz", one / "stack.zst", other / "quantities.parquet"
+    ct, stack, truth = one / "ct.nii.gz", one / "stack.safetensors", other / "quantities.parquet"
     spoil(ct, 5000)
     spoil(truth, 0)
-    spoil(stack, -100)
+    flip(stack, 5003)
     targets = [
         (ct.parent / "qc.png"),
         project.folder / "results/cohort/quantities.parquet",

@@ -177,7 +177,7 @@ def test_a_run_on_slurm_has_the_numbers_of_a_local_one(finished, project):
     light = ["snakemake", "--cores", "2", "--until", "stack", "qc", "quality", "collect"]
     node = ["srun", "--cpus-per-task", "2", "--mem", "6G", "--time", "60"]
     subprocess.run([*node, *light], cwd=project.folder, env=project.environment(), check=True)
-    assert (project.folder / "results/patients/V0002/stack.zst").is_file()
+    assert (project.folder / "results/patients/V0002/stack.safetensors").is_file()
     forget_patient(project, "V0003")
     shutil.rmtree(project.folder / "results/cohort")
     project.snakemake(*PROFILE)

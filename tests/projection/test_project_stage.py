@@ -55,7 +55,7 @@ def nominal(patient: Path, **changes: object) -> Path:
         "labels": patient / "labels.nii.gz",
         "camera_json": patient / "camera.json",
     }
-    out = patient / "drr.zst"
+    out = patient / "drr.safetensors"
     render_nominal(**{**arguments, **changes}, channels=CHANNELS, image=IMAGE, rendering=RenderingSettings(), out=out)  # type: ignore[arg-type]
     return out
 
@@ -82,8 +82,8 @@ def test_aligned_bones_stand_at_their_own_poses(patient: Path) -> None:
     }
     write_json(patient / "pose.json", {"bodies": bodies})
     files = [patient / name for name in ("ct.nii.gz", "labels.nii.gz", "camera.json", "pose.json")]
-    render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), patient / "aligned.zst")
-    aligned, meta = read_arrays(patient / "aligned.zst")
+    render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), patient / "aligned.safetensors")
+    aligned, meta = read_arrays(patient / "aligned.safetensors")
     drr, _ = read_arrays(nominal(patient))
     assert meta["objects"] == ["hip"]
     assert aligned["aligned"].shape == (3, 1, 64, 48)
@@ -104,8 +104,8 @@ def test_visibility_follows_the_best_known_pose(patient: Path) -> None:
     away[0, 3] += 1000.0
     write_json(patient / "pose.json", {"bodies": {"pelvis": {"accepted": True, "camera_from_ct": away}}})
     files = [patient / name for name in ("ct.nii.gz", "labels.nii.gz", "camera.json", "pose.json")]
-    render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), patient / "aligned.zst")
-    _, meta = read_arrays(patient / "aligned.zst")
+    render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), patient / "aligned.safetensors")
+    _, meta = read_arrays(patient / "aligned.safetensors")
     assert [meta["visible"][n] for n in ("hip", "thigh", "flesh")] == [0.0, 0.0, 0.0]
 
 
@@ -127,7 +127,7 @@ def test_a_failed_render_leaves_no_file(patient: Path) -> None:
     (patient / "camera.json").write_text("{", encoding="utf-8")
     with pytest.raises(MskdexError, match=r"camera\.json is damaged"):
         nominal(patient)
-    assert not (patient / "drr.zst").exists()
+    assert not (patient / "drr.safetensors").exists()
 
 
 def test_several_patients_in_one_process(patient: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -136,12 +136,12 @@ def test_several_patients_in_one_process(patient: Path, tmp_path_factory: pytest
         (other / file.name).write_bytes(file.read_bytes())
     objects = [{"name": "first", "kind": "muscle", "paired": False}, {"name": "hip", "kind": "muscle"}]
     settings = json.dumps({"image": IMAGE.model_dump(), "objects": objects})
-    many = ["--out", "many.zst", "--patient", str(patient), "--patient", str(other)]
-    for arguments in (many, ["--out", str(patient / "one.zst"), "--patient", str(patient)]):
+    many = ["--out", "many.safetensors", "--patient", str(patient), "--patient", str(other)]
+    for arguments in (many, ["--out", str(patient / "one.safetensors"), "--patient", str(patient)]):
         result = CliRunner().invoke(app, ["render", "--settings", settings, *arguments])
         assert result.exit_code == 0, result.output
-    one, meta = read_arrays(patient / "one.zst")
+    one, meta = read_arrays(patient / "one.safetensors")
     assert meta["objects"] == ["first", "hip_left", "hip_right"]
     assert one["drr"][1, 2].sum() > 0
     for folder in (patient, other):
-        np.testing.assert_array_equal(read_arrays(folder / "many.zst")[0]["drr"], one["drr"])
+        np.testing.assert_array_equal(read_arrays(folder / "many.safetensors")[0]["drr"], one["drr"])

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mskdex.artifacts import write_json
 from mskdex.config import Config
 from mskdex.errors import MskdexError
 from mskdex.imaging.volume import read_volume, write_volume
@@ -60,7 +61,7 @@ def test_picture_shows_outlines_before_and_after_and_a_checkerboard(folder, tmp_
     content = json.loads((folder / "pose.json").read_text(encoding="utf-8"))
     for entry in content["bodies"].values():
         entry |= {"camera_from_ct": None, "accepted": False, "reason": "noise"}
-    (tmp_path / "pose.json").write_text(json.dumps(content), encoding="utf-8")
+    write_json(tmp_path / "pose.json", content)
     out = tmp_path / "qc.png"
     qc(folder / "ct.nii.gz", folder / "labels.nii.gz", folder, tmp_path / "pose.json", CONFIG.channels, out)
     refused = imread(out)[..., :3]
@@ -79,7 +80,7 @@ def test_a_start_file_replaces_the_nominal_start(folder, case, tmp_path):
     shutil.copytree(folder, astray)
     camera = json.loads((astray / "camera.json").read_text(encoding="utf-8"))
     camera["camera_from_ct"][0][3] += 300.0
-    (astray / "camera.json").write_text(json.dumps(camera), encoding="utf-8")
+    write_json(astray / "camera.json", camera)
     body, view = case.patient.bodies["pelvis"], case.patient.view
     points = body.surface_mm[:: len(body.surface_mm) // 6]
     pixels = view.camera.project(points @ case.truth["pelvis"][:3, :3].T + case.truth["pelvis"][:3, 3]) + 3.0

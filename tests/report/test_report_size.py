@@ -29,7 +29,7 @@ def test_a_report_of_60_patients_stays_below_25_mb(tmp_path: Path) -> None:
     config = Config(evaluation=SETTINGS, folds=FoldSettings(train="all"))
     make_results(tmp_path, Fabrication(patients=60, trained=(0, 1, 2, 3), size=96), config)
     generator = np.random.default_rng(0)
-    for path in sorted(tmp_path.glob("experiments/*/fold*/decompositions/*.zst")):
+    for path in sorted(tmp_path.glob("experiments/*/fold*/decompositions/*.safetensors")):
         arrays, meta = read_arrays(path)
         noise = generator.normal(
             0, 0.006 * np.abs(arrays["drr"]).max(axis=(-2, -1), keepdims=True), arrays["drr"].shape

@@ -204,14 +204,16 @@ def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
 def test_text_from_the_sheet_cannot_become_markup(tmp_path: Path) -> None:
     config = Config(evaluation=SETTINGS)
     make_results(tmp_path, Fabrication(patients=8, size=24), config)
-    excluded = "patient_id,reason\nX1,<script>alert(1)</script>\n"
-    (tmp_path / "cohort" / "excluded.csv").write_text(excluded, encoding="utf-8")
+    excluded = pd.DataFrame({"patient_id": ["X1", "X2"], "reason": ["<script>alert(1)</script>", "=HYPERLINK(1)"]})
+    write_parquet(tmp_path / "cohort" / "excluded.parquet", excluded)
     people = pd.read_parquet(tmp_path / "cohort" / "patients.parquet")
     write_parquet(tmp_path / "cohort" / "patients.parquet", people.assign(sex="<b>F"))
     html = make_index(tmp_path, config)
     assert "<script>alert(1)" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "<b>F" not in html
+    table = pd.read_csv(tmp_path / "report" / "tables" / "excluded.csv")
+    assert list(table["Reason"]) == ["<script>alert(1)</script>", "'=HYPERLINK(1)"]
 
 
 def test_a_scatter_csv_holds_the_counted_points(report_folder: Path) -> None:

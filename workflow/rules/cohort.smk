@@ -13,11 +13,11 @@ rule synthesize_sheet:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(CONFIG.virtual),
-        arguments=brief(CONFIG.virtual),
+        settings=compared(CONFIG.virtual),
+        arguments=arguments(CONFIG.virtual),
         code=stage_hash("synthesize"),
     shell:
-        "mskdex --log {log} synthesize-sheet --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} synthesize-sheet --settings {params.arguments:q} --out {output:q}"
 
 
 rule synthesize:
@@ -39,21 +39,23 @@ rule synthesize:
         mem_mb=growing(1500),
         runtime=growing(10),
     params:
-        settings=whole(stages.synthesize_stage(CONFIG)),
-        arguments=brief(stages.synthesize_stage(CONFIG)),
+        settings=compared(stages.synthesize_stage(CONFIG)),
+        atlas=atlas_digest(CONFIG, DIGESTS),
+        arguments=arguments(stages.synthesize_stage(CONFIG)),
         out=subpath(output.ct, parent=True),
         code=stage_hash("synthesize"),
     shell:
-        "mskdex --log {log} synthesize {wildcards.patient} --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} synthesize {wildcards.patient:q} --settings {params.arguments:q} --out {params.out:q}"
 
 
 rule cohort:
     """Write the patients with their demographics, and the excluded ones with the reasons."""
     input:
-        sheet=sheet_path(CONFIG),
+        sheet=sheet_file,
     output:
         patients="results/cohort/patients.parquet",
-        excluded="results/cohort/excluded.csv",
+        excluded="results/cohort/excluded.parquet",
+        excluded_for_people="results/cohort/excluded.csv",
         objects="results/cohort/objects.json",
     log:
         "results/logs/cohort.log",
@@ -66,18 +68,20 @@ rule cohort:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.cohort_stage(CONFIG, LEFT_OUT)),
-        arguments=brief(stages.cohort_stage(CONFIG, LEFT_OUT)),
+        settings=compared(stages.cohort_stage(CONFIG, LEFT_OUT)),
+        rows=rows_digest(EVERYONE),
+        sheet=sheet_argument,
+        arguments=arguments(stages.cohort_stage(CONFIG, LEFT_OUT)),
         out=subpath(output.patients, parent=True),
         code=stage_hash("cohort"),
     shell:
-        "mskdex --log {log} cohort build {input.sheet} --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} cohort build --settings {params.arguments:q} --out {params.out:q} -- {params.sheet:q}"
 
 
 rule folds:
     """Assign patients to folds; depends on ids, sex, persons and exclusions of the sheet, on nothing else in it."""
     input:
-        sheet=ancient(sheet_path(CONFIG)),
+        sheet=sheet_file,
     output:
         "results/cohort/folds.parquet",
     log:
@@ -91,9 +95,10 @@ rule folds:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.folds_stage(CONFIG)),
-        arguments=brief(stages.folds_stage(CONFIG)),
-        patients=sheet_digest(SHEET, ["patient_id", "sex", "person"]),
+        settings=compared(stages.folds_stage(CONFIG)),
+        sheet=sheet_argument,
+        arguments=arguments(stages.folds_stage(CONFIG)),
+        patients=compared(FOLDS),
         code=stage_hash("folds"),
     shell:
-        "mskdex --log {log} folds {input.sheet} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} folds --settings {params.arguments:q} --out {output:q} -- {params.sheet:q}"

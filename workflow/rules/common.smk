@@ -1,6 +1,8 @@
 import functools
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,18 +10,34 @@ from snakemake.logging import logger
 
 from mskdex import provenance
 from mskdex.config import load_config, stages
+from mskdex.config.base import of_results
 from mskdex.errors import MskdexError
-from mskdex.folds import assign_folds
 from mskdex.leftovers import clear_leftovers, record_owner
+from mskdex.origin import belongs, check_origin, mark_origin
 from mskdex.snakemake_gaps import forget_benchmark, stop_reevaluation
+from mskdex.sources import RECORD, Digests, edition
 from mskdex.workflow import (
+    atlas_digest,
+    folds_of_patients,
+    import_row,
+    included,
     left_out_objects,
+    made_names,
+    own_columns,
+    persons_digest,
     put_commands_on_path,
     read_cohort,
-    sheet_digest,
+    rivals_digest,
+    rows_digest,
     sheet_path,
     sheet_rows,
+    starts_digest,
 )
+
+if {"{", "}"} & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir} has braces in its name, which Snakemake would fill in; rename the folder"
+    )
 
 put_commands_on_path()
 
@@ -27,6 +45,7 @@ stage_hash = functools.partial(
     provenance.stage_hash,
     memory=provenance.Memory(Path(".snakemake/mskdex-modules.json")),
 )
+DIGESTS = Digests(Path(".snakemake/mskdex-digests.jsonl"))
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     if found := clear_leftovers():
@@ -34,22 +53,29 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
     record_owner()
 
 try:
+    if workflow.is_main_process:
+        check_origin(sys.argv)
     CONFIG = load_config(config)
-    SHEET = read_cohort(CONFIG)
+    EVERYONE = read_cohort(CONFIG)
+    SHEET = included(EVERYONE)
     LEFT_OUT = left_out_objects(CONFIG, SHEET)
-    FOLDS = assign_folds(SHEET, CONFIG.folds).set_index("patient_id")["fold"]
+    FOLDS, too_few = folds_of_patients(SHEET, CONFIG.folds)
 except MskdexError as error:
     raise WorkflowError(str(error)) from None
+
+if too_few and workflow.is_main_process:
+    logger.warning(too_few)
 
 config.update(CONFIG.model_dump(mode="json"))
 CHANNELS = [c for c in CONFIG.channels if c.object not in LEFT_OUT]
 PATIENTS = list(SHEET["patient_id"])
 ROWS = sheet_rows(SHEET)
+OWN = {patient: own_columns(row) for patient, row in ROWS.items()}
 
 
 wildcard_constraints:
     patient="[^/]+",
-    experiment="|".join(CONFIG.experiments),
+    experiment="|".join(map(re.escape, CONFIG.experiments)),
     fold=r"\d+",
 
 
@@ -68,52 +94,149 @@ def fold_results(name):
 
 def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on."""
-    patients = FOLDS.index[FOLDS != int(wildcards.fold)]
-    return [f"results/patients/{patient}/stack.zst" for patient in patients]
+    patients = [p for p, fold in FOLDS.items() if fold != int(wildcards.fold)]
+    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
 def test_stacks(wildcards):
     """The stacks of the patients that a fold is tested on."""
-    patients = FOLDS.index[FOLDS == int(wildcards.fold)]
-    return [f"results/patients/{patient}/stack.zst" for patient in patients]
+    patients = [p for p, fold in FOLDS.items() if fold == int(wildcards.fold)]
+    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
-def import_row(wildcards):
-    """A patient's row of the sheet as JSON, without demographics: they are no business of the import."""
-    row = ROWS[wildcards.patient]
-    kept = {k: v for k, v in row.items() if k not in stages.DEMOGRAPHICS}
-    return json.dumps(kept, default=str, sort_keys=True)
+def own_input(path):
+    """A user's file as input: its time counts for nothing, its content does, which the params have.
+
+    Snakemake would fill in what stands in braces in its path, so such a file is no input; that it is there has been
+    seen when the sheet was read.
+    """
+    return [] if "{" in path else ancient(path)
+
+
+def sheet_file(wildcards):
+    """The cohort sheet."""
+    path = str(sheet_path(CONFIG))
+    return own_input(path) if CONFIG.cohort.sheet else path
+
+
+def sheet_argument(wildcards, output):
+    """The cohort sheet, for the command."""
+    return str(sheet_path(CONFIG))
+
+
+def source_file(column):
+    """Input function: the patient's file of a column of the sheet."""
+
+    def of_patient(wildcards):
+        patient, path = wildcards.patient, ROWS[wildcards.patient][column]
+        return own_input(path) if column in OWN[patient] else path
+
+    return of_patient
+
+
+def names_file(wildcards):
+    """The names beside a label map that a rule makes."""
+    return made_names(ROWS[wildcards.patient])
+
+
+def patient_row(wildcards, output):
+    """A patient's row of the sheet as JSON, for the command."""
+    return json.dumps(ROWS[wildcards.patient], default=str, sort_keys=True)
+
+
+def compared_row(wildcards):
+    """What the import takes from a patient's row, as JSON; of the files the content counts."""
+    return json.dumps(import_row(ROWS[wildcards.patient]), default=str, sort_keys=True)
+
+
+def compared_series(wildcards):
+    """The series that is segmented, where the sheet names one."""
+    return ROWS[wildcards.patient].get("ct_series", "")
+
+
+def source_edition(rule, folder, *columns):
+    """Params function: what stands for the content of the patient's own files that a rule reads.
+
+    Args:
+        rule: its name; where it is cached for several projects, every file is hashed.
+        folder: that of the rule's results of all patients.
+        columns: of the files.
+    """
+    full = bool(workflow.enable_cache) and rule in workflow.workflow_settings.cache
+
+    def of_patient(wildcards):
+        patient = wildcards.patient
+        own = [column for column in OWN[patient] if column in columns]
+        record = Path(folder, patient, RECORD)
+        if not own:
+            return "made here"
+        return edition(ROWS[patient], own, record, DIGESTS, full=full)
+
+    return of_patient
+
+
+def start_edition(wildcards):
+    """What stands for the content of a patient's start poses."""
+    return starts_digest(CONFIG, wildcards.patient, DIGESTS)
+
+
+def own_files(wildcards, output):
+    """The columns of the sheet whose files are the user's, as JSON, for the command."""
+    return json.dumps(OWN[wildcards.patient])
+
+
+@functools.cache
+def import_settings_of(source):
+    """Settings of the import of patients with a label source."""
+    return stages.import_stage(CONFIG, source)
 
 
 def import_settings(wildcards):
     """Settings of a patient's import."""
-    return stages.import_stage(CONFIG, ROWS[wildcards.patient]["label_source"])
+    return import_settings_of(ROWS[wildcards.patient]["label_source"])
 
 
 def train_settings(wildcards):
-    """Settings of one fold of one experiment."""
+    """Settings of one fold of an experiment."""
     return stages.train_stage(CONFIG, wildcards.experiment, int(wildcards.fold))
 
 
-def whole(settings):
-    """Settings as JSON with every key, so that whatever changes in them is seen."""
-    return of_wildcards(settings, lambda found: found.model_dump_json())
+def compared(settings):
+    """Params function: settings as JSON without the keys that change no result; a change reruns the job.
+
+    Args:
+        settings: those of a rule, or a function of the wildcards that gives them.
+    """
+    if not callable(settings):
+        text = json.dumps(of_results(settings))
+        return fixed(text)
+
+    def of_wildcards(wildcards):
+        return json.dumps(of_results(settings(wildcards)))
+
+    return of_wildcards
 
 
-def brief(settings):
-    """Settings as JSON for the command line, without the keys that have their defaults."""
-    return of_wildcards(
-        settings, lambda found: found.model_dump_json(exclude_defaults=True)
-    )
+def arguments(settings):
+    """Params function: settings as JSON for the command line, without the keys that have their defaults.
+
+    It asks for the output, so that Snakemake takes it for a consequence and compares it with nothing.
+    """
+
+    def of_job(wildcards, output):
+        found = settings(wildcards) if callable(settings) else settings
+        return found.model_dump_json(exclude_defaults=True)
+
+    return of_job
 
 
-def of_wildcards(settings, dump):
-    """`dump` of settings, or an input function that dumps the settings of its wildcards."""
+def fixed(text):
+    """Params function: a text in which Snakemake shall look for no wildcards."""
 
-    def dumped(wildcards):
-        return dump(settings(wildcards))
+    def always(wildcards):
+        return text
 
-    return dumped if callable(settings) else dump(settings)
+    return always
 
 
 def growing(first):
@@ -135,15 +258,6 @@ def training_gpus(wildcards):
     return int(
         device != "cpu" and (device != "auto" or shutil.which("nvidia-smi") is not None)
     )
-
-
-def source_file(column):
-    """Input function: the patient's file of a column of the sheet."""
-
-    def of_patient(wildcards):
-        return ROWS[wildcards.patient][column]
-
-    return of_patient
 
 
 def print_plan():

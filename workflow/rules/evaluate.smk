@@ -21,7 +21,7 @@ rule collect:
         out=subpath(output.quantities, parent=True),
         code=stage_hash("collect"),
     shell:
-        "mskdex --log {log} collect --patients results/patients --table {input.patients} --out {params.out}"
+        "mskdex --log {log:q} collect --patients results/patients --table {input.patients:q} --out {params.out:q}"
 
 
 rule evaluate:
@@ -30,7 +30,7 @@ rule evaluate:
         predictions=fold_results("predictions.parquet"),
         manifests=fold_results("train.json"),
         decompositions=fold_results("decompositions"),
-        stacks=patient_results("stack.zst"),
+        stacks=patient_results("stack.safetensors"),
         patients="results/cohort/patients.parquet",
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",
@@ -55,9 +55,10 @@ rule evaluate:
         mem_mb=growing(1500),
         runtime=growing(60),
     params:
-        settings=whole(stages.evaluate_stage(CONFIG)),
-        arguments=brief(stages.evaluate_stage(CONFIG)),
+        settings=compared(stages.evaluate_stage(CONFIG)),
+        rivals=rivals_digest(CONFIG, DIGESTS),
+        arguments=arguments(stages.evaluate_stage(CONFIG)),
         out=subpath(output.agreement, parent=True),
         code=stage_hash("evaluate"),
     shell:
-        "mskdex --log {log} evaluate results --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} evaluate results --settings {params.arguments:q} --out {params.out:q}"

@@ -4,6 +4,7 @@ rule import_patient:
         ct=source_file("ct"),
         labels=source_file("labels"),
         radiograph=source_file("radiograph"),
+        names=names_file,
     output:
         ct="results/patients/{patient}/ct.nii.gz",
         labels="results/patients/{patient}/labels.nii.gz",
@@ -22,13 +23,19 @@ rule import_patient:
         mem_mb=growing(2500),
         runtime=growing(10),
     params:
-        row=import_row,
-        settings=whole(import_settings),
-        arguments=brief(import_settings),
+        row=compared_row,
+        sources=source_edition(
+            "import_patient", "results/patients", "ct", "labels", "radiograph"
+        ),
+        patient=patient_row,
+        own=own_files,
+        settings=compared(import_settings),
+        arguments=arguments(import_settings),
         out=subpath(output.ct, parent=True),
         code=stage_hash("importing"),
     shell:
-        "mskdex --log {log} import --row {params.row:q} --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} import --row {params.patient:q} --settings {params.arguments:q} "
+        "--own {params.own:q} --edition {params.sources:q} --out {params.out:q}"
 
 
 rule quantities:
@@ -36,6 +43,7 @@ rule quantities:
     input:
         ct="results/patients/{patient}/ct.nii.gz",
         labels="results/patients/{patient}/labels.nii.gz",
+        imported="results/patients/{patient}/import.json",
     output:
         "results/patients/{patient}/quantities.parquet",
     log:
@@ -49,9 +57,9 @@ rule quantities:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.anatomy_stage(CONFIG)),
-        arguments=brief(stages.anatomy_stage(CONFIG)),
+        settings=compared(stages.anatomy_stage(CONFIG)),
+        arguments=arguments(stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("quantities"),
     shell:
-        "mskdex --log {log} quantities --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} quantities --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

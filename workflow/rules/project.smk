@@ -5,7 +5,7 @@ rule render:
         labels="results/patients/{patient}/labels.nii.gz",
         camera="results/patients/{patient}/camera.json",
     output:
-        "results/patients/{patient}/drr.zst",
+        "results/patients/{patient}/drr.safetensors",
     log:
         "results/logs/render/{patient}.log",
     benchmark:
@@ -17,12 +17,12 @@ rule render:
         mem_mb=growing(1500),
         runtime=growing(10),
     params:
-        settings=whole(stages.render_stage(CONFIG)),
-        arguments=brief(stages.render_stage(CONFIG)),
+        settings=compared(stages.render_stage(CONFIG)),
+        arguments=arguments(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
-        "mskdex --log {log} render --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} render --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
 
 rule render_aligned:
@@ -33,7 +33,7 @@ rule render_aligned:
         camera="results/patients/{patient}/camera.json",
         poses="results/patients/{patient}/pose.json",
     output:
-        "results/patients/{patient}/aligned.zst",
+        "results/patients/{patient}/aligned.safetensors",
     log:
         "results/logs/render_aligned/{patient}.log",
     benchmark:
@@ -45,26 +45,26 @@ rule render_aligned:
         mem_mb=growing(1500),
         runtime=growing(10),
     params:
-        settings=whole(stages.render_stage(CONFIG)),
-        arguments=brief(stages.render_stage(CONFIG)),
+        settings=compared(stages.render_stage(CONFIG)),
+        arguments=arguments(stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("project"),
     shell:
-        "mskdex --log {log} render --patient {params.patient} --poses {input.poses} "
-        "--settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} render --patient {params.patient:q} --poses {input.poses:q} "
+        "--settings {params.arguments:q} --out {output:q}"
 
 
 rule stack:
     """Put a patient's training sample together: radiograph, DRRs, aligned bones, truth."""
     input:
-        drr="results/patients/{patient}/drr.zst",
-        aligned="results/patients/{patient}/aligned.zst",
+        drr="results/patients/{patient}/drr.safetensors",
+        aligned="results/patients/{patient}/aligned.safetensors",
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
         quantities="results/patients/{patient}/quantities.parquet",
     output:
-        "results/patients/{patient}/stack.zst",
+        "results/patients/{patient}/stack.safetensors",
     log:
         "results/logs/stack/{patient}.log",
     benchmark:
@@ -76,9 +76,9 @@ rule stack:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=whole(stages.stack_stage(CONFIG, CHANNELS)),
-        arguments=brief(stages.stack_stage(CONFIG, CHANNELS)),
+        settings=compared(stages.stack_stage(CONFIG, CHANNELS)),
+        arguments=arguments(stages.stack_stage(CONFIG, CHANNELS)),
         patient=subpath(input.drr, parent=True),
         code=stage_hash("stack"),
     shell:
-        "mskdex --log {log} stack --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} stack --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

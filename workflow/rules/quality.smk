@@ -8,6 +8,7 @@ rule quality:
     output:
         structures="results/cohort/structures.csv",
         table="results/cohort/quality.csv",
+        verdicts="results/cohort/quality.parquet",
         page="results/cohort/quality.html",
         sheets=directory("results/cohort/contact_sheets"),
     log:
@@ -21,20 +22,20 @@ rule quality:
         mem_mb=growing(1500),
         runtime=growing(60),
     params:
-        settings=whole(stages.quality_stage(CONFIG, CHANNELS)),
-        arguments=brief(stages.quality_stage(CONFIG, CHANNELS)),
+        settings=compared(stages.quality_stage(CONFIG, CHANNELS)),
+        arguments=arguments(stages.quality_stage(CONFIG, CHANNELS)),
         out=subpath(output.table, parent=True),
         code=stage_hash("quality"),
     shell:
-        "mskdex --log {log} quality --patients results/patients --table {input.patients} "
-        "--settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} quality --patients results/patients --table {input.patients:q} "
+        "--settings {params.arguments:q} --out {params.out:q}"
 
 
 rule identity:
     """Refuse a patient who is in the cohort under two ids, before anything is trained."""
     input:
         imports=patient_results("import.json"),
-        sheet=ancient(sheet_path(CONFIG)),
+        sheet=sheet_file,
     output:
         "results/cohort/identity.json",
     log:
@@ -48,10 +49,11 @@ rule identity:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
-        settings=whole(stages.identity_stage(CONFIG)),
-        arguments=brief(stages.identity_stage(CONFIG)),
-        patients=sheet_digest(SHEET, ["patient_id", "person", "allow_id_mismatch"]),
+        settings=compared(stages.identity_stage(CONFIG)),
+        sheet=sheet_argument,
+        arguments=arguments(stages.identity_stage(CONFIG)),
+        patients=persons_digest(SHEET),
         code=stage_hash("identity"),
     shell:
-        "mskdex --log {log} cohort identity {input.sheet:q} --patients results/patients "
-        "--settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} cohort identity --patients results/patients --settings {params.arguments:q} "
+        "--out {output:q} -- {params.sheet:q}"

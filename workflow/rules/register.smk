@@ -19,12 +19,13 @@ rule register:
         mem_mb=growing(2000),
         runtime=growing(20),
     params:
-        settings=whole(stages.register_stage(CONFIG)),
-        arguments=brief(stages.register_stage(CONFIG)),
+        settings=compared(stages.register_stage(CONFIG)),
+        starts=start_edition,
+        arguments=arguments(stages.register_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("register"),
     shell:
-        "mskdex --log {log} register --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} register --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
 
 rule qc:
@@ -49,9 +50,9 @@ rule qc:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        settings=whole(stages.anatomy_stage(CONFIG)),
-        arguments=brief(stages.anatomy_stage(CONFIG)),
+        settings=compared(stages.anatomy_stage(CONFIG)),
+        arguments=arguments(stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
         code=stage_hash("qc"),
     shell:
-        "mskdex --log {log} qc --patient {params.patient} --settings {params.arguments:q} --out {output}"
+        "mskdex --log {log:q} qc --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

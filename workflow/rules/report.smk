@@ -9,14 +9,14 @@ rule report:
         ranges="results/evaluation/ranges.json",
         facts="results/evaluation/evaluate.json",
         patients="results/cohort/patients.parquet",
-        excluded="results/cohort/excluded.csv",
+        excluded="results/cohort/excluded.parquet",
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
-        quality="results/cohort/quality.csv",
+        quality="results/cohort/quality.parquet",
         imports=patient_results("import.json"),
-        stacks=patient_results("stack.zst"),
+        stacks=patient_results("stack.safetensors"),
         qc=patient_results("qc.png"),
         predictions=fold_results("predictions.parquet"),
         decompositions=fold_results("decompositions"),
@@ -54,18 +54,22 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        settings=whole(CONFIG),
-        arguments=brief(CONFIG),
+        settings=compared(CONFIG),
+        virtual=CONFIG.cohort.sheet is None,
+        arguments=arguments(CONFIG),
         out=subpath(output[0], parent=True),
         code=stage_hash("report"),
     shell:
-        "mskdex --log {log} report results --settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} report results --settings {params.arguments:q} --out {params.out:q}"
 
 
 onstart:
     stop_reevaluation(workflow)
+    if belongs():
+        mark_origin()
     print_plan()
 
 
 onsuccess:
+    mark_origin()
     print_summary()

@@ -17,9 +17,12 @@ rule segment:
         runtime=growing(60),
         gpu=int(CONFIG.cohort.segment_device != "cpu"),
     params:
-        row=import_row,
-        settings=whole(stages.segment_stage(CONFIG)),
-        arguments=brief(stages.segment_stage(CONFIG)),
+        series=compared_series,
+        sources=source_edition("segment", "results/segmentation", "ct"),
+        patient=patient_row,
+        settings=compared(stages.segment_stage(CONFIG)),
+        arguments=arguments(stages.segment_stage(CONFIG)),
         code=stage_hash("segment"),
     shell:
-        "mskdex --log {log} segment --row {params.row:q} --settings {params.arguments:q} --out {output.labels}"
+        "mskdex --log {log:q} segment --row {params.patient:q} --settings {params.arguments:q} "
+        "--edition {params.sources:q} --out {output.labels:q}"

@@ -20,13 +20,13 @@ rule train:
         mem_mb=growing(2500),
         runtime=1440,
     params:
-        settings=whole(train_settings),
-        arguments=brief(train_settings),
+        settings=compared(train_settings),
+        arguments=arguments(train_settings),
         out=subpath(output.model, parent=True),
         code=stage_hash("train"),
     shell:
-        "mskdex --log {log} train --patients results/patients --folds {input.folds} "
-        "--settings {params.arguments:q} --out {params.out}"
+        "mskdex --log {log:q} train --patients results/patients --folds {input.folds:q} "
+        "--settings {params.arguments:q} --out {params.out:q}"
 
 
 rule predict:
@@ -55,5 +55,5 @@ rule predict:
         out=subpath(output.predictions, parent=True),
         code=stage_hash("predict"),
     shell:
-        "mskdex --log {log} predict-fold {input.model} --patients results/patients --folds {input.folds} "
-        "--fold {wildcards.fold} --out {params.out}"
+        "mskdex --log {log:q} predict-fold {input.model:q} --patients results/patients --folds {input.folds:q} "
+        "--fold {wildcards.fold} --out {params.out:q}"
