@@ -25,7 +25,7 @@ CONFIG = Config.model_validate({"label_sources": {"phantom": make.IDS}, "ct": ma
 
 
 def drafted(folder: Path) -> pd.DataFrame:
-    draft_sheet(folder, folder / "cohort.tsv")
+    draft_sheet(folder, folder / "cohort.tsv", CONFIG)
     return pd.read_csv(folder / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("patient_id")
 
 
@@ -141,7 +141,7 @@ def test_complete_are_the_rows_that_the_check_passes(tmp_path):
         (tmp_path / name / "labels.json").write_text(json.dumps(names), encoding="utf-8")
     ct, _ = make.phantom()
     make.write(tmp_path / "unscaled" / "ct.nii.gz", Volume((ct.array + 1024).astype("int16"), ct.world_from_voxel))
-    summary = draft_sheet(tmp_path, tmp_path / "cohort.tsv")
+    summary = draft_sheet(tmp_path, tmp_path / "cohort.tsv", CONFIG)
     assert "3 patients, 1 complete" in summary
     table = pd.read_csv(tmp_path / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("patient_id")
     assert table.loc["copy", "notes"] == ""
