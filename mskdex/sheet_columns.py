@@ -60,7 +60,7 @@ _YES = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": 
 _VIEW = {"ap": "AP", "pa": "PA"}
 _TOWARDS = [a + b for a in "LR" for b in "FH"] + [a + b for a in "FH" for b in "LR"]
 _ORIENTATION = {o.lower(): o for o in _TOWARDS} | {f"{o[0]}\\{o[1]}".lower(): o for o in _TOWARDS}
-_INTENSITY = {"linear": "linear", "log": "log"}
+_INTENSITY = {"linear": "linear", "log": "log", "processed": "processed"}
 _GREY = {"exposure": "exposure", "attenuation": "attenuation"}
 
 COLUMNS: dict[str, ColumnRule] = {
@@ -70,7 +70,7 @@ COLUMNS: dict[str, ColumnRule] = {
     "label_source": ColumnRule(
         "whose labels they are: a key of label_sources, or named where the file has names", required=True, needed=True
     ),
-    "radiograph": ColumnRule("the radiograph: DICOM, or 16-bit PNG or TIFF", required=True, needed=True),
+    "radiograph": ColumnRule("the radiograph: DICOM, PNG, JPEG or TIFF", required=True, needed=True),
     "sex": ColumnRule("F or M", _choice(_SEX, None)),
     "age": ColumnRule("age in years", number("age in years", 0, 120, "years")),
     "height_cm": ColumnRule("height in cm", number("height in cm", 40, 250, "cm", {"m": 100, "mm": 0.1})),
@@ -88,8 +88,16 @@ COLUMNS: dict[str, ColumnRule] = {
         "distance from source to the middle of the patient",
         number("source_to_isocentre_mm", 100, 5000, "mm", {"cm": 10, "m": 1000}),
     ),
+    "half_thickness_mm": ColumnRule(
+        "from the table's side of the patient to the patient's middle",
+        number("half_thickness_mm", 0, 400, "mm"),
+    ),
+    "isocentre_to_detector_mm": ColumnRule(
+        "distance from the middle of the patient to the detector",
+        number("isocentre_to_detector_mm", 0, 2000, "mm"),
+    ),
     "pixel_mm": ColumnRule("pixel size on the detector", number("pixel_mm", 0.05, 10, "mm", {"cm": 10, "µm": 0.001})),
-    "view": ColumnRule("AP or PA", _choice(_VIEW, None)),
+    "view": ColumnRule("AP or PA; overrules tags that name another view or body part", _choice(_VIEW, None)),
     "orientation": ColumnRule(
         "where rows and columns of the stored radiograph point to: LF, RF, ...", _choice(_ORIENTATION, None)
     ),
@@ -99,8 +107,12 @@ COLUMNS: dict[str, ColumnRule] = {
     "principal_column_px": ColumnRule(
         "column where the central ray meets the stored image, from 0", number("a column", -20000, 40000)
     ),
-    "intensity": ColumnRule("grey values of the radiograph: linear or log", _choice(_INTENSITY, None)),
-    "grey_increases_with": ColumnRule("what a higher grey value means", _choice(_GREY, None)),
+    "intensity": ColumnRule("grey values of the radiograph: linear, log or processed", _choice(_INTENSITY, None)),
+    "grey_increases_with": ColumnRule("what a higher stored grey value means", _choice(_GREY, None)),
+    "log_decades": ColumnRule(
+        "decades of exposure that the full grey range of a log image spans", number("log_decades", 0.1, 20)
+    ),
+    "air_grey": ColumnRule("grey value of the unattenuated beam", number("air_grey", -1e9, 1e9)),
 }
 """All columns that are read; others are passed over and go nowhere."""
 

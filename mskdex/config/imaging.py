@@ -53,13 +53,14 @@ class CtSettings(Settings):
 class RadiographSettings(Settings):
     """How radiographs are imported; a camera value here is used where neither tag nor sheet has it."""
 
-    intensity: Literal["auto", "linear", "log"] = Field(
+    intensity: Literal["auto", "linear", "log", "processed"] = Field(
         "auto",
-        description="grey values proportional to exposure (linear) or to its log; auto goes by tags",
+        description="grey values proportional to exposure (linear), to its log, or processed for display; auto goes "
+        "by tags",
     )
     grey_increases_with: Literal["auto", "exposure", "attenuation"] = Field(
         "auto",
-        description="what a higher grey value means; auto: by the tag of its sign, then MONOCHROME1 or 2",
+        description="what a higher stored grey value means; auto: by the tag of its sign, then MONOCHROME1 or 2",
     )
     voi: Literal["auto", "apply", "ignore"] = Field(
         "auto",
@@ -69,17 +70,28 @@ class RadiographSettings(Settings):
         None,
         description="grey value of the unattenuated beam; null takes the most exposed percent of the field for air",
     )
-    log_decades: float = Field(
-        4.0, gt=0, description="decades of exposure that the full grey range of a log image spans"
+    log_decades: float | None = Field(
+        None,
+        gt=0,
+        le=20,
+        description="decades of exposure that the full grey range of a log image spans, where RescaleType does not "
+        "say it; null: unknown, the image is taken as processed",
     )
     sdd_mm: float | None = Field(None, gt=0, description="distance from source to detector")
     source_to_isocentre_mm: float | None = Field(
         None, gt=0, description="distance from source to the middle of the patient"
     )
+    half_thickness_mm: float = Field(
+        100.0,
+        ge=0,
+        le=400,
+        description="from the table's or support's side of the patient, which DistanceSourceToPatient is measured to, "
+        "to the patient's middle",
+    )
     isocentre_to_detector_mm: float = Field(
         150.0,
         ge=0,
-        description="distance from the middle of the patient to the detector, where the one above is nowhere",
+        description="distance from the middle of the patient to the detector, where the distances above are nowhere",
     )
     pixel_mm: float | None = Field(None, gt=0, description="detector pixel size")
     view: Literal["AP", "PA"] = Field("AP", description="direction of the beam")
@@ -89,6 +101,11 @@ class RadiographSettings(Settings):
         description="where rows, then columns, of the stored image point to in the patient: L or R, F(oot) or H(ead)",
     )
     mask_markers: bool = Field(True, description="mask lead letters and burnt-in annotations at the edge of the field")
+    hide_text_in_pictures: bool = Field(
+        False,
+        description="paint over what is outside the exposed field, burnt-in text that was found included, so that no "
+        "picture shows it",
+    )
     working_pixel_mm: float | None = Field(
         0.8, gt=0, description="radiographs are averaged down to this pixel size; null keeps the native one"
     )

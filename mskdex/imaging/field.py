@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.imaging.dicom import number, numbers
 
+_LEAST_FIELD = 0.02
 _FLAT_SHARE = 0.98
 _FADING_SHARE = 0.5
 _BLADE_NEPERS = 0.7
@@ -17,22 +18,25 @@ _MARKER_EDGE_SHARE = 0.2
 """Markers lie in this share of the field's width beside its edges; what lies further in may be an implant."""
 
 
-def field_from_tags(dataset: Dataset | None, shape: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+def field_from_tags(dataset: Dataset | None, shape: tuple[int, int]) -> tuple[np.ndarray, list[str], list[str]]:
     """The field by the collimator's and the display shutter's tags.
 
     Returns:
-        bool (H, W), all True where the tags are silent; and the tags that were used.
+        bool (H, W), all True where the tags are silent; the tags that were used; and what is wrong with others.
     """
     field = np.ones(shape, bool)
-    used = []
+    used, wrong = [], []
     for kind in ("Collimator", "Shutter"):
         shapes = dataset.get(f"{kind}Shape") if dataset is not None else None
         for name in [shapes] if isinstance(shapes, str) else list(shapes or []):
             part = _tagged_shape(dataset, kind, str(name).upper(), shape)
-            if part is not None and part.mean() > 0.02:
+            if part is not None and (field & part).mean() > _LEAST_FIELD:
                 field &= part
                 used.append(f"{kind}Shape {name}")
-    return field, used
+            else:
+                reason = "leaves no image" if part is not None else "lacks numbers, or is of an unknown kind"
+                wrong.append(f"tag {kind}Shape {name} {reason}; it is passed over")
+    return field, used, wrong
 
 
 def _tagged_shape(dataset: Dataset | None, kind: str, name: str, shape: tuple[int, int]) -> np.ndarray | None:
@@ -141,7 +145,9 @@ def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float)
     if rows.size < 8 or columns.size < 8:
         return field
     size = max(3, round(_MARKER_MOST_MM / pixel_mm / 2) * 2 + 1)
-    image = sitk.GetImageFromArray(attenuation.astype(np.float32))
+    # Padding and burnt-in text brighter than air would make all that is beside them look dense.
+    known = np.where(field, attenuation, np.maximum(attenuation, attenuation[field].min()))
+    image = sitk.GetImageFromArray(known.astype(np.float32))
     opened = sitk.GetArrayFromImage(sitk.GrayscaleMorphologicalOpening(image, [size // 2, size // 2], sitk.sitkBox))
     found = (attenuation - opened > _MARKER_NEPERS) & field
     if not found.any():
@@ -152,7 +158,7 @@ def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float)
     marked = [i for i in shapes.GetLabels() if _like_marker(shapes, i, rows, columns, pixel_mm)]
     inside = field.copy()
     if marked:
-        inside[_grown(np.isin(sitk.GetArrayViewFromImage(joined), marked))] = False
+        inside[grown(np.isin(sitk.GetArrayViewFromImage(joined), marked))] = False
     return inside
 
 
@@ -169,5 +175,6 @@ def _like_marker(
     return False
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
+def grown(mask: np.ndarray) -> np.ndarray:
+    """A mask and the two pixels around it, bool (H, W)."""
     return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), [2, 2])) > 0

@@ -1,16 +1,11 @@
 """Grey values of a radiograph to log attenuation."""
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.radiograph_source import Source
+from mskdex.imaging.grey_scale import GreyScale
 
 _AIR_SHARES = (0.01, 0.003, 0.001)
 """Most exposed shares of the field that may show the unattenuated beam, the largest first."""
@@ -18,108 +13,26 @@ _AIR_SHARES = (0.01, 0.003, 0.001)
 _AIR_SPREAD_NEPERS = 0.02
 """Interquartile range within such a share above which it is not air alone, which is as even as its noise."""
 
-_NEPERS_PER_DECADE = float(np.log(10.0))
 _FLOOR = 1e-5
 """Share of the unattenuated beam that a linear image's darkest pixels are taken to have."""
 
-_RELATIONSHIPS = {"LIN": "linear", "LOG": "log"}
+_PLATEAU, _PLATEAU_OF_AIR = 0.005, 0.8
+"""Share of the field, and of what is within `_AIR_SPREAD_NEPERS` of the most exposed value, that has that value
+exactly where exposure is clipped; elsewhere air has noise."""
+_EDGE_RATIO, _EDGE_PIXELS = 1.3, 20
+"""Beside air, attenuation at a round skin line begins steeply, as the square root of the depth: the second pixel adds
+0.7 times the first one's at the median. Cut off within the patient, it goes on evenly: 2 times."""
 
-
-@dataclass(frozen=True)
-class GreyScale:
-    """What grey values mean.
-
-    Attributes:
-        kind: linear in exposure, or log.
-        rises_with: exposure or attenuation.
-        low: value, after the modality LUT, of the smallest grey.
-        high: of the largest.
-        nepers_per_unit: of a log image.
-        sources: where kind and direction came from.
-    """
-
-    kind: str
-    rises_with: str
-    low: float
-    high: float
-    nepers_per_unit: float
-    sources: dict[str, str]
-
-
-def physical_values(source: Source, settings: RadiographSettings) -> tuple[np.ndarray, tuple[float, float], bool]:
-    """Grey values after the modality LUT and, where it belongs to the image, the VOI LUT.
-
-    Returns:
-        float32 values; the values of the smallest and the largest grey; whether a VOI LUT was applied.
-    """
-    ends = _stored_range(source)
-    if source.dataset is None:
-        return source.grey.astype(np.float32), ends, False
-    dataset = source.dataset
-    voi = settings.voi == "apply" or (
-        settings.voi == "auto"
-        and source.tags.get("presentation") == "FOR PRESENTATION"
-        and bool(dataset.get("VOILUTSequence"))
-    )
-    probe = np.array(ends, dtype=source.grey.dtype)[None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        values, range_ = (apply_modality_lut(a, dataset) for a in (source.grey, probe))
-        if voi:
-            values, range_ = (apply_voi_lut(a, dataset) for a in (values, range_))
-    low, high = float(np.min(range_)), float(np.max(range_))
-    return np.asarray(values, dtype=np.float32), (low, high), voi
-
-
-def grey_scale(
-    source: Source, row: Mapping[str, Any], settings: RadiographSettings, ends: tuple[float, float]
-) -> GreyScale:
-    """Resolves what grey values mean: by the sheet, by the config, by tags; else refuses.
-
-    Raises:
-        MskdexError: linear or log is nowhere.
-    """
-    tags, sources = source.tags, {}
-    kind = row.get("intensity") or (settings.intensity if settings.intensity != "auto" else None)
-    sources["intensity"] = "sheet" if row.get("intensity") else "config radiograph.intensity"
-    unit = str(source.dataset.get("RescaleType") or "") if source.dataset is not None else ""
-    if not kind:
-        kind = _RELATIONSHIPS.get(tags.get("relationship", ""), "log" if unit == "OD" else None)
-        sources["intensity"] = "tag PixelIntensityRelationship" if unit != "OD" else "tag RescaleType OD"
-    if not kind:
-        silent = f"PixelIntensityRelationship is {tags['relationship']}" if "relationship" in tags else "no tag says"
-        msg = (
-            f"{silent} whether its grey values are linear in exposure or logarithmic; give the sheet's "
-            "column intensity "
-            f"or radiograph.intensity in config.yaml (linear or log)"
-        )
-        raise MskdexError(msg)
-    rises, sources["grey_increases_with"] = _direction(source, row, settings, kind)
-    slope = (
-        1e-3 * _NEPERS_PER_DECADE if unit == "OD" else settings.log_decades * _NEPERS_PER_DECADE / (ends[1] - ends[0])
-    )
-    return GreyScale(kind, rises, *ends, slope, sources)
-
-
-def _direction(source: Source, row: Mapping[str, Any], settings: RadiographSettings, kind: str) -> tuple[str, str]:
-    if row.get("grey_increases_with"):
-        return str(row["grey_increases_with"]), "sheet"
-    if settings.grey_increases_with != "auto":
-        return settings.grey_increases_with, "config radiograph.grey_increases_with"
-    if "sign" in source.tags:
-        return ("exposure" if source.tags["sign"] > 0 else "attenuation"), "tag PixelIntensityRelationshipSign"
-    photometric = source.tags.get("photometric")
-    if photometric and not (kind == "linear" and source.facts.get("modality") in {"XA", "RF"}):
-        # Bone is shown white: MONOCHROME1 shows low values white.
-        return ("exposure" if photometric == "MONOCHROME1" else "attenuation"), "tag PhotometricInterpretation"
-    return ("exposure" if kind == "linear" else "attenuation"), f"assumed of {kind} grey values"
+ATTENUATION_NEPERS = (1.0, 9.0)
+"""What the 95th percentile of attenuation in the field of a radiograph of a hip lies between."""
 
 
 def relative_exposure(values: np.ndarray, scale: GreyScale) -> np.ndarray:
-    """Linear values as exposure, still without a reference; log values as minus attenuation."""
+    """Linear values as exposure, still without a reference; others as minus attenuation, in nepers if that is known."""
     if scale.kind == "linear":
         return values - min(scale.low, 0.0) if scale.rises_with == "exposure" else scale.high - values
-    return values * (scale.nepers_per_unit if scale.rises_with == "exposure" else -scale.nepers_per_unit)
+    unit = scale.nepers_per_unit or 1.0
+    return values * (unit if scale.rises_with == "exposure" else -unit)
 
 
 def log_attenuation(
@@ -150,7 +63,7 @@ def log_attenuation(
         facts = _air_in_field(inside, scale)
     else:
         air = float(relative_exposure(np.array(air_grey), scale))
-        facts = {"air_level": air, "air_found_by": "config radiograph.air_grey", "air_in_field": True}
+        facts = {"air_level": air, "air_found_by": "air_grey", "air_in_field": True}
     air = facts["air_level"]
     if scale.kind == "log":
         return (air - exposure).astype(np.float32), facts
@@ -174,12 +87,59 @@ def _air_in_field(inside: np.ndarray, scale: GreyScale) -> dict[str, Any]:
     return {"air_level": air, "air_found_by": how, "air_in_field": spread <= _AIR_SPREAD_NEPERS}
 
 
-def _stored_range(source: Source) -> tuple[float, float]:
-    dataset = source.dataset
-    if dataset is None:
-        info = source.grey
-        return (0.0, 65535.0) if np.issubdtype(info.dtype, np.integer) else (float(info.min()), float(info.max()))
-    bits = source.tags["bits"]
-    if int(dataset.get("PixelRepresentation", 0)):
-        return -float(2 ** (bits - 1)), float(2 ** (bits - 1) - 1)
-    return 0.0, float(2**bits - 1)
+def clipped(exposure: np.ndarray, field: np.ndarray, scale: GreyScale) -> str | None:
+    """Why the most exposed pixels seem cut off within the patient, so that all attenuations are too low; else None.
+
+    Args:
+        exposure: of `relative_exposure`, not averaged, (H, W).
+        field: exposed pixels, bool (H, W).
+        scale: what the values mean.
+    """
+    inside = exposure[field]
+    if inside.size == 0:
+        return None
+    top = float(inside.max())
+    share = float(np.mean(inside == top))
+    if share < _PLATEAU or (top <= 0 and scale.kind == "linear"):
+        return None
+    told = f"{100 * share:.1f} % of the field have exactly the most exposed grey value"
+    most = scale.high - (min(scale.low, 0.0) if scale.rises_with == "exposure" else scale.low)
+    if scale.kind == "linear" and top >= most:
+        return f"{told}, the largest there is"
+    below = top - exposure if scale.kind == "log" else -np.log(np.maximum(exposure, _FLOOR * top) / top)
+    if share < _PLATEAU_OF_AIR * float(np.mean(below[field] <= _AIR_SPREAD_NEPERS)):
+        return None
+    first, second = _beside_plateau(np.where(field, below, np.nan))
+    if first.size >= _EDGE_PIXELS and np.median((second - first) / first) > _EDGE_RATIO:
+        return f"{told}, and beside them attenuation begins without the step of a skin line"
+    return None
+
+
+def _beside_plateau(below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Attenuation of the first and the second pixel beside the plateau, along the rows in both directions."""
+    pairs = []
+    for lines in (below, below[:, ::-1]):
+        at = (lines[:, :-2] == 0) & (lines[:, 1:-1] > 0) & (lines[:, 2:] > lines[:, 1:-1])
+        pairs.append((lines[:, 1:-1][at], lines[:, 2:][at]))
+    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def require_possible_attenuation(image: np.ndarray, field: np.ndarray) -> None:
+    """Refuses an image in nepers whose attenuation no hip has.
+
+    Args:
+        image: log attenuation in nepers (H, W).
+        field: exposed and unmarked pixels, bool (H, W).
+
+    Raises:
+        MskdexError: names the value and what may be wrong.
+    """
+    low, high = ATTENUATION_NEPERS
+    value = float(np.quantile(image[field], 0.95)) if field.any() else 0.0
+    if not low <= value <= high:
+        msg = (
+            f"the 95th percentile of its attenuation in the field is {value:.2f} nepers, that of a hip lies from "
+            f"{low:g} to {high:g}: the grey values are not what tags, sheet or config say; check intensity, "
+            "grey_increases_with, air_grey and log_decades, or give intensity processed in the sheet"
+        )
+        raise MskdexError(msg)

@@ -16,11 +16,12 @@ class Radiograph:
     """A radiograph in the camera's frame: rows downwards, columns along the camera's +x.
 
     Attributes:
-        image: log attenuation, air near 0, float32 (H, W).
+        image: log attenuation, float32 (H, W): in nepers with air near 0, or on a relative scale.
         field: True where exposed and unmarked, bool (H, W).
         camera: the camera that took it.
         camera_from_ct: nominal pose, 4×4, from RAS millimetres.
         view: "AP" or "PA".
+        scale: "absolute" (nepers) or "relative" (standardised by soft tissue and bone).
     """
 
     image: np.ndarray
@@ -28,6 +29,7 @@ class Radiograph:
     camera: Camera
     camera_from_ct: np.ndarray
     view: str
+    scale: str = "absolute"
 
 
 def read_radiograph(patient_dir: Path) -> Radiograph:
@@ -45,7 +47,8 @@ def read_radiograph(patient_dir: Path) -> Radiograph:
     if not image.shape == field.shape == tuple(camera.shape):
         msg = f"{patient_dir}: radiograph, field and camera have different shapes; delete import.json and import again"
         raise MskdexError(msg)
-    return Radiograph(image, field, camera, np.array(content["camera_from_ct"], dtype=np.float64), content["view"])
+    pose = np.array(content["camera_from_ct"], dtype=np.float64)
+    return Radiograph(image, field, camera, pose, content["view"], content.get("radiograph_scale", "absolute"))
 
 
 def write_image(path: Path, array: np.ndarray, pixel_mm: float, *, of: str | None = None) -> None:

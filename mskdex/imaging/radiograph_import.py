@@ -1,7 +1,8 @@
 """From a radiograph file to log attenuation, field and camera."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.field import field_from_tags, without_blades, without_blank_borders, without_markers
-from mskdex.imaging.intensity import GreyScale, grey_scale, log_attenuation, physical_values, relative_exposure
+from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
+from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.field import field_from_tags, grown, without_blades, without_blank_borders, without_markers
+from mskdex.imaging.grey_scale import GreyScale, grey_scale
+from mskdex.imaging.grey_values import GreyValues, grey_values
+from mskdex.imaging.intensity import clipped, log_attenuation, relative_exposure, require_possible_attenuation
 from mskdex.imaging.radiograph_source import Source, read_source, read_tags
+from mskdex.imaging.relative import standardisation
+from mskdex.imaging.seen_direction import seen_direction
 from mskdex.imaging.view_geometry import (
     ViewGeometry,
     average_down,
@@ -21,12 +28,21 @@ from mskdex.imaging.view_geometry import (
 )
 from mskdex.projection.camera import Camera
 
+log = logging.getLogger("mskdex")
+
 _FIELD_LEAST = 0.5
 """An averaged pixel is in the field where at least this share of it is."""
-_DOUBT_NEPERS = 0.2
 _NO_AIR = (
     "the radiograph shows no unattenuated beam, so all its attenuations are too low by one unknown amount; set "
-    "radiograph.air_grey to the grey value of the bare beam if it is known, or exclude the patient"
+    "air_grey to the grey value of the bare beam if it is known, or exclude the patient"
+)
+_CLIPPED = (
+    "its exposure seems cut off below that of air ({why}), so all its attenuations are too low by one unknown amount; "
+    "set air_grey to the grey value of the bare beam if it is known, give intensity processed, or exclude the patient"
+)
+_TEXT = (
+    "burnt-in text or a letter of lead is found ({pixels} pixels); it may name the patient and is out of the field; "
+    "radiograph.hide_text_in_pictures paints it over in all pictures"
 )
 
 
@@ -35,7 +51,7 @@ class Imported:
     """A radiograph in the camera's frame.
 
     Attributes:
-        image: log attenuation, float32 (H, W).
+        image: log attenuation, float32 (H, W): in nepers where `scale` is absolute, else on a like scale.
         field: exposed and unmarked, bool (H, W).
         camera: of the image's grid.
         geometry: of the stored image.
@@ -50,6 +66,22 @@ class Imported:
     facts: dict[str, Any]
     warnings: list[str]
 
+    @property
+    def scale(self) -> str:
+        """Absolute (nepers, air at 0), or relative (standardised by soft tissue and bone)."""
+        return str(self.facts["scale"])
+
+
+@dataclass(frozen=True)
+class _Exposed:
+    """Exposure and field on the stored grid, and what was found on the way."""
+
+    exposure: np.ndarray
+    field: np.ndarray
+    scale: GreyScale
+    facts: dict[str, Any]
+    warnings: list[str]
+
 
 def import_radiograph(
     path: Path, row: Mapping[str, Any], settings: RadiographSettings, root: Path | None = None
@@ -58,7 +90,7 @@ def import_radiograph(
 
     Args:
         path: see `radiograph_source.read_source`.
-        row: the patient's row of the sheet, for camera columns.
+        row: the patient's row of the sheet, for camera and grey value columns.
         settings: the config's radiograph section.
         root: folder that links may lead into.
 
@@ -67,30 +99,40 @@ def import_radiograph(
     """
     source = read_source(path, settings.max_megapixels, root)
     try:
-        geometry = resolve_geometry(source.tags, source.where, row, settings, source.grey.shape)
-        values, ends, voi = physical_values(source, settings)
-        scale = grey_scale(source, row, settings, ends)
-        exposure, field, tags = _exposure_and_field(source, values, scale)
-        exposure, field, camera = _to_camera_grid(exposure, field, geometry, settings.working_pixel_mm)
-        field = without_blades(_rough_attenuation(exposure, scale), field)
-        image, air = log_attenuation(exposure, field, scale, settings.air_grey)
+        return _imported(source, row, settings)
     except MskdexError as error:
         msg = f"{path}: {error}"
         raise MskdexError(msg) from error
+    except Exception as error:
+        log.debug("while %s was imported", path, exc_info=True)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        msg = f"{path} cannot be imported ({type(error).__name__}: {reason}); look at its tags, or export it again"
+        raise MskdexError(msg) from error
+
+
+def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettings) -> Imported:
+    shape = (source.grey.shape[0], source.grey.shape[1])
+    geometry = resolve_geometry(source.camera, row, settings, shape)
+    greys = grey_values(source, settings)
+    found = _exposed(source, greys, row, settings)
+    exposure, field, camera = _to_camera_grid(found.exposure, found.field, geometry, settings.working_pixel_mm)
+    field = without_blades(_rough_attenuation(exposure, found.scale), field)
+    air_grey = row["air_grey"] if given(row.get("air_grey")) else settings.air_grey
+    image, facts = _attenuation(exposure, field, found.scale, air_grey)
     if settings.mask_markers:
         field = without_markers(image, field, camera.pixel_mm)
-    facts = source.facts | {
-        "intensity": scale.kind,
-        "grey_increases_with": scale.rises_with,
-        "sources": scale.sources,
-        "voi_lut_applied": voi,
-        "field_by_tags": tags,
+    if found.scale.absolute:
+        require_possible_attenuation(image, field)
+    if settings.hide_text_in_pictures:
+        image = np.where(field, image, np.float32(np.median(image[field])))
+    facts = source.facts | found.facts | facts | {
+        "voi_lut_applied": greys.voi,
         "field_fraction": round(float(field.mean()), 4),
-        "stored_shape": list(source.grey.shape),
+        "stored_shape": list(shape),
         "stored_orientation": geometry.orientation,
-    }
-    doubts = _doubts(source, image, field) + ([] if air["air_in_field"] else [_NO_AIR])
-    return Imported(image, field, camera, geometry, facts | air, source.warnings + geometry.warnings + doubts)
+    }  # fmt: skip
+    warnings = source.warnings + geometry.warnings + greys.warnings + found.warnings
+    return Imported(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
 
 
 def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSettings) -> Camera:
@@ -104,24 +146,54 @@ def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSe
     Raises:
         MskdexError: not a radiograph, or geometry that is nowhere or impossible.
     """
-    tags, where, shape = read_tags(path)
+    tags, shape = read_tags(path)
     try:
-        return _camera(resolve_geometry(tags, where, row, settings, shape), shape, settings.working_pixel_mm)
+        return _camera(resolve_geometry(tags, row, settings, shape), shape, settings.working_pixel_mm)
     except MskdexError as error:
         msg = f"{path}: {error}"
         raise MskdexError(msg) from error
 
 
-def _exposure_and_field(
-    source: Source, values: np.ndarray, scale: GreyScale
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    field, tags = field_from_tags(source.dataset, source.grey.shape)
-    field = without_blank_borders(source.grey, field)
-    return relative_exposure(values, scale), field, tags
+def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings: RadiographSettings) -> _Exposed:
+    """Finds what the grey values mean and which pixels are image, on the stored grid."""
+    field, tags, wrong = field_from_tags(source.dataset, source.grey.shape)
+    field = without_blank_borders(source.grey, field & greys.valid & ~turned_corners(source.grey))
+    if not field.any():
+        msg = "no pixel of it is in the exposed field; check its collimator, shutter and padding tags"
+        raise MskdexError(msg)
+    scale = grey_scale(source, greys, seen_direction(greys.values, field), row, settings)
+    exposure = relative_exposure(greys.values, scale)
+    text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
+    if text.any():
+        field = field & ~grown(text)
+    facts = {
+        "intensity": scale.kind,
+        "scale": "absolute" if scale.absolute else "relative",
+        "grey_increases_with": scale.rises_with,
+        "sources": scale.sources,
+        "field_by_tags": tags,
+        "burnt_in_pixels": int(text.sum()),
+        "clipped": clipped(exposure, field, scale) if scale.absolute else None,
+    }
+    if not scale.absolute:
+        gain, offset = standardisation(-exposure, field)
+        exposure = -(gain * -exposure + offset)
+        scale = replace(scale, nepers_per_unit=None)
+    return _Exposed(exposure.astype(np.float32), field, scale, facts, wrong + scale.warnings)
+
+
+def _attenuation(
+    exposure: np.ndarray, field: np.ndarray, scale: GreyScale, air_grey: float | None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Log attenuation on the working grid, and how its level was found."""
+    if scale.absolute:
+        return log_attenuation(exposure, field, scale, air_grey)
+    gain, offset = standardisation(-exposure, field)
+    return (gain * -exposure + offset).astype(np.float32), {"standardised_by": "soft tissue and bone"}
 
 
 def _rough_attenuation(exposure: np.ndarray, scale: GreyScale) -> np.ndarray:
-    if scale.kind == "log":
+    if scale.kind != "linear":
         return -exposure
     return -np.log(np.maximum(exposure, 1e-5 * max(float(exposure.max()), 1e-9)))
 
@@ -161,16 +233,15 @@ def _camera(geometry: ViewGeometry, stored_shape: tuple[int, int], working_mm: f
     return Camera(geometry.sdd_mm, target, (count[0], count[1]), (row, column))
 
 
-def _doubts(source: Source, image: np.ndarray, field: np.ndarray) -> list[str]:
-    found = []
-    if source.tags.get("presentation") == "FOR PRESENTATION":
-        found.append("the radiograph is FOR PRESENTATION: its grey values were processed and only resemble attenuation")
-    h, w = image.shape
-    rows, sides = slice(h // 4, h - h // 4), np.r_[: max(w // 10, 1), w - max(w // 10, 1) : w]
-    core = image[rows, w // 4 : w - w // 4][field[rows, w // 4 : w - w // 4]]
-    beside = image[rows, sides][field[rows, sides]]
-    if core.size and beside.size and np.median(core) < np.median(beside) - _DOUBT_NEPERS:
-        found.append("the radiograph attenuates more at its sides than in its middle; check grey_increases_with")
+def _doubts(found: _Exposed, facts: Mapping[str, Any], air_grey: float | None, field: np.ndarray) -> list[str]:
+    doubts = []
+    if found.facts["burnt_in_pixels"]:
+        doubts.append(_TEXT.format(pixels=found.facts["burnt_in_pixels"]))
+    if found.scale.absolute and air_grey is None:
+        if found.facts["clipped"]:
+            doubts.append(_CLIPPED.format(why=found.facts["clipped"]))
+        if not facts["air_in_field"]:
+            doubts.append(_NO_AIR)
     if field.mean() < 0.2:
-        found.append(f"only {100 * field.mean():.0f} % of the radiograph is exposed field; look at it")
-    return found
+        doubts.append(f"only {100 * field.mean():.0f} % of the radiograph is exposed field; look at it")
+    return doubts

@@ -1,4 +1,4 @@
-"""Numbers of a radiograph's camera: from its tags, else the sheet, else the config; and its pixel grid."""
+"""Numbers of a radiograph's camera: from the sheet, else its tags, else the config; and its pixel grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-
-_AGREE = 0.01
-"""Tag and sheet may differ by this share before a warning says so."""
+from mskdex.imaging.camera_numbers import Picker, given, isocentre, require_possible, spacing_warnings
+from mskdex.imaging.detector_crop import central_ray
+from mskdex.imaging.radiograph_camera import CameraTags
 
 _TARGET = {"AP": "LF", "PA": "RF"}
 """Where the camera's columns and rows point to: `mskdex.projection.camera`."""
@@ -44,94 +44,65 @@ class ViewGeometry:
 
 
 def resolve_geometry(
-    tags: Mapping[str, Any], where: Mapping[str, str], row: Mapping[str, Any], settings: RadiographSettings,
-    shape: tuple[int, int],
-) -> ViewGeometry:  # fmt: skip
-    """Finds every number of the camera in the tags, else in the sheet, else in the config.
+    tags: CameraTags, row: Mapping[str, Any], settings: RadiographSettings, shape: tuple[int, int]
+) -> ViewGeometry:
+    """Finds every number of the camera in the sheet, else in the tags, else in the config.
 
     Args:
-        tags: of `radiograph_source.Source`.
-        where: which tag each came from.
+        tags: what the file says.
         row: the patient's row of the sheet.
         settings: the config's radiograph section.
         shape: of the stored image.
 
     Raises:
-        MskdexError: a number is nowhere, or impossible.
+        MskdexError: a number is nowhere, or impossible; or the tags name another view or body part and the sheet gives
+            no view.
     """
-    pick = _Picker(tags, where, row, settings)
-    sdd = pick("sdd_mm", "the distance from source to detector (tag DistanceSourceToDetector)")
+    pick = Picker(tags, row, settings)
+    _require_hip(tags, row, pick)
+    sdd = float(pick("sdd_mm", "the distance from source to detector (tag DistanceSourceToDetector)"))
     pixel = pick("pixel_mm", "the detector's pixel size (tag ImagerPixelSpacing)")
     pixel = (float(pixel[0]), float(pixel[1])) if isinstance(pixel, tuple) else (float(pixel), float(pixel))
-    isocentre = _isocentre(pick, sdd)
-    if not 200 <= sdd <= 5000 or not 0.01 <= min(pixel) <= max(pixel) <= 10 or not 0 < isocentre < sdd:
+    require_possible(pick, sdd, pixel, shape)
+    middle = isocentre(pick, sdd)
+    pick.warnings += spacing_warnings(tags, pixel, sdd / middle)
+    view, orientation = pick("view", ""), pick("orientation", "")
+    principal = _principal(pick, shape, pixel)
+    return ViewGeometry(
+        sdd, middle, pixel, view, orientation, principal, tags.laterality, pick.sources, tags.warnings + pick.warnings
+    )
+
+
+def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: Picker) -> None:
+    if not tags.problems:
+        return
+    told = "; ".join(tags.problems)
+    if not given(row.get("view")):
         msg = (
-            f"its geometry is impossible: sdd_mm {sdd:g} ({pick.sources['sdd_mm']}), source_to_isocentre_mm "
-            f"{isocentre:g} "
-            f"({pick.sources['source_to_isocentre_mm']}), pixel_mm {pixel} ({pick.sources['pixel_mm']}); "
-            "correct the source"
+            f"its tags say that it is no AP or PA radiograph of the hip ({told}); leave the patient out or, if the "
+            "tags are wrong, write AP or PA into the sheet's column view"
         )
         raise MskdexError(msg)
-    view, orientation = pick("view", ""), pick("orientation", "")
-    principal = [(n - 1) / 2 for n in shape]
-    for i, name in enumerate(("principal_row_px", "principal_column_px")):
-        if _given(row.get(name)):
-            principal[i] = float(row[name])
+    pick.warnings.append(f"the sheet's view {row['view']} overrules what the tags say ({told})")
+
+
+def _principal(pick: Picker, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[float, float]:
+    names = ("principal_row_px", "principal_column_px")
+    by_tags, warnings = central_ray(pick.tags.detector, shape, pixel_mm)
+    if not all(given(pick.row.get(name)) for name in names):
+        pick.warnings += warnings
+    found = []
+    for i, name in enumerate(names):
+        if given(pick.row.get(name)):
+            found.append(float(pick.row[name]))
             pick.sources[name] = "sheet"
+        elif by_tags is not None:
+            found.append(by_tags[i])
+            pick.sources[name] = "tags FieldOfViewOrigin and DetectorActiveDimensions"
         else:
+            found.append((shape[i] - 1) / 2)
             pick.sources[name] = "assumed: middle of the image"
-    return ViewGeometry(
-        float(sdd), float(isocentre), pixel, view, orientation, (principal[0], principal[1]),
-        tags.get("laterality"), pick.sources, pick.warnings,
-    )  # fmt: skip
-
-
-class _Picker:
-    """Looks a number up in the three places, keeping account of where it was found."""
-
-    def __init__(
-        self, tags: Mapping[str, Any], where: Mapping[str, str], row: Mapping[str, Any], settings: RadiographSettings
-    ):
-        self.tags, self.where, self.row, self.settings = tags, where, row, settings
-        self.sources: dict[str, str] = {}
-        self.warnings: list[str] = []
-
-    def find(self, name: str) -> Any:
-        """The value, or None where it is nowhere."""
-        sheet = self.row.get(name)
-        if name in self.tags:
-            self.sources[name] = self.where[name]
-            value = self.tags[name]
-            if _given(sheet) and not _agree(value, sheet):
-                self.warnings.append(
-                    f"{name}: the {self.where[name]} says {_told(value)}, the sheet {sheet}; the tag is used"
-                )
-            return value
-        if _given(sheet):
-            self.sources[name] = "sheet"
-            return sheet
-        value = getattr(self.settings, name)
-        if value is not None:
-            self.sources[name] = f"config radiograph.{name}"
-        return value
-
-    def __call__(self, name: str, what: str) -> Any:
-        value = self.find(name)
-        if value is None:
-            msg = f"{what} is nowhere; give it in the sheet's column {name} or as radiograph.{name} in config.yaml"
-            raise MskdexError(msg)
-        return value
-
-
-def _isocentre(pick: _Picker, sdd: float) -> float:
-    if "source_to_isocentre_mm" not in pick.tags and pick.tags.get("magnification", 0) > 1:
-        pick.sources["source_to_isocentre_mm"] = f"{pick.where['magnification']} and sdd_mm"
-        return sdd / pick.tags["magnification"]
-    value = pick.find("source_to_isocentre_mm")
-    if value is None:
-        pick.sources["source_to_isocentre_mm"] = "assumed: sdd_mm less config radiograph.isocentre_to_detector_mm"
-        return sdd - pick.settings.isocentre_to_detector_mm
-    return float(value)
+    return found[0], found[1]
 
 
 def to_camera_frame(array: np.ndarray, view: str, stored: str) -> np.ndarray:
@@ -188,17 +159,3 @@ def _cell_means(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     low = np.minimum(edges.astype(int), values.shape[0] - 1)
     at = total[low] + (edges - low)[:, None] * (total[low + 1] - total[low])
     return np.diff(at, axis=0) / np.maximum(np.diff(edges), 1e-9)[:, None]
-
-
-def _given(value: Any) -> bool:
-    return value is not None and value == value and value != ""
-
-
-def _agree(one: Any, other: Any) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return str(one) == str(other)
-    return bool(np.allclose(np.asarray(one, float), float(other), rtol=_AGREE))
-
-
-def _told(value: Any) -> str:
-    return ", ".join(f"{v:.4g}" for v in value) if isinstance(value, tuple) else str(value)

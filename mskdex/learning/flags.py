@@ -16,7 +16,12 @@ EDGE_SHARE = 0.10
 
 
 def radiograph_flags(
-    card: ModelCard, image: np.ndarray, field: np.ndarray, camera: Camera, source_to_isocentre_mm: float
+    card: ModelCard,
+    image: np.ndarray,
+    field: np.ndarray,
+    camera: Camera,
+    source_to_isocentre_mm: float,
+    scale: str = "absolute",
 ) -> list[str]:
     """Sentences about a radiograph on the model's grid that is unlike the training patients'.
 
@@ -26,8 +31,12 @@ def radiograph_flags(
         field: (H, W) bool, exposed pixels.
         camera: camera of that grid.
         source_to_isocentre_mm: distance from the source to the patient's middle.
+        scale: of the radiograph, absolute or relative.
     """
     found = []
+    if scale not in card.normalisation.scales:
+        seen = " and ".join(card.normalisation.scales)
+        found.append(f"grey values unlike training: their scale is {scale}, training had {seen} ones")
     for what, value, (low, high) in (
         ("distance from source to detector", camera.sdd_mm, card.sdd_range_mm),
         ("distance from source to patient", source_to_isocentre_mm, card.isocentre_range_mm),
@@ -37,7 +46,9 @@ def radiograph_flags(
     mean = float(image[field].mean()) if field.any() else 0.0
     low, high = card.normalisation.radiograph_range
     if not low * (1 - INTENSITY_TOLERANCE) <= mean <= high * (1 + INTENSITY_TOLERANCE):
-        found.append(f"intensities out of range: mean log attenuation {mean:.2f}, training had {low:.2f} to {high:.2f}")
+        unit = " nepers" if scale == "absolute" else " (relative)"
+        told = f"{mean:.2f}{unit}, training had {low:.2f} to {high:.2f}"
+        found.append(f"intensities out of range: mean log attenuation {told}")
     exposed = float(field.mean())
     if exposed < 0.8:
         found.append(f"out of field of view: only {100 * exposed:.0f} % of the model's image is exposed")

@@ -1,5 +1,6 @@
 """Fixed intensity scales, from the training fold alone."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.learning.stack import Stack
+
+log = logging.getLogger("mskdex")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Normalisation:
         mean_radiograph: (H, W) float32; mean normalised radiograph.
         radiograph_sd: spread of a pixel among the patients, normalised, root mean square over the pixels.
         radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
+        scales: of the training radiographs: absolute, relative, or both; a radiograph of another scale is flagged.
     """
 
     radiograph: float
@@ -32,6 +36,7 @@ class Normalisation:
     mean_radiograph: np.ndarray
     radiograph_sd: float
     radiograph_range: tuple[float, float]
+    scales: tuple[str, ...] = ("absolute",)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` reads it."""
@@ -39,6 +44,7 @@ class Normalisation:
             "radiograph": self.radiograph,
             "drr": self.drr.tolist(),
             "radiograph_range": list(self.radiograph_range),
+            "scales": list(self.scales),
         }
 
     @classmethod
@@ -47,7 +53,10 @@ class Normalisation:
         low, high = content["radiograph_range"]
         drr = np.array(content["drr"])
         none = np.zeros((0, 0), np.float32)
-        return cls(content["radiograph"], drr, np.zeros((*drr.shape, 0, 0), np.float32), none, 1.0, (low, high))
+        empty = np.zeros((*drr.shape, 0, 0), np.float32)
+        return cls(
+            content["radiograph"], drr, empty, none, 1.0, (low, high), tuple(content.get("scales", ["absolute"]))
+        )
 
 
 PEAK_QUANTILE = 0.95
@@ -69,17 +78,21 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
     first: np.ndarray | float = 0.0
     second: np.ndarray | float = 0.0
     objects: tuple[str, ...] = ()
+    scales: set[str] = set()
     for stack in stacks:
         objects, drr = stack.objects, stack.drr.dense()
         total = total + drr
         peaks.append(drr.max(axis=(-2, -1)))
         sums.append(stack.truth * stack.visible)
         known.append(stack.known)
+        scales.add(stack.scale)
         image = stack.radiograph.astype(np.float64)
         first, second = first + image, second + image**2
         exposed = stack.radiograph[stack.field]
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
+    if len(scales) > 1:
+        log.warning("training radiographs are on an absolute and a relative scale: the network cannot rely on either")
     scale = _peak(np.stack(peaks), objects)
     mean = _mean_drr(np.asarray(total), np.stack(sums), np.stack(known)) / scale[..., None, None]
     radiograph = float(np.quantile(bright, PEAK_QUANTILE))
@@ -95,6 +108,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         (average / radiograph).astype(np.float32),
         max(float(spread) / radiograph, LEAST_SD),
         (min(means), max(means)),
+        tuple(sorted(scales)),
     )
 
 

@@ -31,6 +31,7 @@ class Stack:
         known: (N,) bool, the CT holds the object and holds it whole.
         visible: (N,), fraction of the object within the image, 0 to 1.
         source_to_isocentre_mm: distance from the source to the middle of the patient.
+        scale: of the radiograph: absolute (nepers) or relative (standardised by soft tissue and bone).
     """
 
     patient: str
@@ -45,6 +46,7 @@ class Stack:
     known: np.ndarray
     visible: np.ndarray
     source_to_isocentre_mm: float
+    scale: str = "absolute"
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None
         "camera": stack.camera.as_dict(),
         "aligned_objects": list(stack.aligned_objects),
         "source_to_isocentre_mm": stack.source_to_isocentre_mm,
+        "scale": stack.scale,
         "quantities": list(QUANTITIES),
         "manifest": manifest or {},
     }
@@ -128,4 +131,5 @@ def read_stack(path: Path, patient: str | None = None) -> Stack:
         known=np.asarray(arrays["known"]).astype(bool),
         visible=np.asarray(arrays["visible"]),
         source_to_isocentre_mm=meta["source_to_isocentre_mm"],
+        scale=meta.get("scale", "absolute"),
     )

@@ -184,6 +184,7 @@ def _camera_json(radiograph: Imported, pose: np.ndarray, isocentre: np.ndarray) 
         "source_to_isocentre_mm": geometry.source_to_isocentre_mm,
         "view": geometry.view,
         "laterality": geometry.laterality,
+        "radiograph_scale": radiograph.scale,
         "isocentre_mm": isocentre.tolist(),
         "camera_from_ct": pose.tolist(),
         "sources": geometry.sources,

@@ -100,7 +100,7 @@ def decompose(model: Model, radiograph: Imported, device: torch.device) -> tuple
     distance = radiograph.geometry.source_to_isocentre_mm
     return (
         drr,
-        radiograph_flags(model.card, image, field, grid, distance),
+        radiograph_flags(model.card, image, field, grid, distance, radiograph.scale),
         object_flags(model.card, drr[1], field),
     )
 

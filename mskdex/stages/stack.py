@@ -68,6 +68,7 @@ def stack(
         known=known,
         visible=np.array([_fraction(visible.get(name)) for name in names]),
         source_to_isocentre_mm=float(read_json(Path(radiograph_dir) / "camera.json")["source_to_isocentre_mm"]),
+        scale=radiograph.scale,
     )
     write_stack(out, sample, manifest("stack", started, image=image.model_dump()))
 

@@ -15,8 +15,11 @@ from mskdex.projection.camera import Camera
 _PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 _LINEAR_BITS, _LOG_BITS = 16, 12
-LOG_DECADES = 4.0
-"""Decades of exposure that the grey range of a log image spans; DX has no tag for it (RescaleSlope must be 1)."""
+LOG_DECADES = (2**_LOG_BITS - 1) / 1000.0
+"""Decades of exposure that the grey range of a log image spans: a grey value is a thousandth of optical density, which
+RescaleType OD says. DX knows no other type than US, CR does; without it nothing would tell the scale."""
+TABLE_TO_MIDDLE_MM = 100.0
+"""From the middle of the patient to the table's side, which DistanceSourceToPatient is measured to."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _geometry(dataset: Dataset, taken: Taken) -> None:
     camera = taken.camera
     magnification = camera.sdd_mm / taken.source_to_patient_mm
     dataset.DistanceSourceToDetector = round(camera.sdd_mm, 1)
-    dataset.DistanceSourceToPatient = round(taken.source_to_patient_mm, 1)
+    dataset.DistanceSourceToPatient = round(min(taken.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
     dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
     dataset.ImagerPixelSpacing = [camera.pixel_mm, camera.pixel_mm]
     dataset.KVP = round(taken.tube_voltage_kv, 1)
@@ -155,7 +158,8 @@ def _pixels(dataset: Dataset, grey: np.ndarray, bits: int, stored: Format) -> No
     dataset.PresentationLUTShape = "INVERSE" if stored.inverted else "IDENTITY"
     dataset.PixelIntensityRelationship = "LOG" if stored.logarithmic or stored.presentation else "LIN"
     dataset.PixelIntensityRelationshipSign = 1 if stored.inverted else -1
-    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "US"
+    dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
+    dataset.RescaleType = "OD" if stored.logarithmic and not stored.presentation else "US"
     if stored.presentation:
         dataset.WindowCenter, dataset.WindowWidth = 2 ** (bits - 1), 2**bits
     dataset.PixelData = grey.tobytes()

@@ -60,9 +60,7 @@ def test_draft_sheet_takes_no_names_from_tags(tmp_path):
     assert not any(s in (tmp_path / "in" / "cohort.tsv").read_bytes() for s in SECRETS)
 
 
-@pytest.mark.parametrize(
-    "damage", [{"Modality": "CT"}, {"ImagerPixelSpacing": None}, {"PixelIntensityRelationship": None}]
-)
+@pytest.mark.parametrize("damage", [{"Modality": "CT"}, {"ImagerPixelSpacing": None}, {"ViewPosition": "LATERAL"}])
 def test_errors_name_the_pseudonym_alone(row, tmp_path, damage):
     make.save(make.radiograph(**damage), Path(row["radiograph"]))
     with pytest.raises(MskdexError) as error:

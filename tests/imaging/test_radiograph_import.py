@@ -61,7 +61,7 @@ def test_without_sign_the_photometric_interpretation_decides(tmp_path, photometr
         tmp_path, grey, 12, PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=None,
         PhotometricInterpretation=photometric,
     )  # fmt: skip
-    found = load(path)
+    found = load(path, {"log_decades": 4.0})
     scale = 4 * np.log(10) / 4095
     np.testing.assert_allclose(found.image, 400 * VALUES * scale, atol=2 * scale)
     assert found.facts["sources"]["grey_increases_with"] == "tag PhotometricInterpretation"
@@ -97,8 +97,10 @@ def test_voi_lut_belongs_to_images_for_presentation(tmp_path, intent, voi, appli
     path = stored(tmp_path, grey, 12, VOILUTSequence=[lut], PresentationIntentType=intent)
     found = load(path, settings=NATIVE.model_copy(update={"voi": voi}))
     assert found.facts["voi_lut_applied"] is applied
-    np.testing.assert_allclose(found.image, VALUES, atol=0.03)
+    assert found.scale == ("relative" if intent == "FOR PRESENTATION" else "absolute")
     assert any("FOR PRESENTATION" in w for w in found.warnings) == (intent == "FOR PRESENTATION")
+    found = load(path, {"intensity": "linear"}, NATIVE.model_copy(update={"voi": voi}))
+    np.testing.assert_allclose(found.image, VALUES, atol=0.03)
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
@@ -108,10 +110,11 @@ def test_compressed_radiographs(tmp_path, syntax):
     np.testing.assert_allclose(load(make.save(dataset, tmp_path / "r.dcm")).image, VALUES, atol=2e-3)
 
 
-def test_grey_values_without_a_known_relationship_are_refused(tmp_path):
+def test_grey_values_without_a_known_relationship_come_in_as_processed_unless_someone_knows(tmp_path):
     path = make.save(make.radiograph(PixelIntensityRelationship=None), tmp_path / "r.dcm")
-    with pytest.raises(MskdexError, match=r"r\.dcm: no tag says whether.*linear or log"):
-        load(path)
+    found = load(path)
+    assert (found.scale, found.facts["intensity"]) == ("relative", "processed")
+    assert any("no tag says that they are linear or log" in w for w in found.warnings)
     for row, settings in (({"intensity": "linear"}, NATIVE), ({}, NATIVE.model_copy(update={"intensity": "linear"}))):
         np.testing.assert_allclose(load(path, row, settings).image, VALUES, atol=2e-3)
 
@@ -140,13 +143,19 @@ def test_a_little_air_is_found_and_none_at_all_is_told(tmp_path, relationship):
             assert found.facts["air_found_by"] == "median of the most exposed 0.3 % of the field"
 
 
-def test_numbers_come_from_tags_then_sheet_then_config(tmp_path):
+def test_numbers_come_from_the_sheet_then_tags_then_config(tmp_path):
     settings = NATIVE.model_copy(update={"sdd_mm": 1300.0, "pixel_mm": 0.5, "source_to_isocentre_mm": 1000.0})
     path = make.save(make.radiograph(), tmp_path / "r.dcm")
-    found = load(path, {"sdd_mm": 1200.0, "pixel_mm": 0.9}, settings)
+    found = load(path, {}, settings)
     assert found.camera.sdd_mm == 1100
     assert found.geometry.sources["sdd_mm"] == "tag DistanceSourceToDetector"
-    assert found.warnings == ["sdd_mm: the tag DistanceSourceToDetector says 1100.0, the sheet 1200.0; the tag is used"]
+    found = load(path, {"sdd_mm": 1200.0, "pixel_mm": 0.9}, settings)
+    assert found.camera.sdd_mm == 1200
+    assert found.geometry.sources["sdd_mm"] == "sheet, overruling tag DistanceSourceToDetector 1100.0"
+    assert found.geometry.sources["pixel_mm"] == "sheet"
+    assert found.warnings == [
+        "sdd_mm: the tag DistanceSourceToDetector says 1100.0, the sheet 1200.0; the sheet is used"
+    ]
     bare = make.radiograph(DistanceSourceToDetector=None, DistanceSourceToPatient=None, ImagerPixelSpacing=None)
     path = make.save(bare, tmp_path / "bare.dcm")
     found = load(path, {"sdd_mm": 1200.0}, settings)
@@ -300,6 +309,22 @@ def test_other_collimator_shapes(tmp_path, shape):
     assert found.field.sum() == pytest.approx(area, rel=0.03)
 
 
+def test_a_display_shutter_bounds_the_field_and_one_that_leaves_nothing_is_said(tmp_path):
+    edges = ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal")
+    tags = {"ShutterShape": "RECTANGULAR"} | {f"Shutter{k}Edge": v for k, v in zip(edges, (4, 77, 3, 62), strict=True)}
+    found = load(make.save(make.radiograph(**tags), tmp_path / "r.dcm"))
+    assert found.field.sum() == 72 * 58
+    assert found.facts["field_by_tags"] == ["ShutterShape RECTANGULAR"]
+    for change, told in (
+        ({"ShutterRightVerticalEdge": 2}, "leaves no image"),
+        ({"ShutterLeftVerticalEdge": None}, "lacks numbers"),
+        ({"ShutterShape": "BITMAP"}, "unknown kind"),
+    ):
+        found = load(make.save(make.radiograph(**(tags | change)), tmp_path / "r.dcm"))
+        assert found.field.all()
+        assert any(told in w for w in found.warnings)
+
+
 def test_borders_blanked_to_white_do_not_count_as_air(tmp_path):
     grey = 40000 * np.exp(-VALUES)
     grey[:, :20] = grey[:7] = 65535
@@ -338,12 +363,6 @@ def test_markers_stay_when_the_config_says_so(tmp_path):
     path = make.save(make.radiograph(image, ImagerPixelSpacing=[2.0, 2.0]), tmp_path / "r.dcm")
     assert not load(path).field.all()
     assert load(path, settings=NATIVE.model_copy(update={"mask_markers": False})).field.all()
-
-
-def test_dark_middle_is_doubted(tmp_path):
-    inverted = make.radiograph(0.2 * VALUES, PixelIntensityRelationshipSign=-1)
-    path = make.save(inverted, tmp_path / "r.dcm")
-    assert any("grey_increases_with" in w for w in load(path).warnings)
 
 
 def test_folder_with_one_radiograph(tmp_path):

@@ -128,6 +128,8 @@ def test_flags_tell_what_is_unlike_training():
     assert "source to patient is 600 mm" in radiograph_flags(_card(), image, field, GRID, 600.0)[0]
     assert "intensities out of range" in radiograph_flags(_card(), 3 * image, field, GRID, 830.0)[0]
     field[:, :10] = False
+    relative = radiograph_flags(_card(), image, np.ones_like(field), GRID, 830.0, "relative")
+    assert relative[0] == "grey values unlike training: their scale is relative, training had absolute ones"
     assert "only 69 %" in radiograph_flags(_card(), image, field, GRID, 830.0)[0]
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from mskdex.config.stages import stack_stage
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import write_image
 from mskdex.learning.resample import average_onto
-from mskdex.learning.stack import read_stack
+from mskdex.learning.stack import read_stack, write_stack
 from mskdex.projection.camera import Camera
 from mskdex.stages.stack import stack
 
@@ -66,6 +68,9 @@ def test_everything_of_a_patient_is_in_the_stack(patient):
     assert sample.objects == tuple(c.name for c in CHANNELS)
     assert sample.camera == FINE.resized((16, 24), 2.0)
     assert sample.source_to_isocentre_mm == 850.0
+    assert sample.scale == "absolute"
+    write_stack(folder / "relative.zst", replace(sample, scale="relative"))
+    assert read_stack(folder / "relative.zst").scale == "relative"
     np.testing.assert_allclose(sample.drr.dense(), drr, rtol=1e-3)
     assert sample.aligned_objects == ("pelvis_left", "sacrum")
     np.testing.assert_allclose(sample.aligned.dense(), drr[:, [12, 14]], rtol=1e-3)

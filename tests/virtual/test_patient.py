@@ -9,15 +9,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import hospital as make
 import numpy as np
 import PIL.Image
 import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mskdex.config.imaging import RadiographSettings
 from mskdex.config.virtual import ExposureSettings, VirtualSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.quantities import lean_mass_density_g_cm3
+from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.imaging.volume import read_volume
 from mskdex.projection.camera import Camera
 from mskdex.stages.synthesize import preview, synthesize
@@ -277,7 +280,7 @@ def test_dicom_tags(tmp_path):
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
     assert dataset.SOPClassUID.name == "Digital X-Ray Image Storage - For Processing"
     assert float(dataset.DistanceSourceToDetector) == 1111.1
-    assert float(dataset.DistanceSourceToPatient) == 950.0
+    assert float(dataset.DistanceSourceToPatient) == 1050.0  # to the table
     assert float(dataset.EstimatedRadiographicMagnificationFactor) == pytest.approx(1111.1 / 950.0, abs=1e-3)
     assert [float(v) for v in dataset.ImagerPixelSpacing] == [0.75, 0.75]
     assert (dataset.Rows, dataset.Columns) == (64, 48)
@@ -290,7 +293,9 @@ def test_dicom_tags(tmp_path):
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed")
 @pytest.mark.parametrize("collimation", [None, (4, 60, 5, 40)])
-@pytest.mark.parametrize("stored", [Format(False, False, False), Format(True, True, False), Format(False, False, True)])
+@pytest.mark.parametrize(
+    "stored", [Format(False, False, False), Format(False, True, False), Format(False, False, True)]
+)
 def test_dciodvfy_finds_nothing(tmp_path, stored, collimation):
     exposure = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)
     write_radiograph(tmp_path / "a.dcm", exposure, replace(TAKEN, collimation=collimation), stored)
@@ -298,6 +303,18 @@ def test_dciodvfy_finds_nothing(tmp_path, stored, collimation):
     found = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("Error", "Warning"))]
     assert done.returncode == 0
     assert found == []
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_log_image_says_its_scale_and_comes_back_in_nepers(tmp_path, inverted):
+    attenuation = make.radiograph_values(CAMERA.shape)
+    exposure = np.exp(-attenuation).astype(np.float32)
+    write_radiograph(tmp_path / "a.dcm", exposure, replace(TAKEN, collimation=None), Format(True, inverted, False))
+    found = import_radiograph(tmp_path / "a.dcm", {}, RadiographSettings(working_pixel_mm=None))
+    assert found.scale == "absolute"
+    assert found.facts["sources"]["log_scale"] == "tag RescaleType OD"
+    np.testing.assert_allclose(found.image, attenuation, atol=3e-3)
+    assert found.geometry.source_to_isocentre_mm == pytest.approx(950.0, abs=0.1)
 
 
 def test_presentation_images_are_not_linear(tmp_path):

@@ -1,0 +1,72 @@
+"""Where the central ray meets an image that shows a part of the detector."""
+
+import numpy as np
+
+from mskdex.imaging.radiograph_camera import DetectorTags
+
+_SAME_SIZE = 0.02
+"""Sizes of detector and image may differ by this share before the image counts as cropped."""
+
+
+def central_ray(
+    detector: DetectorTags, shape: tuple[int, int], pixel_mm: tuple[float, float]
+) -> tuple[tuple[float, float] | None, list[str]]:
+    """The stored pixel that the middle of the detector's active area falls on; the central ray is taken to meet it.
+
+    The field of view's first pixel lies at FieldOfViewOrigin on the detector; the image was then turned clockwise by
+    FieldOfViewRotation, then flipped left to right where FieldOfViewHorizontalFlip says so (DICOM PS3.3, DX Detector
+    module).
+
+    Args:
+        detector: what the tags say.
+        shape: (rows, columns) of the stored image.
+        pixel_mm: (row, column) distances of the stored image at the detector.
+
+    Returns:
+        (row, column) in the stored image, None where the tags do not say it; and what a human should know.
+    """
+    turned = detector.rotation_deg % 180 == 90
+    rows, columns = shape[::-1] if turned else shape
+    pixel = np.array(pixel_mm[::-1] if turned else pixel_mm)
+    size = np.array([rows, columns]) * pixel
+    if detector.origin_elements is None or detector.element_mm is None or detector.active_mm is None:
+        return None, _unplaced(detector, size)
+    if detector.rotation_deg not in {0.0, 90.0, 180.0, 270.0}:
+        return None, [f"tag FieldOfViewRotation is {detector.rotation_deg:g}, no quarter turn; it is passed over"]
+    first = detector.active_origin_elements if detector.active_origin_elements is not None else np.zeros(2)
+    middle = first * detector.element_mm + detector.active_mm / 2
+    row, column = (middle - detector.origin_elements * detector.element_mm) / pixel - 0.5
+    for _ in range(round(detector.rotation_deg / 90)):
+        row, column, rows, columns = column, rows - 1 - row, columns, rows
+    if detector.flipped:
+        column = columns - 1 - column
+    field = detector.field_mm
+    later = field is not None and np.abs(size / field - 1).max() > _SAME_SIZE
+    cut = (
+        [f"the image is {_told(size)} mm, its field of view {_told(field)} mm: cropped later; {_GIVE}"] if later else []
+    )
+    return (float(row), float(column)), cut
+
+
+_GIVE = "give principal_row_px and principal_column_px in the sheet"
+
+
+def _unplaced(detector: DetectorTags, size: np.ndarray) -> list[str]:
+    whole = detector.active_mm if detector.active_mm is not None else detector.field_mm
+    if whole is None or whole.min() <= 0:
+        if detector.origin_elements is not None and detector.origin_elements.any():
+            return [f"tag FieldOfViewOrigin says that the image is cropped, but not how large the detector is; {_GIVE}"]
+        return []
+    share = min((size / whole for whole in (whole, whole[::-1])), key=lambda s: float(np.abs(s - 1).max()))
+    if share.max() > 1 + _SAME_SIZE:
+        return [f"the image is {_told(size)} mm, larger than its detector of {_told(whole)} mm; check the pixel size"]
+    if share.min() < 1 - _SAME_SIZE:
+        return [
+            f"the image shows {_told(size)} mm of a detector of {_told(whole)} mm and no tag says which part; the "
+            f"central ray is taken to meet the middle of the image; {_GIVE}"
+        ]
+    return []
+
+
+def _told(size: np.ndarray | None) -> str:
+    return "?" if size is None else " x ".join(f"{v:.0f}" for v in size)

@@ -1,0 +1,154 @@
+"""Radiographs as pictures: PNG, JPEG and TIFF by Pillow, MHA, NRRD and NIfTI by SimpleITK."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mskdex.errors import MskdexError
+from mskdex.imaging.files import reading, require_size
+
+PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
+"""Formats by content; the first three are read by Pillow."""
+_BY_PILLOW = PICTURES[:3]
+_GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L", "F")
+_COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
+_ORIENTATION, _PHOTOMETRIC, _SAMPLE_BITS, _COMPRESSION = 0x0112, 262, 258, 259
+_WHITE_IS_ZERO = 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture's grey values.
+
+    Attributes:
+        grey: (rows, columns) as displayed, black low, turned as its orientation tag says.
+        bits: per pixel, 8 or more.
+        facts: what import.json records.
+        warnings: what a human should know.
+    """
+
+    grey: np.ndarray
+    bits: int
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+def read_picture(path: Path, kind: str, max_megapixels: float) -> Picture:
+    """Reads a grey picture of one page.
+
+    Args:
+        path: the file.
+        kind: one of `PICTURES`.
+        max_megapixels: more than this many million pixels are refused before they are decoded.
+
+    Raises:
+        MskdexError: colour, several pages, too large, damaged, or with pixels that are no number.
+    """
+    with reading(path):
+        found = _by_pillow(path, max_megapixels) if kind in _BY_PILLOW else _by_sitk(path, max_megapixels)
+    if not np.isfinite(found.grey).all():
+        msg = f"{path} has pixels that are no number (NaN or infinite); export it again"
+        raise MskdexError(msg)
+    return found
+
+
+def _by_pillow(path: Path, max_megapixels: float) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            opened = Image.open(path)
+        except UnidentifiedImageError:
+            return _by_sitk(path, max_megapixels)  # TIFFs of double precision and the like.
+        except Image.DecompressionBombError as error:
+            msg = f"{path}: its header claims more pixels than any radiograph has ({error}); crop or export it again"
+            raise MskdexError(msg) from error
+        with opened as image:
+            require_size(path, image.size[::-1], 1, max_megapixels)
+            if (pages := int(getattr(image, "n_frames", 1))) > 1:
+                msg = f"{path} has {pages} pages; export the one that is meant"
+                raise MskdexError(msg)
+            turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
+            _require_turnable(image, turned, path)
+            upright = ImageOps.exif_transpose(image)
+            grey, bits, told = _grey_of(upright, path)
+            if _stored_white_low(image) and grey.dtype.itemsize == 2:
+                grey = np.iinfo(grey.dtype).max - grey
+            lossy = image.format == "JPEG"
+    facts = {
+        "format": str(opened.format or "").lower(),
+        "bits": bits,
+        "turned_by_orientation_tag": turned,
+        "lossy": lossy,
+    }
+    if turned != 1:
+        told.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
+    return Picture(grey, bits, facts, told)
+
+
+def _require_turnable(image: Image.Image, turned: int, path: Path) -> None:
+    """Pillow 13 mixes up the rows of an uncompressed TIFF that is to be turned by 90 degrees."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None and turned > 4 and tags.get(_COMPRESSION, 1) == 1:
+        msg = f"{path} is stored on its side (orientation tag {turned}) without compression; save it upright"
+        raise MskdexError(msg)
+
+
+def _stored_white_low(image: Image.Image) -> bool:
+    """A TIFF whose zero is white; Pillow turns such 8-bit pictures itself, 16-bit ones not."""
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _grey_of(image: Image.Image, path: Path) -> tuple[np.ndarray, int, list[str]]:
+    if image.mode in _GREY_MODES:
+        grey = np.asarray(image)
+        return grey, _bits(image, grey), []
+    if image.mode not in _COLOUR_MODES:
+        msg = f"{path} is no grey image (mode {image.mode}); export the radiograph itself in grey"
+        raise MskdexError(msg)
+    rgba = np.asarray(image.convert("RGBA"))
+    if rgba[..., 3].min() < 255:
+        msg = f"{path} has transparent pixels; export the radiograph itself in grey, without an alpha channel"
+        raise MskdexError(msg)
+    colours = rgba[..., :3].astype(np.int16)
+    if np.ptp(colours, axis=-1).max() > _grey_tolerance(image):
+        msg = f"{path} is a colour image; export the radiograph itself in grey, not a screen capture or photograph"
+        raise MskdexError(msg)
+    return rgba[..., 1].copy(), 8, ["its pixels are stored as colours that are all grey; read as 8-bit grey values"]
+
+
+def _grey_tolerance(image: Image.Image) -> int:
+    """JPEG rounds the colours of a grey picture apart by a few steps."""
+    return 4 if image.format == "JPEG" else 0
+
+
+def _bits(image: Image.Image, grey: np.ndarray) -> int:
+    tags = getattr(image, "tag_v2", None)
+    stored = tags.get(_SAMPLE_BITS) if tags is not None else None
+    return int(stored[0]) if isinstance(stored, tuple) and stored else 8 * grey.dtype.itemsize
+
+
+def _by_sitk(path: Path, max_megapixels: float) -> Picture:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        require_size(path, size, 1, max_megapixels)
+        if len([n for n in size if n > 1]) != 2 or reader.GetNumberOfComponents() != 1:
+            msg = (
+                f"{path} is no two-dimensional grey image ({' x '.join(map(str, size))}, "
+                f"{reader.GetNumberOfComponents()} values per pixel)"
+            )
+            raise MskdexError(msg)
+        grey = sitk.GetArrayFromImage(reader.Execute()).squeeze()
+    except RuntimeError as error:
+        msg = f"{path} cannot be read, it is damaged or incomplete; copy or export it again"
+        raise MskdexError(msg) from error
+    suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:])
+    return Picture(grey, 8 * grey.dtype.itemsize, {"format": suffix.lstrip(".").lower()}, [])

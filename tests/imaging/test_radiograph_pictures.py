@@ -1,0 +1,204 @@
+"""Radiographs as PNG, JPEG and TIFF, however they were exported."""
+
+import struct
+import zlib
+
+import hospital as make
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image, TiffImagePlugin
+
+from mskdex.config.imaging import RadiographSettings
+from mskdex.errors import MskdexError
+from mskdex.imaging.radiograph_import import import_radiograph
+
+NATIVE = RadiographSettings(working_pixel_mm=None)
+VALUES = make.radiograph_values()
+LINEAR = np.rint(50000 * np.exp(-VALUES)).astype(np.uint16)
+SHOWN = np.rint(60 * VALUES).astype(np.uint8)
+CAMERA = {"sdd_mm": 1100.0, "source_to_isocentre_mm": 950.0, "pixel_mm": 0.9}
+ROW = CAMERA | {"intensity": "linear", "grey_increases_with": "exposure"}
+
+
+def load(path, row=CAMERA, **changes):
+    return import_radiograph(path, row, NATIVE.model_copy(update=changes))
+
+
+def saved(image, path, **how):
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **how)
+    return path
+
+
+def correlation(found):
+    return np.corrcoef(found.image.ravel(), VALUES.ravel())[0, 1]
+
+
+@pytest.mark.parametrize("name", ["r.png", "r.jpg", "r.jpeg", "r.tif", "r.bmp.png"])
+def test_eight_bit_exports_are_processed_with_the_camera_from_the_sheet(tmp_path, name):
+    found = load(saved(SHOWN, tmp_path / name))
+    assert (found.scale, found.facts["intensity"]) == ("relative", "processed")
+    assert correlation(found) > 0.99
+    assert found.camera.sdd_mm == 1100
+    with pytest.raises(MskdexError, match="sdd_mm"):
+        load(tmp_path / name, {})
+
+
+@pytest.mark.parametrize("name", ["r.png", "r.jpg", "r.tif"])
+def test_grey_saved_as_colour_is_grey(tmp_path, name):
+    found = load(saved(Image.fromarray(SHOWN).convert("RGB"), tmp_path / name))
+    assert correlation(found) > 0.99
+    assert any("colours that are all grey" in w for w in found.warnings)
+
+
+def test_a_grey_palette_and_an_opaque_alpha_channel_are_grey(tmp_path):
+    for n, mode in enumerate(("P", "LA", "RGBA")):
+        assert correlation(load(saved(Image.fromarray(SHOWN).convert(mode), tmp_path / f"{n}.png"))) > 0.99
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P", "RGBA", "1"])
+def test_colour_transparency_and_black_and_white_are_refused(tmp_path, mode):
+    colours = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
+    image = Image.fromarray(colours)
+    if mode == "P":
+        image = image.quantize(16)
+    elif mode == "RGBA":
+        image = Image.fromarray(SHOWN).convert("RGBA")
+        image.putalpha(128)
+    else:
+        image = image.convert(mode)
+    path = saved(image, tmp_path / ("r.tif" if mode == "CMYK" else "r.png"))
+    with pytest.raises(MskdexError, match=r"r\.(png|tif) (is a colour image|is no grey image|has transparent pixels)"):
+        load(path)
+
+
+TURNS = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.T,
+    6: lambda a: np.rot90(a), 7: lambda a: a[::-1, ::-1].T, 8: lambda a: np.rot90(a, -1),
+}  # fmt: skip
+"""How a picture is stored that is to be shown upright, by its orientation tag (TIFF 6.0, Exif)."""
+
+
+@pytest.mark.parametrize("orientation", sorted(TURNS))
+@pytest.mark.parametrize("kind", ["tif", "png", "jpg"])
+def test_the_orientation_tag_turns_the_picture(tmp_path, orientation, kind):
+    grey = LINEAR if kind != "jpg" else SHOWN
+    stored = np.ascontiguousarray(TURNS[orientation](grey))
+    path = tmp_path / f"r.{kind}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if kind == "tif":
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[274] = orientation
+        saved(stored, path, tiffinfo=tags, compression="tiff_deflate")
+    else:
+        saved(stored, path, exif=exif)
+    found = load(path, CAMERA if kind == "jpg" else ROW)
+    assert found.image.shape == VALUES.shape
+    if kind == "jpg":
+        assert correlation(found) > 0.99
+    else:
+        np.testing.assert_allclose(found.image, VALUES, atol=2e-3)
+    assert found.facts["turned_by_orientation_tag"] == orientation
+    assert any("orientation tag" in w for w in found.warnings) == (orientation != 1)
+
+
+def test_an_uncompressed_tiff_on_its_side_is_refused(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[274] = 6
+    path = saved(np.ascontiguousarray(TURNS[6](LINEAR)), tmp_path / "r.tif", tiffinfo=tags)
+    with pytest.raises(MskdexError, match=r"orientation tag 6.*save it upright"):
+        load(path, ROW)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate", "packbits"])
+def test_compressed_tiffs(tmp_path, compression):
+    found = load(saved(LINEAR, tmp_path / "r.tif", compression=compression), ROW)
+    np.testing.assert_allclose(found.image, VALUES, atol=2e-3)
+
+
+def test_a_tiff_whose_zero_is_white_is_read_as_shown(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = 0
+    saved(65535 - LINEAR, tmp_path / "r.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "r.tif") as image:
+        assert image.tag_v2[262] == 0
+    np.testing.assert_allclose(load(tmp_path / "r.tif", ROW).image, VALUES, atol=2e-3)
+
+
+def test_several_pages_are_refused(tmp_path):
+    saved(Image.fromarray(LINEAR), tmp_path / "r.tif", save_all=True, append_images=[Image.fromarray(LINEAR)])
+    with pytest.raises(MskdexError, match=r"r\.tif has 2 pages; export the one"):
+        load(tmp_path / "r.tif", ROW)
+
+
+@pytest.mark.parametrize("kind", ["log", "linear"])
+def test_twelve_bits_in_sixteen(tmp_path, kind):
+    grey = 200 + VALUES * 4095 / (4 * np.log(10)) if kind == "log" else 4095 - 4000 * np.exp(-VALUES)
+    path = saved(np.rint(grey).astype(np.uint16), tmp_path / "r.png")
+    row = CAMERA | {"intensity": kind, "grey_increases_with": "attenuation"}
+    found = load(path, row | {"log_decades": 4.0})
+    np.testing.assert_allclose(found.image, VALUES, atol=2e-2)
+    assert any("taken as 12 bits" in w for w in found.warnings)
+    assert load(path, row).scale == ("relative" if kind == "log" else "absolute")
+
+
+def test_sixteen_bits_of_unknown_meaning_are_processed_and_the_pixels_say_the_direction(tmp_path):
+    found = load(saved(LINEAR, tmp_path / "r.png"))
+    assert found.scale == "relative"
+    assert found.facts["grey_increases_with"] == "exposure"
+    assert any("the pixels are followed" in w for w in found.warnings)
+
+
+def test_a_direction_that_nothing_shows_is_assumed_with_a_word(tmp_path):
+    thick = np.rint(100 + 50 * np.add.outer(np.linspace(0.0, 1.5, 64), np.linspace(0.0, 1.5, 80))).astype(np.uint8)
+    path = saved(thick, tmp_path / "r.png")
+    assert any("nothing says what a higher grey value means" in w for w in load(path).warnings)
+    assert not any("nothing says" in w for w in load(path, CAMERA | {"grey_increases_with": "exposure"}).warnings)
+
+
+def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path):
+    path = saved(np.zeros((2000, 1000), np.uint8), tmp_path / "r.png")
+    with pytest.raises(MskdexError, match="2000 x 1000 voxels, more than 1 million"):
+        load(path, max_megapixels=1.0)
+    header = struct.pack(">IIBBBBB", 60000, 60000, 16, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * 64)
+    with pytest.raises(MskdexError, match=r"bomb\.png.*(claims|cannot be read)"):
+        load(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("name", ["r.png", "r.tif", "r.jpg"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
+def test_a_picture_cut_short_is_one_sentence(tmp_path, name, share):
+    path = saved(SHOWN, tmp_path / name)
+    path.write_bytes(path.read_bytes()[: max(12, int(share * path.stat().st_size))])
+    with pytest.raises(MskdexError, match=rf"{name}") as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_every_flipped_byte_is_a_picture_or_one_sentence(tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("r.png", "r.tif", "r.jpg"):
+        content = saved(SHOWN, tmp_path / name).read_bytes()
+        for at in draw.integers(0, min(400, len(content)), 40):
+            damaged = bytearray(content)
+            damaged[at] ^= int(draw.integers(1, 256))
+            (tmp_path / name).write_bytes(damaged)
+            error = None
+            try:
+                found = load(tmp_path / name)
+            except MskdexError as refused:
+                error = str(refused)
+            assert np.isfinite(found.image).all() if error is None else "\n" not in error
+
+
+def test_eight_bit_nrrd_is_processed_and_floats_are_read(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(SHOWN), str(tmp_path / "r.nrrd"))
+    assert load(tmp_path / "r.nrrd").scale == "relative"
+    sitk.WriteImage(sitk.GetImageFromArray(np.exp(-VALUES).astype(np.float32)), str(tmp_path / "f.tif"))
+    np.testing.assert_allclose(load(tmp_path / "f.tif", ROW).image, VALUES, atol=1e-4)
+    sitk.WriteImage(sitk.GetImageFromArray(np.where(VALUES > 3, np.nan, VALUES)), str(tmp_path / "n.mha"))
+    with pytest.raises(MskdexError, match="NaN"):
+        load(tmp_path / "n.mha", ROW)
