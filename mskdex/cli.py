@@ -88,7 +88,9 @@ def cohort_build(sheet: Path, settings: SettingsJson, out: Out) -> None:
 @cohort_app.command("check")
 def cohort_check(
     sheet: Path,
-    config: Annotated[Path, typer.Option(help="config.yaml")] = Path("config.yaml"),
+    config: Annotated[
+        Path | None, typer.Option(help="the config; this folder's config.yaml, or the defaults, if not given")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="check the sheet alone, open no image")] = False,
 ) -> None:
     """Report every problem of every row of a cohort sheet; exit code 1 when any is an error."""
@@ -106,9 +108,19 @@ def cohort_init(
     out: Annotated[Path | None, typer.Option(help="sheet to write; FOLDER/cohort.tsv if not given")] = None,
 ) -> None:
     """Scan a folder of DICOM and volume files and write a draft cohort sheet: what was found, what is missing."""
+    from mskdex.stages.cohort_check import read_config
     from mskdex.stages.cohort_init import draft_sheet
 
-    typer.echo(draft_sheet(folder, out or folder / "cohort.tsv"))
+    typer.echo(draft_sheet(folder, out or folder / "cohort.tsv", read_config(None)))
+
+
+@cohort_app.command("identity")
+def cohort_identity(sheet: Path, patients: PatientsRoot, settings: SettingsJson, out: Out) -> None:
+    """Refuse patients who are in the cohort under two ids."""
+    from mskdex.config.cohort import CohortSettings
+    from mskdex.stages.identity import identity as stage
+
+    stage(sheet, CohortSettings.model_validate_json(settings), patients, out)
 
 
 @app.command()

@@ -1,16 +1,21 @@
 """The cohort sheet: reading it, and every problem of every row."""
 
-import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
-from mskdex.sheet_columns import COLUMNS, PATHS, Cell, close_names, column_named
+from mskdex.persons import persons
+from mskdex.sheet_cell import Cell
+from mskdex.sheet_columns import COLUMNS, PATHS, close_names, column_named
 from mskdex.sheet_paths import check_path
+from mskdex.sheet_rows import row_problems, unit_doubts
+from mskdex.sheet_table import read_table
 
 SEGMENTED_SOURCE = "totalsegmentator"
 """Label source of the CTs that rule `segment` gives labels."""
@@ -46,14 +51,15 @@ def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> p
     """Reads and checks a cohort sheet.
 
     Args:
-        path: TSV or CSV (comma or semicolon), UTF-8, one row a patient.
+        path: TSV or CSV (comma or semicolon), UTF-8 or UTF-16, one row a patient.
         settings: the config's cohort section; its `data_root` is where the paths start and must stay.
         files: whether the patients' files must exist.
 
     Returns:
         One row a patient; every column of `COLUMNS`: ids, choices and paths as text (paths absolute; missing
-        where blank), numbers as float (NaN where blank), exclude as bool. Column `data_root` holds the folder
-        that links inside a patient's data must stay in. Where labels are blank because `segment` is set,
+        where blank), numbers as float (NaN where blank), exclude and allow_id_mismatch as bool. Column
+        `data_root` holds the folder that links inside a patient's data must stay in, `person` is alike in rows that
+        `same_patient_as` ties together. Where labels are blank because `segment` is set,
         label_source is that of the segmentation.
 
     Raises:
@@ -86,48 +92,14 @@ def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> 
     given = [c for c in COLUMNS if c in raw.columns]
     parsed, found = _parse(raw[given], settings, root.resolve(), files=files)
     problems += found
-    problems += _duplicates(parsed, list(raw.index))
-    problems.sort(key=lambda p: (p.row or 0, p.column))
+    numbers = [int(i) + 1 for i in raw.index]
+    problems += _ties(parsed, numbers)
     sheet = _table(parsed)
-    sheet.attrs["rows"] = [int(i) + 1 for i in raw.index]
+    sheet.attrs["rows"] = numbers
+    problems += _duplicates(sheet)
+    problems += [Problem(None, "", column, told, "warning") for column, told in unit_doubts(sheet)]
+    problems.sort(key=lambda p: (p.row or 0, p.column))
     return sheet, problems
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Reads a TSV or CSV as text, cell by cell; blank cells are empty strings.
-
-    Raises:
-        MskdexError: absent, a spreadsheet's own format, not UTF-8, no rows, or rows of different lengths.
-    """
-    advice = "save it as UTF-8 CSV or as tab-separated text"
-    if path.suffix.lower() in {".xlsx", ".xls", ".ods", ".numbers"}:
-        msg = f"cohort sheet {path} is a spreadsheet file; {advice}"
-        raise MskdexError(msg)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        msg = f"cohort sheet {path} cannot be read ({error.strerror}); check cohort.sheet in config.yaml"
-        raise MskdexError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"cohort sheet {path} is not UTF-8 (byte {error.start}); {advice}"
-        raise MskdexError(msg) from error
-    header = text.split("\n", 1)[0]
-    separator = max("\t,;", key=header.count)
-    try:
-        table = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skip_blank_lines=False, header=None
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError) as error:
-        msg = f"cohort sheet {path} is not a table ({str(error).strip()}); {advice}, one line a patient"
-        raise MskdexError(msg) from error
-    table = table.fillna("").map(str.strip)
-    table.columns = table.iloc[0].to_list()
-    table = table.iloc[1:]
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        msg = f"cohort sheet {path} has no patients; give one row a patient below the header"
-        raise MskdexError(msg)
-    return table
 
 
 def _header_problems(raw: pd.DataFrame) -> Iterator[Problem]:
@@ -142,36 +114,38 @@ def _header_problems(raw: pd.DataFrame) -> Iterator[Problem]:
             yield Problem(None, "", name, f"is unknown; did you mean {near}? Otherwise give it another name")
 
 
-def _table(parsed: list[dict[str, object]]) -> pd.DataFrame:
+def _table(parsed: list[dict[str, Any]]) -> pd.DataFrame:
     blank = {name: rule.parse("").value for name, rule in COLUMNS.items()}
     sheet = pd.DataFrame([blank | cells for cells in parsed], columns=[*COLUMNS, "data_root"])
-    numbers = [name for name, value in blank.items() if isinstance(value, float)]
-    texts = [c for c in sheet.columns if c not in numbers and c != "exclude"]
-    return sheet.astype(dict.fromkeys(numbers, float) | dict.fromkeys(texts, "str") | {"exclude": bool})
+    kinds = {name: type(value) if isinstance(value, float | bool) else "str" for name, value in blank.items()}
+    sheet = sheet.astype(kinds | {"data_root": "str"})
+    person = persons({str(c["patient_id"]): c.get("same_patient_as") for c in parsed if c.get("patient_id")})
+    return sheet.assign(person=sheet["patient_id"].map(person).astype("str"))
 
 
 def _parse(
     raw: pd.DataFrame, settings: CohortSettings, root: Path, *, files: bool
-) -> tuple[list[dict[str, object]], list[Problem]]:
+) -> tuple[list[dict[str, Any]], list[Problem]]:
     rows, problems = [], []
     for index, texts in zip(raw.index, raw.to_dict("records"), strict=True):
-        cells: dict[str, object] = {"data_root": str(root)}
-        excluded = COLUMNS["exclude"].parse(texts.get("exclude", ""))
+        number, patient = int(index) + 1, str(texts.get("patient_id", ""))
+        cells: dict[str, Any] = {"data_root": str(root)}
+        excluded = COLUMNS["exclude"].parse(texts.get("exclude", "")).value is True
         to_segment = settings.segment and not texts.get("labels")
         for name, text in texts.items():
             if name in PATHS and text:
-                must_exist = files and excluded.value is not True
-                cell = check_path(text, root, texts.get("patient_id", ""), must_exist=must_exist)
+                cell = check_path(text, root, patient, must_exist=files and not excluded)
             else:
-                cell = _cell(str(name), text, settings, excluded.value is True)
+                cell = _cell(str(name), text, settings, excluded)
             if name == "label_source" and to_segment:
                 cell = Cell(SEGMENTED_SOURCE)
             cells[str(name)] = cell.value
             if cell.problem:
                 severity = "warning" if cell.warning else "error"
-                problems.append(Problem(int(index) + 1, texts.get("patient_id", ""), str(name), cell.problem, severity))
-        if excluded.value is True and "exclude_reason" not in texts:
-            problems.append(Problem(int(index) + 1, texts.get("patient_id", ""), "exclude_reason", _NO_REASON))
+                problems.append(Problem(number, patient, str(name), cell.problem, severity))
+        if excluded and "exclude_reason" not in texts:
+            problems.append(Problem(number, patient, "exclude_reason", _NO_REASON))
+        problems += [Problem(number, patient, *told) for told in row_problems(cells)]
         rows.append(cells)
     return rows, problems
 
@@ -190,22 +164,45 @@ def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> Cel
     return rule.parse(text)
 
 
-def _duplicates(rows: list[dict[str, object]], indices: list[int]) -> Iterator[Problem]:
-    for column in ("patient_id", *PATHS):
-        first: dict[str, int] = {}
-        for index, cells in zip(indices, rows, strict=True):
-            number = int(index) + 1
-            value = cells.get(column)
-            if not value:
-                continue
-            key = str(value).lower() if column == "patient_id" else str(value)
-            if key in first:
-                yield _twice(column, str(value), number, first[key], str(cells.get("patient_id") or ""))
-            first.setdefault(key, number)
+def _ties(rows: list[dict[str, Any]], numbers: list[int]) -> Iterator[Problem]:
+    """What is wrong with `same_patient_as`: unknown ids, and one person of two sexes."""
+    sexes = {str(c.get("patient_id")): c.get("sex") for c in rows}
+    for number, cells in zip(numbers, rows, strict=True):
+        patient, other = str(cells.get("patient_id") or ""), cells.get("same_patient_as")
+        if not other:
+            continue
+        if other == patient or other not in sexes:
+            why = "is the row's own id" if other == patient else "is no patient_id of the sheet"
+            yield Problem(number, patient, "same_patient_as", f"{other} {why}; give the id of another row")
+        elif None not in (cells.get("sex"), sexes[other]) and cells.get("sex") != sexes[other]:
+            msg = f"{other} is of sex {sexes[other]}, this row of sex {cells['sex']}; correct one of them"
+            yield Problem(number, patient, "same_patient_as", msg)
 
 
-def _twice(column: str, value: str, row: int, first: int, patient: str) -> Problem:
-    if column == "patient_id":
-        return Problem(row, patient, column, f"{value} stands in row {first} already; one row a patient, ids unique")
-    msg = f"{Path(value).name} is also that of row {first}; copies of one patient in two folds make results worthless"
-    return Problem(row, patient, column, msg, "warning")
+def _duplicates(sheet: pd.DataFrame) -> Iterator[Problem]:
+    """Ids that stand twice or differ in case alone, and files that several persons are to have."""
+    rows = list(zip(sheet.attrs["rows"], sheet.to_dict("records"), strict=True))
+    first: dict[str, tuple[int, str]] = {}
+    for number, cells in rows:
+        if not isinstance(patient := cells["patient_id"], str):
+            continue
+        earlier, known = first.setdefault(patient.casefold(), (number, patient))
+        if earlier != number:
+            how = "stands there already" if known == patient else "differs in case alone, which not every disk keeps"
+            msg = f"{patient}: row {earlier} has {known}, which {how}; one row a patient, ids unique"
+            yield Problem(number, patient, "patient_id", msg)
+    for column in PATHS:
+        yield from _files_twice(column, [(n, c) for n, c in rows if not c["exclude"] and isinstance(c[column], str)])
+
+
+def _files_twice(column: str, rows: list[tuple[int, dict[Any, Any]]]) -> Iterator[Problem]:
+    first: dict[str, tuple[int, dict[Any, Any]]] = {}
+    for number, cells in rows:
+        earlier, other = first.setdefault(os.path.realpath(cells[column]), (number, cells))
+        if earlier != number and other["person"] != cells["person"]:
+            whose = other["patient_id"]
+            msg = (
+                f"{Path(cells[column]).name} is also that of row {earlier}, {whose}; correct the path, or write "
+                f"{whose} into same_patient_as if both are one person"
+            )
+            yield Problem(number, str(cells["patient_id"]), column, msg)

@@ -1,6 +1,7 @@
 """Patient-level folds for cross-validation."""
 
 import hashlib
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -11,31 +12,52 @@ from mskdex.errors import MskdexError
 def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame:
     """Assigns every patient to the fold whose test set it is in.
 
-    Within each sex, patients are ordered by a hash of seed and id and dealt out in turn, so that folds
-    are equal in size and in sex, and do not depend on the order of the sheet's rows.
+    Within each sex, persons are ordered by a hash of seed and id and dealt out in turn, so that folds are equal in
+    size and in sex, and do not depend on the order of the sheet's rows. Rows of one person stay together; those with
+    the most rows are dealt first.
 
     Args:
-        patients: columns patient_id and sex (which may be missing).
+        patients: columns patient_id, sex (which may be missing) and, where rows are tied, person.
         settings: number of folds and seed.
 
     Returns:
         Columns patient_id, fold; sorted by patient_id.
 
     Raises:
-        MskdexError: fewer patients than folds.
+        MskdexError: fewer persons than folds.
     """
-    if len(patients) < settings.count:
-        msg = f"{len(patients)} patients cannot fill {settings.count} folds; add patients or lower folds.count"
-        raise MskdexError(msg)
-    dealt = pd.DataFrame(
-        {
-            "patient_id": patients["patient_id"],
-            "sex": patients["sex"].fillna("").astype(str),
-            "order": [_order(settings.seed, p) for p in patients["patient_id"]],
-        }
-    ).sort_values(["sex", "order"])
-    dealt["fold"] = [i % settings.count for i in range(len(dealt))]
-    return dealt[["patient_id", "fold"]].sort_values("patient_id", ignore_index=True)
+    table = pd.DataFrame({"patient_id": patients["patient_id"], "sex": patients["sex"].fillna("").astype(str)})
+    table["person"] = patients.get("person", patients["patient_id"])
+    people = table.groupby("person", as_index=False).agg(sex=("sex", "max"), rows=("patient_id", "size"))
+    if told := too_few(len(people), len(table), settings.count):
+        raise MskdexError(told)
+    people["order"] = [_order(settings.seed, p) for p in people["person"]]
+    people = people.sort_values(["sex", "rows", "order"], ascending=[True, False, True])
+    folds = dict(zip(people["person"], _dealt(people["sex"], people["rows"], settings.count), strict=True))
+    table["fold"] = table["person"].map(folds)
+    return table[["patient_id", "fold"]].sort_values("patient_id", ignore_index=True)
+
+
+def too_few(persons: int, rows: int, folds: int) -> str:
+    """What is said where there are fewer persons than folds; "" where there are enough."""
+    if persons >= folds:
+        return ""
+    who = f"{rows} patients" if persons == rows else f"{rows} patients, {persons} persons,"
+    return f"{who} cannot fill {folds} folds; add patients or lower folds.count"
+
+
+def _dealt(sexes: Iterable[str], sizes: Iterable[int], count: int) -> list[int]:
+    """The fold of each person in turn: the one with the fewest rows of that sex, of these the smallest, the first."""
+    of_sex: dict[str, list[int]] = {}
+    total = [0] * count
+    found = []
+    for sex, size in zip(sexes, sizes, strict=True):
+        own = of_sex.setdefault(sex, [0] * count)
+        fold = min(range(count), key=lambda k: (own[k], total[k], k))
+        own[fold] += size
+        total[fold] += size
+        found.append(fold)
+    return found
 
 
 def _order(seed: int, patient_id: str) -> str:

@@ -4,17 +4,10 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import nan
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell as read: its value, and what is wrong with it, if anything."""
-
-    value: Any
-    problem: str | None = None
-    warning: bool = False
+from mskdex.sheet_cell import Cell
+from mskdex.sheet_numbers import number
 
 
 @dataclass(frozen=True)
@@ -34,32 +27,21 @@ class ColumnRule:
     needed: bool = False
 
 
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE | re.ASCII)
+"""Names that Windows gives to devices."""
+
+
 def _patient_id(text: str) -> Cell:
-    if re.fullmatch(r"\d+\.0*|\d+(\.\d+)?[eE]\+?\d+", text):
+    if re.fullmatch(r"\d+\.0*|\d+(\.\d+)?[eE][+-]\d+|\d+\.\d+[eE]\d+", text, re.ASCII):
         return Cell(text, f"{text} was turned into a number by a spreadsheet; write the id as text")
-    if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{2}", text):
+    if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{2}", text, re.ASCII):
         return Cell(text, f"{text} was turned into a date by a spreadsheet; write the id as text", "/" not in text)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) or text.endswith("."):
         allowed = "letters, digits, '_', '-' and '.', at most 64, the first a letter or digit"
         return Cell(text, f"{text!r} cannot name files; allowed are {allowed}")
+    if _RESERVED.fullmatch(text):
+        return Cell(text, f"{text} cannot name files on Windows; give another pseudonym")
     return Cell(text)
-
-
-def _number(name: str, low: float, high: float, hint: str = "") -> Callable[[str], Cell]:
-    def parse(text: str) -> Cell:
-        if not text:
-            return Cell(nan)
-        if re.fullmatch(r"-?\d+,\d+", text):
-            return Cell(nan, f"{text} has a decimal comma; write {text.replace(',', '.')}")
-        try:
-            value = float(text)
-        except ValueError:
-            return Cell(nan, f"{text!r} is no number; give {name} or leave it blank")
-        if not low <= value <= high:
-            return Cell(nan, f"{text} is outside {low:g} to {high:g}{hint}; correct it or leave it blank")
-        return Cell(value)
-
-    return parse
 
 
 def _choice(allowed: dict[str, Any], blank: Any) -> Callable[[str], Cell]:
@@ -90,40 +72,47 @@ COLUMNS: dict[str, ColumnRule] = {
     ),
     "radiograph": ColumnRule("the radiograph: DICOM, PNG, JPEG or TIFF", required=True, needed=True),
     "sex": ColumnRule("F or M", _choice(_SEX, None)),
-    "age": ColumnRule("age in years", _number("age in years", 0, 120)),
-    "height_cm": ColumnRule("height in cm", _number("height in cm", 40, 250, " cm")),
-    "weight_kg": ColumnRule("weight in kg", _number("weight in kg", 2, 400, " kg")),
+    "age": ColumnRule("age in years", number("age in years", 0, 120, "years")),
+    "height_cm": ColumnRule("height in cm", number("height in cm", 40, 250, "cm", {"m": 100, "mm": 0.1})),
+    "weight_kg": ColumnRule("weight in kg", number("weight in kg", 2, 400, "kg", {"g": 0.001})),
     "exclude": ColumnRule("yes leaves the patient out", _choice(_YES, False)),
     "exclude_reason": ColumnRule("why the patient is left out"),
+    "same_patient_as": ColumnRule("patient_id of another row that is the same person"),
+    "allow_id_mismatch": ColumnRule(
+        "yes where the DICOM files' PatientID says nothing about the person", _choice(_YES, False)
+    ),
     "ct_series": ColumnRule("SeriesInstanceUID of the CT where its folder has several series"),
     "label_series": ColumnRule("SeriesInstanceUID of the DICOM SEG where its folder has several"),
-    "sdd_mm": ColumnRule("distance from source to detector", _number("sdd_mm", 200, 5000, " mm")),
+    "sdd_mm": ColumnRule("distance from source to detector", number("sdd_mm", 200, 5000, "mm", {"cm": 10, "m": 1000})),
     "source_to_isocentre_mm": ColumnRule(
-        "distance from source to the middle of the patient", _number("source_to_isocentre_mm", 100, 5000, " mm")
+        "distance from source to the middle of the patient",
+        number("source_to_isocentre_mm", 100, 5000, "mm", {"cm": 10, "m": 1000}),
     ),
     "half_thickness_mm": ColumnRule(
-        "from the table's side of the patient to the patient's middle", _number("half_thickness_mm", 0, 400, " mm")
+        "from the table's side of the patient to the patient's middle",
+        number("half_thickness_mm", 0, 400, "mm"),
     ),
     "isocentre_to_detector_mm": ColumnRule(
-        "distance from the middle of the patient to the detector", _number("isocentre_to_detector_mm", 0, 2000, " mm")
+        "distance from the middle of the patient to the detector",
+        number("isocentre_to_detector_mm", 0, 2000, "mm"),
     ),
-    "pixel_mm": ColumnRule("pixel size on the detector", _number("pixel_mm", 0.01, 10, " mm")),
+    "pixel_mm": ColumnRule("pixel size on the detector", number("pixel_mm", 0.05, 10, "mm", {"cm": 10, "µm": 0.001})),
     "view": ColumnRule("AP or PA; overrules tags that name another view or body part", _choice(_VIEW, None)),
     "orientation": ColumnRule(
         "where rows and columns of the stored radiograph point to: LF, RF, ...", _choice(_ORIENTATION, None)
     ),
     "principal_row_px": ColumnRule(
-        "row where the central ray meets the stored image, from 0", _number("a row", -20000, 40000)
+        "row where the central ray meets the stored image, from 0", number("a row", -20000, 40000)
     ),
     "principal_column_px": ColumnRule(
-        "column where the central ray meets the stored image, from 0", _number("a column", -20000, 40000)
+        "column where the central ray meets the stored image, from 0", number("a column", -20000, 40000)
     ),
     "intensity": ColumnRule("grey values of the radiograph: linear, log or processed", _choice(_INTENSITY, None)),
     "grey_increases_with": ColumnRule("what a higher stored grey value means", _choice(_GREY, None)),
     "log_decades": ColumnRule(
-        "decades of exposure that the full grey range of a log image spans", _number("log_decades", 0.1, 20)
+        "decades of exposure that the full grey range of a log image spans", number("log_decades", 0.1, 20)
     ),
-    "air_grey": ColumnRule("grey value of the unattenuated beam", _number("air_grey", -1e9, 1e9)),
+    "air_grey": ColumnRule("grey value of the unattenuated beam", number("air_grey", -1e9, 1e9)),
 }
 """All columns that are read; others are passed over and go nowhere."""
 

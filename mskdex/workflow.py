@@ -12,7 +12,7 @@ import pandas as pd
 
 from mskdex.config import Config
 from mskdex.config.learning import FoldSettings
-from mskdex.config.stages import DEMOGRAPHICS, cohort_stage
+from mskdex.config.stages import DEMOGRAPHICS, PERSONS, cohort_stage
 from mskdex.errors import MskdexError
 from mskdex.folds import assign_folds
 from mskdex.imaging.label_names import names_beside
@@ -57,6 +57,8 @@ def read_cohort(config: Config) -> pd.DataFrame:
         sheet = cohort_sheet(config.virtual)
         for column in ("ct", "labels", "radiograph"):
             sheet[column] = [str(VIRTUAL_ROOT / p) for p in sheet[column]]
+        sheet["person"] = sheet["patient_id"]
+        sheet["allow_id_mismatch"] = False
     return sheet
 
 
@@ -111,7 +113,7 @@ def own_columns(row: Mapping[str, Any]) -> list[str]:
 
 def import_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the import takes from a row, but for the files: demographics are no business of it."""
-    return {key: value for key, value in row.items() if key not in {*DEMOGRAPHICS, *PATHS, "data_root"}}
+    return {key: value for key, value in row.items() if key not in {*DEMOGRAPHICS, *PERSONS, *PATHS, "data_root"}}
 
 
 def made_names(row: Mapping[str, Any]) -> list[str]:
@@ -131,6 +133,11 @@ def folds_of_patients(sheet: pd.DataFrame, settings: FoldSettings) -> tuple[dict
     except MskdexError as error:
         advice = "nothing can be trained; --until stack qc quality collect makes what needs no folds"
         return dict.fromkeys(sheet["patient_id"].astype(str), 0), f"{error}; {advice}"
+
+
+def persons_digest(sheet: pd.DataFrame) -> str:
+    """Hash of what the search for patients twice in the cohort takes from the sheet beside the files."""
+    return text_digest(sheet[["patient_id", "person", "allow_id_mismatch"]].to_json(orient="values"))
 
 
 def rows_digest(sheet: pd.DataFrame) -> str:

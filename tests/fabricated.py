@@ -103,6 +103,8 @@ def _patient(
     what: Fabrication,
     generator: np.random.Generator,
 ) -> None:
+    warnings = ["the radiograph shows no unattenuated beam"] if name == "P001" else []
+    write_json(folder / "import.json", {"warnings": warnings})
     truncated = np.array([c.object in what.truncated for c in channels])
     table = pd.DataFrame({
         "object": [c.name for c in channels],

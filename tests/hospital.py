@@ -172,6 +172,21 @@ def patient(folder: Path) -> dict[str, Any]:
     }
 
 
+def distinct_patient(folder: Path, number: int) -> dict[str, Any]:
+    """As `patient`, but CT, labels, radiograph and PatientID are those of patient `number` alone."""
+    row = patient(folder)
+    ct, labels = phantom()
+    ct.array[0, 0, :] = -1000 + 8 * number
+    muscle = np.argwhere(labels.array == 6)
+    labels.array[tuple(muscle[number])] = 0
+    write(folder / "ct.nii.gz", ct)
+    write(folder / "labels.nii.gz", labels)
+    values = radiograph_values()
+    values[20:40, 30:50] += 0.01 * number
+    save(radiograph(values, PatientID=f"HOSP-{number:04d}"), folder / "radiograph.dcm")
+    return row | {"patient_id": f"P{number:02d}"}
+
+
 def enhanced_ct(volume: Volume) -> Dataset:
     """A volume as one Enhanced CT object, its frames in reverse order."""
     slices = slice_datasets(volume)[::-1]

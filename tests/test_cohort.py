@@ -36,6 +36,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def of(patient: str, folder: str) -> dict[str, str]:
+    """The cells of a patient whose files lie in another folder than the first one's."""
+    return {"patient_id": patient} | {k: GOOD[k].replace("a/", f"{folder}/") for k in ("ct", "labels", "radiograph")}
+
+
 def sheet(folder: Path, *changes: dict[str, str], separator: str = "\t", name: str = "cohort.tsv", encoding="utf-8"):
     rows = [GOOD | change for change in changes]
     lines = [separator.join(rows[0])] + [separator.join(row.values()) for row in rows]
@@ -61,7 +66,7 @@ def test_sheet_is_read_with_leading_zeros_units_and_blanks(folder, separator, na
     assert list(found["exclude"]) == [False, True]
     assert found.loc[1, "exclude_reason"] == "hip prosthesis"
     assert found["exclude"].dtype == bool
-    assert set(found.columns) == {*COLUMNS, "data_root"}
+    assert set(found.columns) == {*COLUMNS, "data_root", "person"}
 
 
 def test_blank_lines_windows_line_ends_and_header_spelling_do_not_matter(folder):
@@ -96,7 +101,6 @@ def test_optional_columns_may_be_missing_and_unknown_ones_are_passed_over(folder
         ({"labels": ""}, "row 2, column labels: is blank; give the CT's labels"),
         ({"label_source": ""}, "row 2, column label_source: is blank"),
         ({"sex": "W"}, "row 2, column sex: 'W' is not among f, m"),
-        ({"age": "61,5"}, "row 2, column age: 61,5 has a decimal comma; write 61.5"),
         ({"age": "old"}, "row 2, column age: 'old' is no number"),
         ({"age": "610"}, "row 2, column age: 610 is outside 0 to 120"),
         ({"height_cm": "1.58"}, "row 2, column height_cm: 1.58 is outside 40 to 250 cm"),
@@ -109,10 +113,15 @@ def test_every_problem_names_row_column_and_remedy(folder, change, message):
 
 
 def test_all_problems_of_all_rows_are_told_at_once(folder):
-    path = sheet(folder, {"age": "x"}, {"patient_id": "b", "ct": "none"}, {"patient_id": "B", "sex": "?"})
+    path = sheet(folder, {"age": "x"}, of("b", "b") | {"ct": "none"}, of("B", "c") | {"sex": "?"})
     with pytest.raises(MskdexError, match="has 4 problems") as error:
         read_sheet(path, SETTINGS)
-    for part in ("row 2, column age", "row 3, column ct", "row 4, column sex", "row 4, column patient_id: B stands in"):
+    for part in (
+        "row 2, column age",
+        "row 3, column ct",
+        "row 4, column sex",
+        "column patient_id: B: row 3 has b",
+    ):
         assert part in str(error.value)
 
 
@@ -140,10 +149,42 @@ def test_archives_and_empty_files(folder, name, words):
     assert any(words in p for p in problems(sheet(folder, {"ct": f"a/{name}"})))
 
 
-def test_two_patients_with_one_ct_are_a_warning(folder):
-    found = check_sheet(sheet(folder, {}, {"patient_id": "P2"}), SETTINGS)[1]
-    assert {p.severity for p in found} == {"warning"}
-    assert any(p.column == "ct" and "row 2" in p.message for p in found)
+def test_two_patients_with_one_file_are_refused_unless_they_are_one_person(folder):
+    path = sheet(folder, {}, of("P2", "b") | {"ct": GOOD["ct"]})
+    assert problems(path) == [
+        "row 3, column ct: ct.nii.gz is also that of row 2, 007; correct the path, or write 007 into same_patient_as "
+        "if both are one person"
+    ]
+    link = folder / "b" / "alias.nii.gz"
+    link.symlink_to(folder / "a" / "ct.nii.gz")
+    assert len(problems(sheet(folder, {}, of("P2", "b") | {"ct": "b/alias.nii.gz"}))) == 1
+    assert problems(tied(folder, {}, of("P2", "b") | {"ct": GOOD["ct"], "same_patient_as": "007"})) == []
+    left_out = {"exclude": "yes", "exclude_reason": "scanned twice"}
+    assert problems(sheet(folder, {}, of("P2", "b") | {"ct": GOOD["ct"], **left_out})) == []
+
+
+def tied(folder, *changes):
+    """A sheet with the column same_patient_as."""
+    return sheet(folder, *({"same_patient_as": ""} | change for change in changes))
+
+
+def test_persons_are_followed_through_the_sheet(folder):
+    rows = ({}, of("P2", "b") | {"same_patient_as": "007"}, of("P3", "c") | {"same_patient_as": "P2"})
+    found = read_sheet(tied(folder, *rows), SETTINGS)
+    assert list(found["person"]) == ["007"] * 3
+    assert list(read_sheet(sheet(folder, {}, of("P2", "b")), SETTINGS)["person"]) == ["007", "P2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"same_patient_as": "P9"}, "row 3, column same_patient_as: P9 is no patient_id of the sheet"),
+        ({"same_patient_as": "P2"}, "row 3, column same_patient_as: P2 is the row's own id"),
+        ({"same_patient_as": "007", "sex": "M"}, "row 3, column same_patient_as: 007 is of sex F, this row of sex M"),
+    ],
+)
+def test_ties_that_cannot_be(folder, change, message):
+    assert any(message in p for p in problems(tied(folder, {}, of("P2", "b") | change)))
 
 
 def test_header_problems(folder):
@@ -165,7 +206,7 @@ def test_header_problems(folder):
     ("content", "words"),
     [
         ("patient_id\tct\nMüller\tx".encode("latin-1"), "is not UTF-8"),
-        ("patient_id\tct\nx\ty".encode("utf-16"), "is not UTF-8"),
+        (b"patient_id\tct\nx\0\ty", "holds zero bytes"),
         (b"", "is not a table"),
         (b"patient_id\tct\n", "has no patients"),
         (b"patient_id,ct\na,b,c,d\n", "is not a table"),
@@ -186,7 +227,7 @@ def test_spreadsheet_file_and_absent_file(tmp_path):
 
 
 def test_blank_labels_are_segmented_when_the_config_says_so(folder):
-    path = sheet(folder, {"labels": "", "label_source": ""}, {"patient_id": "P2", "label_source": "mine"})
+    path = sheet(folder, {"labels": "", "label_source": ""}, of("P2", "b") | {"label_source": "mine"})
     found = read_sheet(path, CohortSettings(segment=True))
     assert pd.isna(found.loc[0, "labels"])
     assert list(found["label_source"]) == ["totalsegmentator", "mine"]

@@ -23,6 +23,9 @@ from mskdex.errors import MskdexError
 DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
 
+PERSONS = ("same_patient_as", "person")
+"""Columns that only the folds and the search for patients twice in the cohort see."""
+
 
 class Anatomy(Settings):
     """Objects, and which of the bodies exist once per side: what the channels follow from."""
@@ -151,6 +154,11 @@ def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> Quality
 def segment_stage(config: Config) -> SegmentStage:
     """Settings of the segmentation of CTs without labels."""
     return SegmentStage(ct=config.ct, device=config.cohort.segment_device)
+
+
+def identity_stage(config: Config) -> CohortSettings:
+    """Settings of the search for patients who are in the cohort twice: how the sheet is read."""
+    return CohortSettings(data_root=config.cohort.data_root, segment=config.cohort.segment)
 
 
 def folds_stage(config: Config) -> FoldsStage:

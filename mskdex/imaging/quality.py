@@ -68,30 +68,36 @@ def structure_table(imports: Mapping[str, Mapping[str, Any]], channels: Sequence
     return table.assign(**scores)
 
 
-def flags(table: pd.DataFrame, limit: float) -> pd.DataFrame:
+def flags(table: pd.DataFrame, limit: float, warnings: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """What stands out, in words.
 
     Args:
         table: of `structure_table`.
         limit: scores beyond this, either way, are flagged.
+        warnings: those of each patient's import; patients who have any come first.
 
     Returns:
         Columns patient_id, flags (number), reasons; one row a patient, most flags first.
     """
-    found: dict[str, list[str]] = {p: [] for p in table["patient_id"].unique()}
+    warnings = warnings or {}
+    found = {p: [f"import: {w}" for w in warnings.get(p, ())] for p in table["patient_id"].unique()}
     for row in table.to_dict("records"):
-        told = found[row["patient_id"]]
-        name = row["object"]
-        if not row["present"]:
-            told.append(f"{name} is absent")
-            continue
-        for key, words in (("z_volume", "volume"), ("z_hu", "mean HU"), ("z_left_right", "left-right ratio")):
-            if abs(row[key]) > limit:
-                told.append(f"{words} of {name} (z {row[key]:+.1f})")
-        if row["largest_piece"] < 0.9:
+        told, name = found[row["patient_id"]], row["object"]
+        told += [r for r in _stands_out(row, limit) if not any(r in t for t in told)]
+        if row["present"] and row["largest_piece"] < 0.9 and not any(f"{name} is in " in t for t in told):
             told.append(f"{name} in {int(row['pieces'])} pieces")
-    rows = [{"patient_id": p, "flags": len(r), "reasons": "; ".join(r)} for p, r in found.items()]
-    return pd.DataFrame(rows).sort_values(["flags", "patient_id"], ascending=[False, True], ignore_index=True)
+    rows = [{"patient_id": p, "flags": len(r), "reasons": "; ".join(r), "warned": bool(warnings.get(p))}
+            for p, r in found.items()]  # fmt: skip
+    order = pd.DataFrame(rows).sort_values(["warned", "flags", "patient_id"], ascending=[False, False, True])
+    return order.drop(columns="warned").reset_index(drop=True)
+
+
+def _stands_out(row: Mapping[Any, Any], limit: float) -> list[str]:
+    name = row["object"]
+    if not row["present"]:
+        return [f"{name} is absent"]
+    scores = (("z_volume", "volume"), ("z_hu", "mean HU"), ("z_left_right", "left-right ratio"))
+    return [f"{words} of {name} (z {row[key]:+.1f})" for key, words in scores if abs(row[key]) > limit]
 
 
 def _kept(facts: Mapping[str, Any] | None) -> dict[str, Any]:

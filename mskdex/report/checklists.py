@@ -44,7 +44,7 @@ def _answers(results: Results) -> dict[str, str]:
 def _data_answers(results: Results) -> dict[str, str]:
     c, p = results.config, results.patients
     sources = ", ".join(sorted(set(p["label_source"].astype(str)))) if "label_source" in p else "not recorded"
-    sheet = c.cohort.sheet or "a synthesised cohort of virtual patients, not of real ones"
+    sheet = results.sheet or "a synthesised cohort of virtual patients, not of real ones"
     missing = {k: int(p[k].isna().sum()) for k in ("sex", "age", "height_cm", "weight_kg")}
     absent = ", ".join(f"{k} in {v}" for k, v in missing.items() if v) or "no demographic value is missing"
     spacing = f"resampled to {c.ct.spacing_mm} mm" if c.ct.spacing_mm else "on its native grid"

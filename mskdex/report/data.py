@@ -1,5 +1,6 @@
 """Everything the report shows, read once from the results folder."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class Results:
         agreement: table of agreement, and so on for images, tests, points, tuning.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
-        flagged: segmentations that stand out, patient_id, flags, reasons; None where they were not looked at.
+        flagged: patients that stand out, patient_id, flags, reasons; None where they were not looked at.
+        warnings: what each patient's import warned of.
         trainings: train.json by (experiment, fold).
         histories: history.parquet by (experiment, fold).
     """
@@ -69,6 +71,7 @@ class Results:
     ranges: dict[str, dict[str, float]]
     evaluation: dict[str, Any]
     flagged: pd.DataFrame | None = None
+    warnings: dict[str, list[str]] = field(default_factory=dict)
     trainings: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     histories: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
 
@@ -86,6 +89,11 @@ class Results:
     def channel_names(self) -> list[str]:
         """Names of the cohort's channels."""
         return [c["name"] for c in self.objects]
+
+    @property
+    def sheet(self) -> str:
+        """Name of the cohort sheet; its folders may say what nobody else should know. Empty for virtual patients."""
+        return Path(self.config.cohort.sheet or "").name
 
     @property
     def object_names(self) -> list[str]:
@@ -125,10 +133,11 @@ def read_results(root: Path, config: Config) -> Results:
     cohort, evaluation = root / "cohort", root / "evaluation"
     tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.parquet"
     trainings, histories = _trainings(root / "experiments", config)
+    patients = _patients(cohort)
     return Results(
         root=root,
         config=config,
-        patients=_patients(cohort),
+        patients=patients,
         excluded=read_parquet(cohort / "excluded.parquet"),
         quantities=read_parquet(cohort / "quantities.parquet").astype({"patient_id": str}),
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
@@ -138,6 +147,7 @@ def read_results(root: Path, config: Config) -> Results:
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
         flagged=read_parquet(quality) if quality.is_file() else None,
+        warnings=_warnings(root / "patients", patients.index),
         trainings=trainings,
         histories=histories,
     )
@@ -153,6 +163,12 @@ def _patients(cohort: Path) -> pd.DataFrame:
         table["sex"] = None
     table["bmi"] = table["weight_kg"] / (table["height_cm"] / 100.0) ** 2
     return table
+
+
+def _warnings(root: Path, patients: Iterable[str]) -> dict[str, list[str]]:
+    """What the imports warned of, of the patients that it did."""
+    read = {p: read_json(root / p / "import.json")["warnings"] for p in patients}
+    return {p: [str(w) for w in told] for p, told in read.items() if told}
 
 
 def _trainings(root: Path, config: Config) -> tuple[dict, dict]:

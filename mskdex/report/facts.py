@@ -53,7 +53,9 @@ def run_table(results: Results) -> Table:
     rows = {
         "mskdex": code_version(),
         "Python, NumPy, PyTorch": f"{platform.python_version()}, {first.get('numpy', '–')}, {first.get('torch', '–')}",
-        "Cohort sheet": c.cohort.sheet or "none: virtual patients, synthesised by the workflow",
+        "Cohort sheet": Path(c.cohort.sheet).name
+        if c.cohort.sheet
+        else "none: virtual patients, synthesised by the workflow",
         "Seeds": f"folds {c.folds.seed}, bootstrap {c.evaluation.seed}, "
         + ", ".join(f"{n} {e.optimisation.seed}" for n, e in c.experiments.items()),
         "Folds tested": f"{', '.join(map(str, results.evaluation.get('folds', [])))} of {c.folds.count}",
@@ -164,13 +166,22 @@ def excluded_table(results: Results) -> Table:
 
 
 def flagged_table(results: Results) -> Table | None:
-    """Segmentations that stand out in the cohort and stay in it; None where they were not looked at."""
+    """Patients that stand out in the cohort and stay in it; None where they were not looked at."""
     if results.flagged is None:
         return None
     some = results.flagged[pd.to_numeric(results.flagged["flags"], errors="coerce") > 0]
     rows = [[words(r.patient_id), Cell(str(r.flags), float(str(r.flags))), words(r.reasons)] for r in some.itertuples()]
-    caption = "Segmentations that stand out in the cohort. They count: a human decides, in the cohort sheet."
+    caption = (
+        "Patients that stand out by their segmentation or by a warning of the import. They count: a human decides, in "
+        "the cohort sheet."
+    )
     return plain("flagged", caption, ["Patient", "Flags", "Why"], rows)
+
+
+def warnings_table(results: Results) -> Table:
+    """What the imports warned of."""
+    rows = [[words(patient), words(told)] for patient, all_told in results.warnings.items() for told in all_told]
+    return plain("warnings", "Warnings of the import. These patients count.", ["Patient", "Warning"], rows)
 
 
 def left_out_table(results: Results) -> Table:

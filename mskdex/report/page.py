@@ -31,6 +31,8 @@ SECTIONS = (
     ("checklists", "Checklists"), ("run", "Run"),
 )  # fmt: skip
 
+_MOST_NAMED = 8
+
 
 def write_index(results: Results, folder: Path) -> None:
     """Writes index.html and the tables' CSV files."""
@@ -86,6 +88,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "excluded_table": facts.excluded_table(results),
         "left_out_table": facts.left_out_table(results),
         "flagged_table": facts.flagged_table(results),
+        "warnings_table": facts.warnings_table(results),
         "training_table": facts.training_table(results),
         "patients_table": patients_table(results),
         "checklist_tables": checklist_tables(results),
@@ -141,6 +144,11 @@ def _notices(results: Results) -> list[str]:
         notices.append(
             "These are virtual patients, synthesised by the workflow: the figures say nothing about patients."
         )
+    if results.warnings:
+        notices.append(
+            f"The import warned about {len(results.warnings)} of {len(results.patients)} patients: "
+            f"{_some(list(results.warnings))}. The section Exclusions and the patients' pages say of what."
+        )
     for gap in results.evaluation.get("missing", []):
         notices.append(
             f"Experiment {gap['experiment']} has no predictions for fold {gap['fold']}: its cells rest on fewer "
@@ -153,6 +161,11 @@ def _notices(results: Results) -> list[str]:
     if len(results.tested) < 30:
         notices.append(f"{len(results.tested)} tested patients are few: read the intervals, not the values.")
     return notices
+
+
+def _some(patients: list[str]) -> str:
+    more = len(patients) - _MOST_NAMED
+    return ", ".join(patients[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _example(results: Results, label: str, patient: str, error: float) -> dict[str, str]:

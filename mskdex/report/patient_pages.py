@@ -32,6 +32,7 @@ class Patient:
         truth: row of the CT's quantities by channel.
         predicted: by channel, quantity, method.
         left_out: why a channel counts in no statistic.
+        warnings: of the import.
         registrations: rows of the registrations.
     """
 
@@ -40,6 +41,7 @@ class Patient:
     truth: dict[str, dict[str, Any]]
     predicted: dict[tuple[str, str, str], float]
     left_out: dict[str, str]
+    warnings: list[str]
     registrations: list[dict[str, Any]]
 
     @property
@@ -76,6 +78,7 @@ def patients(results: Results) -> Iterator[Patient]:
             {str(r["object"]): dict(r) for r in truth.get(name, none).to_dict("records")},  # type: ignore[arg-type]
             {(r["channel"], r["quantity"], r["method"]): float(r["predicted"]) for r in own},
             {r["channel"]: r["left_out"] for r in own if isinstance(r["left_out"], str)},
+            results.warnings.get(name, []),
             [{str(k): v for k, v in r.items()} for r in registration.get(name, none).to_dict("records")],
         )
 
@@ -90,6 +93,7 @@ def write_patient(results: Results, patient: Patient, folder: Path) -> None:
         patient=patient.id,
         lead=_lead(patient.person),
         tested=bool(patient.predicted),
+        warnings=patient.warnings,
         channels=[{"name": c.name, "label": channel_label(c.object, c.side)} for c in rendered.stack.channels],
         quantities=[(q, quantity_title(q)) for q in QUANTITY_COLUMNS],
         number_tables=[_numbers(results, patient, q) for q in QUANTITY_COLUMNS],

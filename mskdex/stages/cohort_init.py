@@ -6,18 +6,20 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mskdex.anatomy import NAMED
 from mskdex.artifacts import atomic_path
+from mskdex.config import Config
+from mskdex.config.cohort import CohortSettings
 from mskdex.csv_files import spreadsheet_text
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom import read_header
 from mskdex.imaging.files import file_kind
-from mskdex.imaging.label_names import MASK_SUFFIXES, names_in, parse_name, strip_suffix
+from mskdex.imaging.label_names import MASK_SUFFIXES, parse_name, strip_suffix
+from mskdex.imaging.label_origin import ids_in, label_source
 from mskdex.imaging.radiograph_source import MODALITIES
 from mskdex.sheet_columns import COLUMNS, PATHS
 from mskdex.sheet_paths import ARCHIVES
+from mskdex.stages.cohort_check import check_cohort
 
-_LABEL_WORDS = ("label", "seg", "mask", "total", "musclemap")
 _MASKS_AT_LEAST = 3
 _DEMOGRAPHIC_TAGS = {"PatientSex": "sex", "PatientAge": "age", "PatientSize": "height_cm", "PatientWeight": "weight_kg"}
 _LEAST_SLICES = 8
@@ -35,16 +37,17 @@ class _Found:
     notes: list[str] = field(default_factory=list)
 
 
-def draft_sheet(folder: Path, out: Path) -> str:
-    """Writes a draft cohort sheet (TSV) with a column `notes` that says what is missing or ambiguous.
+def draft_sheet(folder: Path, out: Path, config: Config | None = None) -> str:
+    """Writes a draft cohort sheet (TSV) with a column `notes` that says what is missing, ambiguous or wrong.
 
     A patient is a subfolder of `folder`, or, for files that lie in it directly, what their names have before the
     first of `_ct`, `_labels`, `_seg`, `_xray` and the like. Names and ids in DICOM tags are not looked at; sex, age,
-    height and weight are taken over.
+    height and weight are taken over. Rows in which nothing is missing are complete when `check_cohort` passes them.
 
     Args:
         folder: what to scan.
         out: the sheet; its paths are relative to its own folder, which must hold `folder`.
+        config: the config that the rows are checked with; the defaults if None.
 
     Returns:
         A summary for the console.
@@ -67,13 +70,31 @@ def draft_sheet(folder: Path, out: Path) -> str:
         msg = f"{folder} holds no DICOM, NIfTI, NRRD, MHA, PNG or TIFF file"
         raise MskdexError(msg)
     rows = [_row(name, found, out.parent) for name, found in sorted(patients.items())]
-    columns = [*COLUMNS, "notes"]
-    with atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, restval="", delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(name, text) for name, text in row.items()} for row in rows)
+    _write(rows, out)
+    if not all(r["notes"] for r in rows):
+        _check(rows, out, config or Config())
+        _write(rows, out)
     complete = sum(not r["notes"] for r in rows)
     return f"{out}: {len(rows)} patients, {complete} complete; complete the others and run `mskdex cohort check {out}`"
+
+
+def _write(rows: list[dict[str, str]], out: Path) -> None:
+    with atomic_path(out) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, [*COLUMNS, "notes"], restval="", delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(name, text) for name, text in row.items()} for row in rows)
+
+
+def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
+    """Notes what `cohort check` finds wrong with rows in which nothing is missing."""
+    cohort = CohortSettings(segment=config.cohort.segment)
+    found: dict[int | None, list[str]] = {}
+    for problem in check_cohort(out, config.model_copy(update={"cohort": cohort})):
+        if problem.severity == "error":
+            told = " ".join(problem.message.replace(f"{out.parent}{os.sep}", "").split())
+            found.setdefault(problem.row, []).append(f"{problem.column}: {told}")
+    for number, row in enumerate(rows, start=2):
+        row["notes"] = row["notes"] or "; ".join(found.get(number, []) + found.get(None, []))
 
 
 def _cell(column: str, text: str) -> str:
@@ -86,7 +107,7 @@ def _scan(folder: Path) -> dict[str, _Found]:
     for place, folders, names in os.walk(folder):
         folders.sort()
         here = Path(place)
-        masks = [n for n in names if n.lower().endswith(MASK_SUFFIXES)]
+        masks = [n for n in names if n.lower().endswith(MASK_SUFFIXES) and not n.startswith(".")]
         if here != folder and len([m for m in masks if parse_name(m)[1]]) >= _MASKS_AT_LEAST:
             patients[here.relative_to(folder).parts[0]].labels.append(here)
             continue
@@ -114,23 +135,20 @@ def _sort_in(path: Path, patients: dict[str, _Found], unit: str) -> None:
         return
     if path.stat().st_size == 0:
         return
-    kind = file_kind(path)
-    if kind == "dicom":
-        _sort_in_dicom(path, patients[unit])
-    elif kind in {"nifti", "nrrd", "metaimage"}:
-        lower = path.name.lower()
-        (patients[unit].labels if any(w in lower for w in _LABEL_WORDS) else patients[unit].volumes).append(path)
-    elif kind in {"png", "tiff"}:
-        patients[unit].radiographs.append(path)
+    try:
+        kind = file_kind(path)
+        if kind == "dicom":
+            _sort_in_dicom(path, patients[unit])
+        elif kind in {"nifti", "nrrd", "metaimage"}:
+            (patients[unit].volumes if ids_in(path) is None else patients[unit].labels).append(path)
+        elif kind in {"png", "tiff"}:
+            patients[unit].radiographs.append(path)
+    except MskdexError as error:
+        patients[unit].notes.append(str(error))
 
 
 def _sort_in_dicom(path: Path, found: _Found) -> None:
-    tags = ("SOPClassUID", "Modality", "SeriesInstanceUID", "ImageType", *_DEMOGRAPHIC_TAGS)
-    try:
-        header = read_header(path, tags)
-    except MskdexError as error:
-        found.notes.append(str(error))
-        return
+    header = read_header(path, ("SOPClassUID", "Modality", "SeriesInstanceUID", "ImageType", *_DEMOGRAPHIC_TAGS))
     modality = str(header.get("Modality", ""))
     if modality == "CT" and "LOCALIZER" not in [str(v) for v in header.get("ImageType") or []]:
         found.cts[str(header.get("SeriesInstanceUID", ""))].append(path)
@@ -164,9 +182,7 @@ def _row(name: str, found: _Found, root: Path) -> dict[str, str]:
     row["ct"] = _choose_ct(found, root, notes)
     row["labels"] = _only("labels", found.labels, root, notes)
     row["radiograph"] = _only("radiograph", found.radiographs, root, notes)
-    row["label_source"] = _label_source(found.labels[0]) if row["labels"] else ""
-    if row["labels"] and not row["label_source"]:
-        notes.append("label_source: say whose labels they are")
+    row["label_source"] = _label_source(found.labels[0], notes) if row["labels"] else ""
     row["notes"] = "; ".join(notes)
     return row
 
@@ -194,16 +210,12 @@ def _only(column: str, paths: list[Path], root: Path, notes: list[str]) -> str:
     return ""
 
 
-def _label_source(path: Path) -> str:
-    """A guess: TotalSegmentator and MuscleMap by the name, named where the file carries names."""
-    lower = str(path).lower()
-    if "total" in lower:
-        return "totalsegmentator"
-    if "musclemap" in lower:
-        return "musclemap"
-    if file_is_dicom := path.is_file() and file_kind(path) == "dicom":
-        return NAMED if file_is_dicom else ""
-    names = names_in(path)
-    if names is None:
-        return ""
-    return "totalsegmentator" if path.is_dir() and any(n.startswith("hip_left") for n in names) else NAMED
+def _label_source(path: Path, notes: list[str]) -> str:
+    why = "say whose labels they are"
+    try:
+        if source := label_source(path):
+            return source
+    except MskdexError as error:
+        why = f"{error}; {why}"
+    notes.append(f"label_source: {why}")
+    return ""

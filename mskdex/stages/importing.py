@@ -13,10 +13,11 @@ from mskdex.artifacts import manifest, write_json
 from mskdex.config.objects import Channel
 from mskdex.config.stages import ImportStage
 from mskdex.errors import MskdexError
-from mskdex.imaging.ct import read_ct
+from mskdex.imaging.ct import Ct, read_ct
 from mskdex.imaging.grid import resample_isotropic
 from mskdex.imaging.label_checks import check_structures, structure_facts
-from mskdex.imaging.labels import LabelRequest, read_labels
+from mskdex.imaging.labels import LabelRequest, Labels, read_labels
+from mskdex.imaging.patient_identity import content_digest, require_one_patient
 from mskdex.imaging.quantities import HU_MIN
 from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
@@ -36,12 +37,14 @@ class PatientVolumes:
         ct: HU int16, RAS.
         labels: uint8 Channel.label.
         facts: what import.json records.
+        content: digests of CT and labels, before they are resampled.
         warnings: what a human should know.
     """
 
     ct: Volume
     labels: Volume
     facts: dict[str, Any]
+    content: dict[str, str]
     warnings: list[str]
 
 
@@ -66,11 +69,13 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     try:
         volumes = read_patient_volumes(row, settings)
         radiograph = read_patient_radiograph(row, settings)
+        require_one_patient(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
         msg = f"patient {patient}: {error}"
         raise MskdexError(msg) from error
-    for warning in volumes.warnings + radiograph.warnings:
+    warnings = [w.replace(f"{row.get('data_root')}/", "") for w in volumes.warnings + radiograph.warnings]
+    for warning in warnings:
         log.warning("patient %s: %s", patient, warning)
     out = Path(out)
     of, pixel_mm = f"patient {patient}", radiograph.camera.pixel_mm
@@ -79,7 +84,8 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     write_image(out / "radiograph.nii.gz", radiograph.image, pixel_mm, of=of)
     write_image(out / "field.nii.gz", radiograph.field.astype(np.uint8), pixel_mm, of=of)
     write_json(out / "camera.json", _camera_json(radiograph, pose, isocentre), of=of)
-    facts = volumes.facts | {"radiograph": radiograph.facts, "warnings": volumes.warnings + radiograph.warnings}
+    content = volumes.content | {"radiograph": content_digest(radiograph.image)}
+    facts = volumes.facts | {"radiograph": radiograph.facts, "content": content, "warnings": warnings}
     write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)}, of=of)
 
 
@@ -90,33 +96,48 @@ def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> Im
 
 def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> PatientVolumes:
     """Reads and checks a patient's CT and labels; arguments and errors as of `import_patient`, the patient unnamed."""
-    root = _root(row)
-    ct = read_ct(_path(row, "ct"), settings.ct, row.get("ct_series"), root)
+    ct = read_patient_ct(row, settings)
+    labels = read_patient_labels(row, settings, ct.volume)
+    structures = structure_facts(ct.volume, labels.volume, settings.channels, labels.cut)
+    try:
+        pieces = check_structures(structures, ct.volume, labels.volume, settings.channels, settings.ct)
+    except MskdexError as error:
+        msg = f"{row['labels']}: {error}"
+        raise MskdexError(msg) from error
+    labelled = labels.facts | {"source": row.get("label_source", "")}
+    facts = {"ct": ct.facts, "labels": labelled, "structures": structures}
+    volume, mapped = ct.volume, labels.volume
+    content = {"ct": content_digest(volume.array), "labels": content_digest(mapped.array)}
+    if settings.ct.spacing_mm is not None:
+        facts["ct"]["resampled_to_mm"] = settings.ct.spacing_mm
+        volume = resample_isotropic(volume, settings.ct.spacing_mm, nearest=False, outside=HU_MIN)
+        mapped = resample_isotropic(mapped, settings.ct.spacing_mm, nearest=True, outside=0)
+    return PatientVolumes(volume, mapped, facts, content, ct.warnings + labels.warnings + pieces)
+
+
+def read_patient_ct(row: Mapping[str, Any], settings: ImportStage) -> Ct:
+    """Reads and checks a patient's CT; arguments and errors as of `import_patient`, the patient unnamed."""
+    return read_ct(_path(row, "ct"), settings.ct, row.get("ct_series"), _root(row))
+
+
+def read_patient_labels(row: Mapping[str, Any], settings: ImportStage, ct: Volume) -> Labels:
+    """Reads a patient's labels onto the grid of `ct`; else as `read_patient_ct`."""
+    return read_labels(label_request(row, settings), ct, settings.ct)
+
+
+def label_request(row: Mapping[str, Any], settings: ImportStage) -> LabelRequest:
+    """Which labels a row of the sheet asks for."""
     source = row.get("label_source", "")
-    request = LabelRequest(
+    return LabelRequest(
         path=_path(row, "labels"),
         source_name=source,
         source=settings.label_sources.get(source),
         channels=settings.channels,
         series_uid=row.get("label_series"),
-        root=root,
-        ct=_path(row, "ct"),
+        root=_root(row),
+        ct=_path(row, "ct") if "ct" in row else None,
         ct_series=row.get("ct_series"),
     )
-    labels = read_labels(request, ct.volume, settings.ct)
-    structures = structure_facts(ct.volume, labels.volume, settings.channels, labels.cut)
-    try:
-        pieces = check_structures(structures, ct.volume, labels.volume, settings.channels, settings.ct)
-    except MskdexError as error:
-        msg = f"{request.path}: {error}"
-        raise MskdexError(msg) from error
-    facts = {"ct": ct.facts, "labels": labels.facts | {"source": source}, "structures": structures}
-    volume, mapped = ct.volume, labels.volume
-    if settings.ct.spacing_mm is not None:
-        facts["ct"]["resampled_to_mm"] = settings.ct.spacing_mm
-        volume = resample_isotropic(volume, settings.ct.spacing_mm, nearest=False, outside=HU_MIN)
-        mapped = resample_isotropic(mapped, settings.ct.spacing_mm, nearest=True, outside=0)
-    return PatientVolumes(volume, mapped, facts, ct.warnings + labels.warnings + pieces)
 
 
 def nominal_camera(

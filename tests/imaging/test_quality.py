@@ -22,6 +22,7 @@ def imports(count: int = 20, seed: int = 0) -> dict:
     for i in range(count):
         size = generator.normal(1, 0.08)
         found[f"P{i:02d}"] = {
+            "warnings": [],
             "structures": {
                 c.name: {
                     "volume_cm3": 350 * size * generator.normal(1, 0.02), "mean_hu": generator.normal(230, 15),
@@ -84,6 +85,18 @@ def test_absent_structures_are_flagged_and_cut_ones_have_no_volume_score():
     assert found.loc["P05", "flags"] == 0
 
 
+def test_patients_whose_import_warned_come_first_and_nothing_is_told_twice():
+    cohort = imports()
+    for name in ("pelvis_left", "pelvis_right"):
+        cohort["P13"]["structures"][name] |= {"volume_cm3": 1200.0}
+    cohort["P07"]["structures"]["sacrum"] |= {"pieces": 3, "largest_piece": 0.6}
+    told = ["sacrum is in 3 pieces, the largest with 60 % of it; look at it", "the radiograph shows no air"]
+    found = flags(structure_table(cohort, CHANNELS), 3.5, {"P07": told})
+    assert list(found["patient_id"][:2]) == ["P07", "P13"]
+    assert found.loc[0, "flags"] == 2
+    assert found.loc[0, "reasons"] == "; ".join(f"import: {w}" for w in told)
+
+
 def test_contact_sheet_shows_the_patients_right_on_the_left():
     ct, labels = make.phantom()
     ids = np.zeros_like(labels.array)
@@ -102,6 +115,7 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
     ct, labels = make.phantom()
     cohort = imports(9)
     cohort["P04"]["structures"]["sacrum"]["mean_hu"] = 900.0
+    cohort["P07"]["warnings"] = ["the radiograph shows <no> air; exclude the patient"]
     for patient, content in cohort.items():
         write_volume(tmp_path / patient / "ct.nii.gz", ct)
         write_volume(tmp_path / patient / "labels.nii.gz", labels)
@@ -110,13 +124,15 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
     quality(tmp_path, tmp_path / "patients.parquet", settings, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "quality.csv")
     assert list(table.columns) == ["patient_id", "flags", "reasons", "exclude", "exclude_reason"]
-    assert table.loc[0, "patient_id"] == "P04"
+    assert list(table["patient_id"][:2]) == ["P07", "P04"]
+    assert table.loc[0, "reasons"] == "import: the radiograph shows <no> air; exclude the patient"
     assert len(table) == 9
     assert {p.stem for p in (tmp_path / "out" / "contact_sheets").iterdir()} == set(cohort)
     with Image.open(tmp_path / "out" / "contact_sheets" / "P04.png") as image:
         assert image.size[0] == 3 * 256 + 420
     page = (tmp_path / "out" / "quality.html").read_text(encoding="utf-8")
-    assert page.index("P04") < page.index("P00")
+    assert page.index("P07") < page.index("P04") < page.index("P00")
+    assert "<li>the radiograph shows &lt;no&gt; air; exclude the patient</li>" in page
     assert len(pd.read_csv(tmp_path / "out" / "structures.csv")) == 9 * len(CHANNELS)
     (tmp_path / "P05" / "import.json").unlink()
     with pytest.raises(MskdexError, match=r"P05/import\.json cannot be read"):

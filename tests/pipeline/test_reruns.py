@@ -183,6 +183,7 @@ def changes(project):
         "a patient's start poses in `registration.starts`": {f"starts/{CHANGED}.json": '{"pelvis": {}}'},
         "a table of `evaluation.rivals`": {"another.csv": "patient,object\n"},
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
+        "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0004"),
         "a patient excluded": sheet(project, "exclude", "yes"),
         "`cohort.flag_robust_z`": setting(project, "cohort", "flag_robust_z", value=2.5),
         "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": settings(
@@ -233,7 +234,7 @@ def virtual_changes(project):
 
 def patients(number, trainings):
     """Expected where the files of some patients change; a fold is trained without those it is tested on."""
-    once = {"quality": 1, "collect": 1, **ALL, "train": trainings}
+    once = {"quality": 1, "identity": 1, "collect": 1, **ALL, "train": trainings}
     return dict.fromkeys(PATIENT, number) | {"import_patient": number, **once}
 
 
@@ -247,6 +248,7 @@ MODULES = {
     "`stages/segment.py`": {"segment": 1, **ONE_PATIENT},
     "`stages/importing.py`": ALL_PATIENTS,
     "`stages/quality.py`": {"quality": 1, "report": 1},
+    "`stages/identity.py`": {"identity": 1},
     "`stages/quantities.py`": {"quantities": 8, "stack": 8, "collect": 1, **ALL},
     "`stages/project.py`": {"render": 8, "render_aligned": 8, "stack": 8, **ALL},
     "`stages/register.py`": REGISTRATION,
@@ -278,7 +280,8 @@ EXPECTED = {
     },
     "a table of `evaluation.rivals`": END,
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
-    "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "collect": 1, **ALL},
+    "`same_patient_as` of a patient": {"folds": 1, "identity": 1, **ALL},
+    "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
     "`cohort.flag_robust_z`": {"quality": 1, "report": 1},
     "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": {},
     "`optimisation.tensorboard`, `.cache_gb`, `.checkpoint_minutes`": {},

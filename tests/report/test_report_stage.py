@@ -13,6 +13,7 @@ from PIL import Image
 
 from mskdex.artifacts import write_parquet
 from mskdex.config import Config
+from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import ReportSettings
 from mskdex.config.learning import ExperimentSettings, LossSettings
 from mskdex.errors import MskdexError
@@ -132,8 +133,13 @@ def test_the_run_ends_with_the_correlations_and_the_path(report_folder: Path) ->
 
 
 def test_without_patient_pages_nothing_links_to_them(report_folder: Path) -> None:
-    config = Config(evaluation=SETTINGS, report=ReportSettings(patient_pages=False, notice="Not to be <shown>."))
+    config = Config(
+        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"), evaluation=SETTINGS,
+        report=ReportSettings(patient_pages=False, notice="Not to be <shown>."),
+    )  # fmt: skip
     html = make_index(report_folder.parent, config, "again")
+    assert "hips.tsv" in html
+    assert "mustermann" not in html
     assert "patients/P000.html" not in html
     assert "Not to be &lt;shown&gt;." in html
 
@@ -216,3 +222,13 @@ def test_a_scatter_csv_holds_the_counted_points(report_folder: Path) -> None:
     rows = points[(points["method"] == "mskdex") & (points["quantity"] == "volume_cm3") & points["left_out"].isna()]
     ours = table[(table["series"] == "mskdex") & (table["panel"] == "Iliacus")]
     assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["object"] == "iliacus", "truth"]))
+
+
+def test_warnings_of_the_import_stand_on_the_first_page_and_on_the_patients_own(report_folder):
+    page = (report_folder / "index.html").read_text(encoding="utf-8")
+    assert "The import warned about 1 of 20 patients: P001." in page
+    table = pd.read_csv(report_folder / "tables" / "warnings.csv")
+    assert table.to_numpy().tolist() == [["P001", "the radiograph shows no unattenuated beam"]]
+    told = '<p class="notice">Import: the radiograph shows no unattenuated beam</p>'
+    assert told in (report_folder / "patients" / "P001.html").read_text(encoding="utf-8")
+    assert "Import:" not in (report_folder / "patients" / "P002.html").read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ rule cohort:
 
 
 rule folds:
-    """Assign patients to folds; depends on ids, sex and exclusions of the sheet, on nothing else in it."""
+    """Assign patients to folds; depends on ids, sex, persons and exclusions of the sheet, on nothing else in it."""
     input:
         sheet=sheet_file,
     output:

@@ -24,6 +24,7 @@ from mskdex.workflow import (
     left_out_objects,
     made_names,
     own_columns,
+    persons_digest,
     put_commands_on_path,
     read_cohort,
     rivals_digest,

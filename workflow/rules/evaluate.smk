@@ -35,6 +35,7 @@ rule evaluate:
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",
         quantities="results/cohort/quantities.parquet",
+        identity=ancient("results/cohort/identity.json"),
     output:
         agreement="results/evaluation/agreement.parquet",
         images="results/evaluation/images.parquet",

@@ -29,3 +29,31 @@ rule quality:
     shell:
         "mskdex --log {log:q} quality --patients results/patients --table {input.patients:q} "
         "--settings {params.arguments:q} --out {params.out:q}"
+
+
+rule identity:
+    """Refuse a patient who is in the cohort under two ids, before anything is trained."""
+    input:
+        imports=patient_results("import.json"),
+        sheet=sheet_file,
+    output:
+        "results/cohort/identity.json",
+    log:
+        "results/logs/identity.log",
+    benchmark:
+        "results/benchmarks/identity.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        settings=compared(stages.identity_stage(CONFIG)),
+        sheet=sheet_argument,
+        arguments=arguments(stages.identity_stage(CONFIG)),
+        patients=persons_digest(SHEET),
+        code=stage_hash("identity"),
+    shell:
+        "mskdex --log {log:q} cohort identity --patients results/patients --settings {params.arguments:q} "
+        "--out {output:q} -- {params.sheet:q}"

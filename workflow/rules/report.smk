@@ -15,6 +15,7 @@ rule report:
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
         quality="results/cohort/quality.parquet",
+        imports=patient_results("import.json"),
         stacks=patient_results("stack.safetensors"),
         qc=patient_results("qc.png"),
         predictions=fold_results("predictions.parquet"),

@@ -3,6 +3,7 @@ rule train:
     input:
         stacks=training_stacks,
         folds="results/cohort/folds.parquet",
+        identity=ancient("results/cohort/identity.json"),
     output:
         model="results/experiments/{experiment}/fold{fold}/model.safetensors",
         history="results/experiments/{experiment}/fold{fold}/history.parquet",

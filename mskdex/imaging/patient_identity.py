@@ -1,0 +1,97 @@
+"""Evidence of who a patient's files belong to: digests of their content, and the PatientID of DICOM files."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mskdex.errors import MskdexError
+from mskdex.imaging.dicom import read_header
+from mskdex.imaging.files import file_kind
+from mskdex.imaging.radiograph_source import MODALITIES
+
+_KINDS: dict[str, tuple[str, Collection[str]]] = {
+    "ct": ("ct_series", {"CT"}),
+    "labels": ("label_series", {"SEG"}),
+    "radiograph": ("", MODALITIES),
+}
+"""By column of the sheet: the column that names its series, and the modalities that it may be."""
+
+_NOBODY = re.compile(
+    r"anon|anonym|anonymous|anonymi[sz]ed|anonymisiert|de-?identified|removed|redacted|deleted|unknown|unk|none|null|"
+    r"nan|n/?a|no[ _-]?(id|name)|id|pat|patient|test|dummy|phantom|pseudonym|subject|research|x+|[0 ._?*-]*"
+)
+"""What stands for a PatientID that has been taken away."""
+
+
+def content_digest(array: np.ndarray) -> str:
+    """Digest of an image's or a volume's values, whatever the file they came from is called or says beside them."""
+    digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def dicom_patient_ids(row: Mapping[str, Any]) -> dict[str, str]:
+    """The PatientIDs of a patient's DICOM files, which are compared and neither kept nor told.
+
+    Args:
+        row: the patient's row of the sheet.
+
+    Returns:
+        By column (ct, labels, radiograph), in small letters and without leading zeros. Columns whose files are not
+        DICOM or say nobody in particular (blank, ANONYMOUS, ...) are left out, all where the row's
+        allow_id_mismatch is set.
+    """
+    if row.get("allow_id_mismatch") in (True, "yes"):
+        return {}
+    found = {}
+    for column, (series, modalities) in _KINDS.items():
+        path = row.get(column)
+        if isinstance(path, str) and (who := _patient_id(Path(path), row.get(series), modalities)):
+            found[column] = who
+    return found
+
+
+def require_one_patient(row: Mapping[str, Any]) -> None:
+    """Refuses DICOM files of a row whose PatientIDs differ.
+
+    Raises:
+        MskdexError: names the files, not the ids.
+    """
+    ids = dicom_patient_ids(row)
+    first = next(iter(ids), "")
+    for column, who in ids.items():
+        if who != ids[first]:
+            msg = (
+                f"{row[first]} and {row[column]} have different DICOM PatientIDs, so {first} and {column} are of two "
+                "patients; correct the paths, or write yes into the sheet's column allow_id_mismatch if you know that "
+                "they are one person's"
+            )
+            raise MskdexError(msg)
+
+
+def _patient_id(path: Path, series_uid: Any, modalities: Collection[str]) -> str:
+    """PatientID of the first file of the series and modality; "" where there is none or it names nobody."""
+    for file in _files(path):
+        if file_kind(file) != "dicom":
+            continue
+        header = read_header(file, ("PatientID", "Modality", "SeriesInstanceUID"))
+        wanted = not isinstance(series_uid, str) or str(header.get("SeriesInstanceUID")) == series_uid
+        if wanted and str(header.get("Modality")) in modalities:
+            who = str(header.get("PatientID") or "").strip(" \0").casefold()
+            return "" if _NOBODY.fullmatch(who) else who.lstrip("0")
+    return ""
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        found += [Path(folder, n) for n in sorted(names) if not n.startswith(".")]
+    return [f for f in found if f.is_file() and f.stat().st_size > 0]
