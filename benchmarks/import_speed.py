@@ -41,9 +41,9 @@ _IMPORT = """
 import json, sys, time
 from pathlib import Path
 from mskdex.config import Config
-from mskdex.config.stages import import_stage
-from mskdex.stages.importing import read_patient_volumes
-from mskdex.imaging.volume import write_volume
+from mskdex.pipeline.settings import import_stage
+from mskdex.pipeline.stages.importing import read_patient_volumes
+from mskdex.io.volume import write_volume
 ct, labels, spacing, out = sys.argv[1], sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
 settings = import_stage(Config.model_validate({"ct": {"spacing_mm": spacing or None}}), "totalsegmentator")
 started = time.process_time()
@@ -88,7 +88,7 @@ def write_series(folder: Path, image: sitk.Image) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import hospital
 
-    from mskdex.imaging.volume import volume_from_sitk
+    from mskdex.io.volume import volume_from_sitk
 
     hospital.save_all(hospital.slice_datasets(volume_from_sitk(image)), folder)
 

@@ -8,18 +8,18 @@ import argparse
 import numpy as np
 
 from mskdex.config.virtual import VirtualSettings
-from mskdex.projection.camera import Camera, nominal_pose
+from mskdex.deformation.coarse_grid import Grid
+from mskdex.deformation.posture import draw_poses, take_posture
+from mskdex.deformation.shape import FINE
+from mskdex.deformation.template import Template, label_counts
+from mskdex.exposure.exposing import Beam, primary
+from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
-from mskdex.virtual.exposure import Beam, primary
-from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
-from mskdex.virtual.posture import draw_poses, take_posture
 from mskdex.virtual.scanner import as_stored
-from mskdex.virtual.shape import FINE
-from mskdex.virtual.template import Template, label_counts
 from mskdex.virtual.tissue import composition
 
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")

@@ -1,5 +1,5 @@
 """`python -m mskdex` is the command line."""
 
-from mskdex.cli import main
+from mskdex.pipeline.cli import main
 
 main()

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mskdex.arrays import Crops, write_arrays
-from mskdex.artifacts import write_json, write_parquet
 from mskdex.config import Config
 from mskdex.config.objects import Channel
-from mskdex.imaging.quantities import COLUMNS, QUANTITIES
-from mskdex.learning.stack import Stack, write_stack
-from mskdex.projection.camera import Camera
+from mskdex.geometry.camera import Camera
+from mskdex.io.arrays import Crops, write_arrays
+from mskdex.io.artifacts import write_json, write_parquet
+from mskdex.io.stack import Stack, write_stack
+from mskdex.quantities import COLUMNS, QUANTITIES
 
 SIZE = 32
 ERRORS = {"mskdex": 0.05, "conventional": 0.30}

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from mskdex.config import Config
-from mskdex.config.stages import ImportStage, import_stage
-from mskdex.imaging.volume import Volume, volume_to_sitk
+from mskdex.io.volume import Volume, volume_to_sitk
+from mskdex.pipeline.settings import ImportStage, import_stage
 
 IDS = {"pelvis": (1, 2), "femur": (3, 4), "sacrum": (5,), "gluteus_maximus": (6, 7)}
 SMALL_STRUCTURES = {"min_volume_ratio": 0.0}

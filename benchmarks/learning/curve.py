@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 
 from mskdex.config.learning import AugmentationSettings, ExperimentSettings, LossSettings, default_experiments
-from mskdex.learning.data import Loader, StackStore
-from mskdex.learning.distributed import join_group
-from mskdex.learning.loop import set_up_torch
-from mskdex.learning.trainer import Trainer
-from mskdex.stages.train import describe, prepare
+from mskdex.pipeline.stages.train import describe, prepare
+from mskdex.training.data import Loader, StackStore
+from mskdex.training.distributed import join_group
+from mskdex.training.loop import set_up_torch
+from mskdex.training.trainer import Trainer
 
 BONES = ("pelvis", "sacrum", "femur")
 

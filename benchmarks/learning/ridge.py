@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from mskdex.learning.augmentation import side_swap
-from mskdex.learning.data import StackStore
+from mskdex.training.augmentation import side_swap
+from mskdex.training.data import StackStore
 
 BONES = ("pelvis", "sacrum", "femur")
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)

@@ -16,13 +16,13 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from mskdex.compute.device import choose_device
 from mskdex.config.learning import ExperimentSettings
-from mskdex.learning.data import Batch
-from mskdex.learning.device import choose_device
-from mskdex.learning.distributed import Group
-from mskdex.learning.loop import set_up_torch
-from mskdex.learning.normalisation import Normalisation
-from mskdex.learning.trainer import Trainer, make_networks
+from mskdex.models.normalisation import Normalisation
+from mskdex.training.data import Batch
+from mskdex.training.distributed import Group
+from mskdex.training.loop import set_up_torch
+from mskdex.training.trainer import Trainer, make_networks
 
 SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from mskdex.arrays import Crops, read_crops
 from mskdex.config.objects import channels, default_objects
-from mskdex.imaging.quantities import QUANTITIES
-from mskdex.learning.data import dense
-from mskdex.learning.stack import Stack, read_stack, write_stack
-from mskdex.projection.camera import Camera
+from mskdex.geometry.camera import Camera
+from mskdex.io.arrays import Crops, read_crops
+from mskdex.io.stack import Stack, read_stack, write_stack
+from mskdex.quantities import QUANTITIES
+from mskdex.training.data import dense
 
 
 def textured(side: int, count: int, share: float, seed: int = 0) -> np.ndarray:

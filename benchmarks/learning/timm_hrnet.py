@@ -7,8 +7,8 @@ environment that has both: python benchmarks/learning/timm_hrnet.py
 import timm
 import torch
 
-from mskdex.learning.hrnet import SHAPES, Hrnet
-from mskdex.learning.layers import norm_factory
+from mskdex.models.hrnet import SHAPES, Hrnet
+from mskdex.models.layers import norm_factory
 
 
 def largest_difference(name: str) -> tuple[int, float]:

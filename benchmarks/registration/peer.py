@@ -29,13 +29,13 @@ from scipy import ndimage
 from torchio import ScalarImage
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
-from mskdex.projection.camera import Camera
-from mskdex.projection.density import Density, render_density
+from mskdex.drr.density import Density, render_density
+from mskdex.geometry.camera import Camera
+from mskdex.geometry.rigid import moved
 from mskdex.registration.bodies import Body
+from mskdex.registration.fixed_image import View
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import register_bodies
-from mskdex.registration.rigid import moved
-from mskdex.registration.scene import View
 
 SAMPLES = 128
 """Along the part of a ray that lies in the bone's box: about one per voxel."""

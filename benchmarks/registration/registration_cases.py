@@ -10,17 +10,17 @@ import SimpleITK as sitk
 
 from mskdex.config import Config
 from mskdex.config.objects import Channel
-from mskdex.config.stages import ImportStage
 from mskdex.config.virtual import VirtualSettings
-from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.drr.density import Density, render_density
+from mskdex.geometry.camera import Camera, nominal_pose
+from mskdex.geometry.rigid import moved
 from mskdex.imaging.radiograph import read_radiograph
-from mskdex.imaging.volume import Volume, read_volume, volume_from_sitk
-from mskdex.projection.camera import Camera, nominal_pose
-from mskdex.projection.density import Density, render_density
+from mskdex.io.volume import Volume, read_volume, volume_from_sitk
+from mskdex.pipeline.settings import ImportStage
+from mskdex.quantities import HU_MAX, HU_MIN
 from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.fixed_image import View
 from mskdex.registration.registering import Patient
-from mskdex.registration.rigid import moved
-from mskdex.registration.scene import View
 
 REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
 """Bodies of the real CT, by TotalSegmentator's labels."""
@@ -54,8 +54,8 @@ def virtual(number: int, root: Path, voxel_mm: float) -> Case:
 
 
 def _make(name: str, number: int, root: Path, out: Path, settings: VirtualSettings, config: Config) -> None:
-    from mskdex.stages.importing import import_patient
-    from mskdex.stages.synthesize import synthesize
+    from mskdex.pipeline.stages.importing import import_patient
+    from mskdex.pipeline.stages.synthesize import synthesize
     from mskdex.virtual.population import cohort_sheet
 
     row = cohort_sheet(settings).iloc[number - 1].to_dict()

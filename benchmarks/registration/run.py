@@ -22,9 +22,9 @@ import pandas as pd
 from registration_cases import Case, another_parts, half_femurs, real_cases, virtual, wrong_inputs
 
 from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies
+from mskdex.geometry.rigid import moved
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import register_bodies
-from mskdex.registration.rigid import moved
 
 SIZES = {
     "small": [5, 5, 5, 10, 10, 10],

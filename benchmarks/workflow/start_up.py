@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from mskdex.config import Config, stages
-from mskdex.workflow import included, left_out_objects, read_cohort
+from mskdex.config import Config
+from mskdex.pipeline import settings as stages
+from mskdex.pipeline.workflow import included, left_out_objects, read_cohort
 
 SPACING_MM = (0.85, 0.85, 1.125)
 NOISE_HU = 12.0
@@ -103,7 +104,7 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
 def start_up(stage: str) -> float:
     """CPU seconds of a process that imports what a stage imports, the lesser of two."""
     module = MODULES.get(stage, stage)
-    code = f"import mskdex.cli, mskdex.config.stages, mskdex.stages.{module}"
+    code = f"import mskdex.pipeline.cli, mskdex.pipeline.settings, mskdex.pipeline.stages.{module}"
     command = ["env", "PYDANTIC_DISABLE_PLUGINS=__all__", sys.executable, "-c", code]
     return min(spent(command)[0] for _ in range(2))
 

@@ -8,7 +8,7 @@ from pydantic.config import JsonDict
 NO_RESULT: JsonDict = {"changes_results": False}
 """`json_schema_extra` of a key that changes no result: limits, places of files, devices, what is shown meanwhile.
 
-A path stands for the file's content, which is compared by itself (`mskdex.sources`).
+A path stands for the file's content, which is compared by itself (`mskdex.pipeline.sources`).
 """
 
 

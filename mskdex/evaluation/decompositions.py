@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mskdex.arrays import read_arrays
 from mskdex.errors import MskdexError
 from mskdex.evaluation.images import IMAGE_MEASURES, measures
-from mskdex.imaging.quantities import COLUMNS, QUANTITIES
-from mskdex.learning.stack import Stack, read_stack, require_same
+from mskdex.io.arrays import read_arrays
+from mskdex.io.stack import Stack, read_stack, require_same
+from mskdex.quantities import COLUMNS, QUANTITIES
 
 IMAGE_COLUMNS = ("method", "fold", "patient_id", "object", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
+from mskdex.io.artifacts import read_json
 
 _RERUN = "delete that fold's folder under results/experiments and run again"
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mskdex.artifacts import read_json, read_parquet
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES, predict_baselines
 from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
-from mskdex.imaging.quantities import COLUMNS
-from mskdex.learning.stack import require_same
+from mskdex.io.artifacts import read_json, read_parquet
+from mskdex.io.stack import require_same
+from mskdex.quantities import COLUMNS
 
 QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mskdex.evaluation.baselines import DEMOGRAPHICS, TRAINING_MEAN
-from mskdex.evaluation.tables import headline, muscle_mean
+from mskdex.evaluation.summaries import headline, muscle_mean
 
 METHOD_NAMES = {DEMOGRAPHICS: "age, sex, height, weight", TRAINING_MEAN: "mean of training"}
 """How the baselines are called in tables; an experiment is called by its own name."""

@@ -1,1 +1,1 @@
-"""CT and label volumes, radiographs, and HU to quantity."""
+"""CT, label maps and radiographs: import, checks, grey values."""

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mskdex.config.objects import Channel
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
 
 _WINDOW_HU = (-160.0, 300.0)
 _TILE = 256

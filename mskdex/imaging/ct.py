@@ -9,18 +9,18 @@ import numpy as np
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct_checks import check_hu, require_like_neighbours
-from mskdex.imaging.dicom import dicom_files, headers
 from mskdex.imaging.dicom_frames import frames
 from mskdex.imaging.dicom_hu import frame_hu, opened_frames
 from mskdex.imaging.dicom_left_out import left_out
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.dicom_slices import Slices, order_slices, require_even, require_upright
-from mskdex.imaging.files import content_hash, file_kind, reading, require_size
-from mskdex.imaging.grid import obliquity_deg, orientation, to_ras
-from mskdex.imaging.quantities import HU_MAX, HU_MIN
-from mskdex.imaging.tilt import ROUNDED, skew, slice_axis, straighten, tilt_deg
-from mskdex.imaging.volume import Volume
-from mskdex.imaging.volume_files import read_volume_file, require_voxel_size
+from mskdex.io.dicom import dicom_files, headers
+from mskdex.io.files import content_hash, file_kind, reading, require_size
+from mskdex.io.tilt import ROUNDED, skew, slice_axis, straighten, tilt_deg
+from mskdex.io.volume import Volume
+from mskdex.io.volume_files import read_volume_file, require_voxel_size
+from mskdex.io.volume_grid import obliquity_deg, orientation, to_ras
+from mskdex.quantities import HU_MAX, HU_MIN
 
 _SLAB = 16
 """Slices converted at a time, so that no second copy of the volume is held in floating point."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import number, whole
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_slices import Slices
-from mskdex.imaging.volume import Volume
+from mskdex.io.dicom import number, whole
+from mskdex.io.volume import Volume
 
 _BODY_HU = -300
 LARGEST_BODY_MM = 1200.0

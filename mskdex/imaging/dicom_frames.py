@@ -7,8 +7,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import GEOMETRY_TAGS, read_header, whole
-from mskdex.imaging.files import reading, require_size
+from mskdex.io.dicom import GEOMETRY_TAGS, read_header, whole
+from mskdex.io.files import reading, require_size
 
 _GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),

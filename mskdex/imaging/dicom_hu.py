@@ -7,11 +7,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import number, read_dataset, text, whole
 from mskdex.imaging.dicom_frames import Frame
-from mskdex.imaging.dicom_pixels import stored_values
-from mskdex.imaging.files import reading
-from mskdex.imaging.quantities import HU_MIN
+from mskdex.io.dicom import number, read_dataset, text, whole
+from mskdex.io.dicom_pixels import stored_values
+from mskdex.io.files import reading
+from mskdex.quantities import HU_MIN
 
 _NOT_HU = frozenset({
     "MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_MODIFIED", "MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY",

@@ -7,8 +7,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import text, whole
-from mskdex.imaging.files import file_kind
+from mskdex.io.dicom import text, whole
+from mskdex.io.files import file_kind
 
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _LIKE_A_SLICE = (0.5, 2.0)

@@ -12,12 +12,12 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import dicom_files, headers, read_header
 from mskdex.imaging.dicom_series import choose_series
-from mskdex.imaging.files import file_kind, reading, require_size
 from mskdex.imaging.label_vocabulary import parse_name
-from mskdex.imaging.tilt import require_orthogonal
-from mskdex.imaging.volume import Volume
+from mskdex.io.dicom import dicom_files, headers, read_header
+from mskdex.io.files import file_kind, reading, require_size
+from mskdex.io.tilt import require_orthogonal
+from mskdex.io.volume import Volume
 
 _BINARY, _LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import text, whole
+from mskdex.io.dicom import text, whole
 
 
 def choose_series(

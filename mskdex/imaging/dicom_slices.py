@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import number, numbers, text, whole
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_stacks import require_apart, require_one_acquisition, require_one_kind
-from mskdex.imaging.tilt import EXACT, ROUNDED
+from mskdex.io.dicom import number, numbers, text, whole
+from mskdex.io.tilt import EXACT, ROUNDED
 
 _MISSING_SHARE = 0.1
 """Gaps of whole slices are missing slices while they are at most this share of all gaps; else the spacing is uneven."""

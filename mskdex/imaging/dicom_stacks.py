@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import text
 from mskdex.imaging.dicom_frames import Frame
+from mskdex.io.dicom import text
 
 _TELLS_APART = {
     "AcquisitionNumber": "acquisition number", "TemporalPositionIdentifier": "time point", "StackID": "stack",

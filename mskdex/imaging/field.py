@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from mskdex.imaging.dicom import number, numbers
+from mskdex.io.dicom import number, numbers
 
 _LEAST_FIELD = 0.02
 _FLAT_SHARE = 0.98

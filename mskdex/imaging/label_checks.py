@@ -11,7 +11,7 @@ from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
 from mskdex.imaging.usual_volumes import USUAL_VOLUMES_CM3
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
 
 _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}

@@ -6,9 +6,9 @@ import numpy as np
 
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.grid import embed, grid_difference, resample_onto
-from mskdex.imaging.tilt import ROUNDED, skew
-from mskdex.imaging.volume import Volume
+from mskdex.io.tilt import ROUNDED, skew
+from mskdex.io.volume import Volume
+from mskdex.io.volume_grid import embed, grid_difference, resample_onto
 
 _ROUND_END_SHARE = 0.5
 """A rounded end's cross-section is at most a third of that two slices further in; a cut one's is about the same."""

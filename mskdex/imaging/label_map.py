@@ -5,13 +5,13 @@ from typing import Any
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.grid import to_ras
 from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
 from mskdex.imaging.label_findings import findings, passed_over, promised_channels, refuse_another_source
 from mskdex.imaging.label_ids import ids_in, translated
 from mskdex.imaging.label_names import lists_ids, match_names, names_in, names_of_channel, require_one_each, source_keys
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
+from mskdex.io.volume_grid import to_ras
 
 _MOST_IDS = 200
 """TotalSegmentator has 117 structures, MuscleMap about a hundred."""

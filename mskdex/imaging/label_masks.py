@@ -10,13 +10,13 @@ import numpy as np
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.grid import to_ras
 from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
 from mskdex.imaging.label_findings import findings, passed_over, promised_channels
 from mskdex.imaging.label_ids import ids_in
 from mskdex.imaging.label_names import names_of_channel, require_one_each
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
+from mskdex.io.volume_grid import to_ras
 
 _OVERLAP_SHARE = 0.02
 """Masks of two structures may share this part of the smaller one; more is an error."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from mskdex.anatomy import LabelSource
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import file_kind, reading
 from mskdex.imaging.label_json import read_names
 from mskdex.imaging.label_vocabulary import MASK_SUFFIXES, parse_name, same_spelling, strip_suffix, without_side
-from mskdex.imaging.slicer_segments import read_segments
+from mskdex.io.files import file_kind, reading
+from mskdex.io.slicer_segments import read_segments
 
 __all__ = [
     "MASK_SUFFIXES",

@@ -6,9 +6,9 @@ import numpy as np
 
 from mskdex.anatomy import LABEL_SOURCES, NAMED
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import file_kind
 from mskdex.imaging.label_names import names_in, strip_suffix
-from mskdex.imaging.volume_files import read_volume_file
+from mskdex.io.files import file_kind
+from mskdex.io.volume_files import read_volume_file
 
 TOTALSEGMENTATOR, MUSCLEMAP = "totalsegmentator", "musclemap"
 _TOTAL_NAMES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from mskdex.anatomy import LabelSource
 from mskdex.config.objects import Channel
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
 
 
 @dataclass(frozen=True)

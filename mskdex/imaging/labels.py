@@ -8,15 +8,15 @@ import numpy as np
 
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import content_hash, file_kind, reading
 from mskdex.imaging.label_ids import as_ids, ids_in
 from mskdex.imaging.label_map import from_map
 from mskdex.imaging.label_masks import combine, finished
 from mskdex.imaging.label_names import mask_files, names_in, sideless
 from mskdex.imaging.label_request import LabelRequest, Labels
-from mskdex.imaging.slicer_segments import Segment, read_segments
-from mskdex.imaging.volume import Volume
-from mskdex.imaging.volume_files import read_volume_file
+from mskdex.io.files import content_hash, file_kind, reading
+from mskdex.io.slicer_segments import Segment, read_segments
+from mskdex.io.volume import Volume
+from mskdex.io.volume_files import read_volume_file
 
 __all__ = ["LabelRequest", "Labels", "read_labels"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import read_header
-from mskdex.imaging.files import file_kind
 from mskdex.imaging.radiograph_source import MODALITIES
+from mskdex.io.dicom import read_header
+from mskdex.io.files import file_kind
 
 _KINDS: dict[str, tuple[str, Collection[str]]] = {
     "ct": ("ct_series", {"CT"}),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mskdex.artifacts import read_json
 from mskdex.errors import MskdexError
-from mskdex.imaging.nifti import read_nifti, require_one_owner, write_nifti
-from mskdex.projection.camera import Camera
+from mskdex.geometry.camera import Camera
+from mskdex.io.artifacts import read_json
+from mskdex.io.nifti import read_nifti, require_one_owner, write_nifti
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
+from mskdex.geometry.camera import Camera
 from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
 from mskdex.imaging.camera_numbers import given
 from mskdex.imaging.field import field_from_tags, grown, without_blades, without_blank_borders, without_markers
@@ -26,7 +27,6 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
-from mskdex.projection.camera import Camera
 
 log = logging.getLogger("mskdex")
 

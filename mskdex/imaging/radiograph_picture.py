@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.files import reading, require_size
+from mskdex.io.files import reading, require_size
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
 """Formats by content; the first three are read by Pillow."""

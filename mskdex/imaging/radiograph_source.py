@@ -8,12 +8,12 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom import dicom_files, read_dataset, read_header
-from mskdex.imaging.dicom_pixels import stored_values
-from mskdex.imaging.files import content_hash, reading, require_kind, require_size
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
+from mskdex.io.dicom import dicom_files, read_dataset, read_header
+from mskdex.io.dicom_pixels import stored_values
+from mskdex.io.files import content_hash, reading, require_kind, require_size
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
 _OVERLAYS = range(0x6000, 0x6020, 2)

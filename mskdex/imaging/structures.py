@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.imaging.quantities import HU_MAX, HU_MIN
+from mskdex.quantities import HU_MAX, HU_MIN
 
 _LEVELS = HU_MAX - HU_MIN + 1
 _PADDING_CONTACT_VOXELS = 30

@@ -13,7 +13,7 @@ from mskdex.imaging.detector_crop import central_ray
 from mskdex.imaging.radiograph_camera import CameraTags
 
 _TARGET = {"AP": "LF", "PA": "RF"}
-"""Where the camera's columns and rows point to: `mskdex.projection.camera`."""
+"""Where the camera's columns and rows point to: `mskdex.geometry.camera`."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from mskdex.config.registration import RegistrationSettings
 from mskdex.registration.bodies import Body
+from mskdex.registration.fixed_image import View
 from mskdex.registration.measures import in_field
-from mskdex.registration.scene import View
 from mskdex.registration.single import Outcome, Task, either_way
 
 _FLIP_MARGIN = 0.02

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mskdex.config.registration import RegistrationSettings
-from mskdex.registration.scene import View
+from mskdex.registration.fixed_image import View
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.single import Outcome, Task, neighbourhood, objective
 

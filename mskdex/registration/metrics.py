@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mskdex.projection.camera import Camera
-from mskdex.registration.rigid import difference
+from mskdex.geometry.camera import Camera
+from mskdex.geometry.rigid import difference
 
 
 @dataclass(frozen=True)

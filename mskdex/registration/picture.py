@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mskdex.artifacts import atomic_path
 from mskdex.config.objects import Channel
+from mskdex.drr.density import Density, render_density
 from mskdex.imaging.radiograph import Radiograph
-from mskdex.imaging.volume import Volume
-from mskdex.projection.density import Density, render_density
+from mskdex.io.artifacts import atomic_path
+from mskdex.io.volume import Volume
 from mskdex.registration.bodies import Body, find_bodies
-from mskdex.registration.scene import View
+from mskdex.registration.fixed_image import View
 
 _COLOURS = ("#ffb000", "#22c1c3", "#fe6100", "#a684ff", "#48d858", "#ff7ab6")
 _PIXEL_MM = 1.6

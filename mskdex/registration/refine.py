@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskdex.registration.rigid import RAD_PER_UNIT, moved
+from mskdex.geometry.rigid import RAD_PER_UNIT, moved
 from mskdex.registration.similarity import GradientCorrelation
 
 RenderTangents = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -10,10 +10,10 @@ import numpy as np
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.registration import checks, confidence
 from mskdex.registration.bodies import Body
+from mskdex.registration.fixed_image import View
 from mskdex.registration.joint import joint_centre
 from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
-from mskdex.registration.scene import View
 from mskdex.registration.search import Spread
 from mskdex.registration.single import Model, Outcome, Task, register_body, second_look
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mskdex.geometry.rigid import along_ray
 from mskdex.registration.evolution import Evolution
-from mskdex.registration.rigid import along_ray
 
 _SIGMA = 0.7
 _LIMIT, _PENALTY = 1.8, 0.2

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mskdex.config.registration import RegistrationSettings
-from mskdex.projection.camera import Camera
-from mskdex.projection.density import Density, render_density, render_with_tangents
+from mskdex.drr.density import Density, render_density, render_with_tangents
+from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import Body
 from mskdex.registration.contrast import shown, slope
+from mskdex.registration.fixed_image import View, cut_shadow, near
 from mskdex.registration.refine import Joint, Problem, Refined, refine
-from mskdex.registration.scene import View, cut_shadow, near
 from mskdex.registration.search import Effort, Found, Spread, multi_start
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.splat import Points, body_points, splat

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskdex.projection.camera import Camera
-from mskdex.projection.native import Kernel
-from mskdex.projection.parallel import spread
+from mskdex.compute.native import Kernel
+from mskdex.compute.parallel import spread
+from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import Body
 
 

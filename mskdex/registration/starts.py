@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.projection.camera import Camera, nominal_pose
-from mskdex.registration.rigid import moved
-from mskdex.user_files import read_user_json
+from mskdex.geometry.camera import Camera, nominal_pose
+from mskdex.geometry.rigid import moved
+from mskdex.io.user_files import read_user_json
 
 _MIN_LANDMARKS = 4
 

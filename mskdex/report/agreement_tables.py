@@ -6,11 +6,11 @@ import pandas as pd
 
 from mskdex.evaluation.agreement import STATISTICS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
-from mskdex.evaluation.tables import MEAN_OF_SIDES
+from mskdex.evaluation.summaries import MEAN_OF_SIDES
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.report.data import Method, Results, title
+from mskdex.report.html_tables import Cell, Column, Table, estimate, number, plain, probability, words
 from mskdex.report.published import SOURCE, published
-from mskdex.report.tables import Cell, Column, Table, estimate, number, plain, probability, words
 
 _PUBLISHED_AS = {"pcc": "pcc", "icc21": "icc"}
 _SIDES = {MEAN_OF_SIDES: "both", "midline": "", "left": "left", "right": "right"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from mskdex.artifacts import read_json, read_parquet
 from mskdex.config import Config
 from mskdex.evaluation.baselines import BASELINES
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS, method_name
+from mskdex.io.artifacts import read_json, read_parquet
 
 COLOURS = ("#2f6fde", "#d9730d", "#7a869a", "#a9a9a9", "#8b5cf6", "#0f9d76", "#c2417b", "#8a6d3b")
 """Of the methods, in the tables' order; told apart with colour-blind eyes on white and on black."""

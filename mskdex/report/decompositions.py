@@ -9,7 +9,7 @@ import pandas as pd
 
 from mskdex.evaluation.decompositions import Rendered, read_decomposition
 from mskdex.evaluation.text import QUANTITY_UNITS
-from mskdex.imaging.quantities import COLUMNS, QUANTITIES
+from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results
 from mskdex.report.sprites import sheet
 

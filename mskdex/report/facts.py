@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 import mskdex
-from mskdex.evaluation.tables import muscle_mean
+from mskdex.evaluation.summaries import muscle_mean
 from mskdex.report.data import Results, title
+from mskdex.report.html_tables import Cell, Table, number, plain, words
 from mskdex.report.numbers import decimals, duration
-from mskdex.report.tables import Cell, Table, number, plain, words
 
 
 def code_version() -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.evaluation.agreement import LIMITS_SD
-from mskdex.evaluation.tables import headline, muscle_mean
+from mskdex.evaluation.summaries import headline, muscle_mean
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.report.charts import Chart, Series
 from mskdex.report.data import COLOURS, Method, Results, quantity_title, title

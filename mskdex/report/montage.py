@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mskdex.artifacts import atomic_path
-from mskdex.csv_files import write_csv
 from mskdex.evaluation.decompositions import Rendered
-from mskdex.imaging.quantities import COLUMNS, QUANTITIES
+from mskdex.io.artifacts import atomic_path
+from mskdex.io.csv_files import write_csv
+from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results, title
 from mskdex.report.decompositions import Images, examples, predicted, reference
 from mskdex.report.sprites import shrink

@@ -6,21 +6,21 @@ from typing import Any
 import pandas as pd
 
 import mskdex
-from mskdex.artifacts import atomic_path
-from mskdex.csv_files import write_csv
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_UNITS
+from mskdex.io.artifacts import atomic_path
+from mskdex.io.csv_files import write_csv
 from mskdex.report import agreement_tables as agreement
 from mskdex.report import facts, figures
 from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
+from mskdex.report.html_tables import Table, number, plain, words
 from mskdex.report.numbers import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
 from mskdex.report.published import SOURCE
-from mskdex.report.tables import Table, number, plain, words
 from mskdex.report.templating import asset, pack, plotly, render
 
 SECTIONS = (

@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 
 import mskdex
-from mskdex.artifacts import atomic_path
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
+from mskdex.io.artifacts import atomic_path
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import predicted, viewer_payload
+from mskdex.report.html_tables import Cell, Column, Table, number, plain, words
 from mskdex.report.numbers import decimals, significant
 from mskdex.report.sprites import picture_uri, radiograph_uri
-from mskdex.report.tables import Cell, Column, Table, number, plain, words
 from mskdex.report.templating import asset, pack, render
 
 _NAN = float("nan")

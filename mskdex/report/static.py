@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mskdex.artifacts import atomic_path
-from mskdex.csv_files import write_csv
+from mskdex.io.artifacts import atomic_path
+from mskdex.io.csv_files import write_csv
 from mskdex.report.charts import Chart, Series
 
 _STYLE: Any = {

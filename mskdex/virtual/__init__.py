@@ -1,1 +1,1 @@
-"""Virtual patients: anatomy, population, tissue, posture and radiograph physics."""
+"""Virtual patients: people, anatomy, tissue and scanner."""

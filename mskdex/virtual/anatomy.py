@@ -4,12 +4,12 @@ from functools import cache
 
 import numpy as np
 
+from mskdex.deformation.template import Template, Tissue, label_depth
 from mskdex.virtual import skeleton
-from mskdex.virtual.kept import kept
+from mskdex.virtual.cached import kept
 from mskdex.virtual.outline import outline_depth
 from mskdex.virtual.profiles import Profile, atlas_volumes_cm3, profiles
-from mskdex.virtual.shapes import Points, capsule, ellipsoid, join, sweep
-from mskdex.virtual.template import Template, Tissue, label_depth
+from mskdex.virtual.solids import Points, capsule, ellipsoid, join, sweep
 
 _LOW_MM, _HIGH_MM = (-255.0, -185.0, -205.0), (255.0, 215.0, 215.0)
 _SKIN_MM = 2.5

@@ -7,12 +7,12 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import binary_erosion, center_of_mass
 
+from mskdex.deformation.template import Template, Tissue, label_depth
 from mskdex.errors import MskdexError
-from mskdex.imaging.volume import volume_from_sitk
-from mskdex.user_files import read_user_json
+from mskdex.io.user_files import read_user_json
+from mskdex.io.volume import volume_from_sitk
 from mskdex.virtual.anatomy import ORGANS, put_organs
 from mskdex.virtual.skeleton import lumbar_spine
-from mskdex.virtual.template import Template, Tissue, label_depth
 
 _SOFT = ("other_soft_tissue", "soft_tissue", "fat")
 _BONES = ("pelvis", "femur", "sacrum", "lumbar_spine", "coccyx")

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskdex.imaging.quantities import density_table
-from mskdex.virtual.grid import Grid
-from mskdex.virtual.posture import BODIES, Posture, body_of
-from mskdex.virtual.shape import FINE, Shape
-from mskdex.virtual.template import Tissue
+from mskdex.deformation.coarse_grid import Grid
+from mskdex.deformation.posture import BODIES, Posture, body_of
+from mskdex.deformation.shape import FINE, Shape
+from mskdex.deformation.template import Tissue
+from mskdex.quantities import density_table
 from mskdex.virtual.tissue import Composition
 from mskdex.virtual.voxels import BODILY, FIRST_BODY, fill
 

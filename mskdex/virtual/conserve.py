@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from mskdex.deformation.coarse_grid import Grid, sample
+from mskdex.deformation.flow import displacement
+from mskdex.deformation.posture import Posture, soft_mobility
+from mskdex.deformation.shape import cell_means, rates
 from mskdex.virtual.body import Body, box_of, posed
-from mskdex.virtual.flow import displacement
-from mskdex.virtual.grid import Grid, sample
-from mskdex.virtual.posture import Posture, soft_mobility
-from mskdex.virtual.shape import cell_means, rates
 from mskdex.virtual.tissue import Composition
 
 _MOST = 0.2

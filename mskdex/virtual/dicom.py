@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from mskdex import __version__
-from mskdex.artifacts import atomic_path
-from mskdex.projection.camera import Camera
+from mskdex.geometry.camera import Camera
+from mskdex.io.artifacts import atomic_path
 
 _PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"

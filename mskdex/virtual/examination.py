@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mskdex.config.virtual import ExposureSettings
-from mskdex.projection.camera import Camera
+from mskdex.geometry.camera import Camera
 from mskdex.virtual.dicom import Format
 
 BLADE_TRANSMISSION, LEAD_TRANSMISSION = 0.002, 0.02

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mskdex.virtual.shapes import Points, capsule, ellipsoid
-from mskdex.virtual.template import Template, Tissue, label_depth
+from mskdex.deformation.template import Template, Tissue, label_depth
+from mskdex.virtual.solids import Points, capsule, ellipsoid
 
 _HEAD_MM, _CUP_MM, _SHELL_MM = 16.0, 27.0, 4.0
 _STEM_LENGTH_MM, _STEM_RADII_MM = 130.0, (9.0, 5.0)

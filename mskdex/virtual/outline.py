@@ -5,9 +5,9 @@ from math import gamma, pi
 
 import numpy as np
 
+from mskdex.io.package_data import read_table
 from mskdex.virtual.profiles import SLAB_MM
-from mskdex.virtual.shapes import Points, root
-from mskdex.virtual.tables import read_table
+from mskdex.virtual.solids import Points, root
 
 CROTCH_MM = -78.0
 """Height below which the outline is two thighs."""
@@ -16,7 +16,7 @@ CROTCH_MM = -78.0
 @cache
 def _sections() -> tuple[np.ndarray, np.ndarray]:
     """Heights, and per height: trunk centre y, semi-axes; thigh centre x, y, semi-axes."""
-    table = read_table("profiles.csv")
+    table = read_table("mskdex.virtual", "profiles.csv")
     heights = np.unique(table["z_mm"])
     heights = heights[(heights > -200.0) & (heights < 180.0)]  # the atlas fills its first and last slab in part
     slabs = [{name: column[table["z_mm"] == z] for name, column in table.items()} for z in heights]

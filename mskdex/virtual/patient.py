@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from mskdex.config.virtual import VirtualSettings
-from mskdex.imaging.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
-from mskdex.projection.camera import nominal_pose
+from mskdex.deformation.coarse_grid import Grid
+from mskdex.deformation.posture import draw_poses, rotation_about, take_posture
+from mskdex.deformation.shape import Shape, grow
+from mskdex.deformation.template import Template, Tissue
+from mskdex.exposure.exposing import Beam, expose, primary
+from mskdex.geometry.camera import nominal_pose
+from mskdex.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.dicom import Format, Taken
 from mskdex.virtual.examination import draw_examination, obstructed
-from mskdex.virtual.exposure import Beam, expose, primary
-from mskdex.virtual.grid import Grid
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.population import Person
-from mskdex.virtual.posture import draw_poses, rotation_about, take_posture
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
-from mskdex.virtual.shape import Shape, grow
-from mskdex.virtual.template import Template, Tissue
 from mskdex.virtual.tissue import Composition, composition
 
 _ABOVE_MM, _BELOW_MM = 172.0, 190.0

@@ -210,6 +210,6 @@ def person_of(settings: VirtualSettings, patient_id: str) -> Person:
 
 def write_sheet(settings: VirtualSettings, out: Path) -> None:
     """Writes the cohort sheet as TSV."""
-    from mskdex.csv_files import write_csv
+    from mskdex.io.csv_files import write_csv
 
     write_csv(out, cohort_sheet(settings), separator="\t")

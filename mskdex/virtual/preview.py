@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from mskdex.anatomy import STRUCTURES
-from mskdex.artifacts import atomic_path
-from mskdex.imaging.quantities import density_table
-from mskdex.projection.camera import Camera
-from mskdex.projection.render import render
+from mskdex.drr.render import render
+from mskdex.geometry.camera import Camera
+from mskdex.io.artifacts import atomic_path
+from mskdex.quantities import density_table
 from mskdex.virtual.patient import Patient
 
 _DRR_PIXELS = 128

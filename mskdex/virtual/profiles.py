@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from mskdex.virtual.tables import read_table
+from mskdex.io.package_data import read_table
 
 SLAB_MM = 10.0
 
@@ -29,7 +29,7 @@ class Profile:
 @cache
 def atlas_volumes_cm3() -> dict[str, float]:
     """Volume of each structure of the atlas, by name; the mean of both sides under the name without side."""
-    table = read_table("objects.csv")
+    table = read_table("mskdex.virtual", "objects.csv")
     volumes = dict(zip(map(str, table["object"]), map(float, table["volume_cm3"]), strict=True))
     for name in {_bare(n) for n in volumes}:
         volumes[name] = float(np.mean([v for n, v in volumes.items() if _bare(n) == name]))
@@ -39,7 +39,7 @@ def atlas_volumes_cm3() -> dict[str, float]:
 @cache
 def profiles() -> dict[str, Profile]:
     """The symmetric profile of every structure, by name without side."""
-    table = read_table("profiles.csv")
+    table = read_table("mskdex.virtual", "profiles.csv")
     bare = np.array([_bare(n) for n in table["object"]])
     return {str(name): _profile(table, bare == name) for name in dict.fromkeys(bare)}
 

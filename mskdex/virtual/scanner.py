@@ -4,8 +4,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from mskdex.config.virtual import VirtualSettings
-from mskdex.imaging.quantities import HU_MAX, HU_MIN
-from mskdex.virtual.grid import Grid
+from mskdex.deformation.coarse_grid import Grid
+from mskdex.quantities import HU_MAX, HU_MIN
 from mskdex.virtual.streaks import streaks
 
 FIELD_RADIUS_MM = 250.0

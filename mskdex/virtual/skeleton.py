@@ -3,7 +3,7 @@
 import numpy as np
 
 from mskdex.virtual.profiles import Profile, profiles
-from mskdex.virtual.shapes import Points, capsule, ellipsoid, join, sweep
+from mskdex.virtual.solids import Points, capsule, ellipsoid, join, sweep
 
 HEAD_MM = (-91.5, -3.4, 0.0)
 """Centre of the left femoral head: where the femur's top sections of the atlas lie."""

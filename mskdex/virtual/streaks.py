@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mskdex.projection.native import Kernel
-from mskdex.virtual.exposure import MATERIALS, Beam
-from mskdex.virtual.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g
+from mskdex.compute.native import Kernel
+from mskdex.exposure.exposing import MATERIALS, Beam
+from mskdex.exposure.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g
 
 _ANGLES = 180
 _VOLTAGE_KV, _FILTRATION_AL_MM = 90.0, 10.0

@@ -5,11 +5,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mskdex.projection.native import Kernel
+from mskdex.compute.native import Kernel
+from mskdex.deformation.template import Template, Tissue
+from mskdex.exposure.exposing import FAT_HU, LEAN_HU
 from mskdex.virtual.population import Person
-from mskdex.virtual.template import Template, Tissue
 
-FAT_HU, LEAN_HU = -100.0, 57.0
 _ORGAN_HU = {"bladder": 8.0, "rectum": 25.0, "bowel": 28.0, "vessels": 42.0, "cartilage": 75.0, "fat": FAT_HU}
 _TISSUE_HU = {Tissue.AIR: -1000.0, Tissue.SKIN: 15.0, Tissue.ORGAN: 35.0, Tissue.GAS: -850.0, Tissue.METAL: 3071.0}
 _CORTEX_HU, MARROW_HU = 1350.0, -20.0

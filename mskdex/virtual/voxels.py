@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mskdex.imaging.quantities import HU_MIN
-from mskdex.projection.native import Kernel
-from mskdex.virtual.grid import trilinear
-from mskdex.virtual.template import Tissue
+from mskdex.compute.native import Kernel
+from mskdex.deformation.coarse_grid import trilinear
+from mskdex.deformation.template import Tissue
+from mskdex.quantities import HU_MIN
 from mskdex.virtual.tissue import FAT_HU, bone_hu, fat_share
 
 _MUSCLE, _BONE = int(Tissue.MUSCLE), int(Tissue.BONE)

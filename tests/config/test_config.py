@@ -8,7 +8,8 @@ import yaml
 from mskdex.config import Config, load_config
 from mskdex.config.base import of_results
 from mskdex.config.documentation import DOCUMENTS, default_yaml
-from mskdex.config.stages import (
+from mskdex.errors import MskdexError
+from mskdex.pipeline.settings import (
     anatomy_stage,
     cohort_stage,
     evaluate_stage,
@@ -22,7 +23,6 @@ from mskdex.config.stages import (
     synthesize_stage,
     train_stage,
 )
-from mskdex.errors import MskdexError
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 from fabricated import Fabrication, fabricate
 
-from mskdex.arrays import Crops, read_arrays, write_arrays
-from mskdex.artifacts import read_json, write_json, write_parquet
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.decompositions import Rendered, read_decomposition
-from mskdex.learning.stack import read_stack, write_stack
+from mskdex.io.arrays import Crops, read_arrays, write_arrays
+from mskdex.io.artifacts import read_json, write_json, write_parquet
+from mskdex.io.stack import read_stack, write_stack
+from mskdex.pipeline.stages.collect import collect
+from mskdex.pipeline.stages.evaluate import evaluate
 from mskdex.report.data import read_results
 from mskdex.report.montage import save_montage
-from mskdex.stages.collect import collect
-from mskdex.stages.evaluate import evaluate
 
 CONFIG = Config(evaluation=EvaluationSettings(bootstrap_samples=100))
 PATIENT = "P000"  # of the tested fold

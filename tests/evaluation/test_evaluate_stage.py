@@ -10,11 +10,11 @@ from fabricated import Fabrication, fabricate
 from pyarrow.parquet import ParquetFile
 from scipy import stats
 
-from mskdex.artifacts import read_json, write_json, write_parquet
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
-from mskdex.stages.collect import collect
-from mskdex.stages.evaluate import evaluate
+from mskdex.io.artifacts import read_json, write_json, write_parquet
+from mskdex.pipeline.stages.collect import collect
+from mskdex.pipeline.stages.evaluate import evaluate
 
 FAST = EvaluationSettings(bootstrap_samples=200)
 
@@ -261,7 +261,7 @@ def test_collect_keeps_every_patients_registration(one_fold: Path) -> None:
 
 
 def test_truth_that_is_streamed_in_blocks_is_the_same_table(one_fold: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("mskdex.stages.collect._ROWS_AT_ONCE", 100)
+    monkeypatch.setattr("mskdex.pipeline.stages.collect._ROWS_AT_ONCE", 100)
     collect(one_fold / "patients", one_fold / "cohort" / "patients.parquet", tmp_path)
     whole = pd.read_parquet(one_fold / "cohort" / "quantities.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "quantities.parquet"), whole)

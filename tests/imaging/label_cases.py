@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from mskdex.imaging.labels import LabelRequest, read_labels
-from mskdex.imaging.volume import Volume
+from mskdex.io.volume import Volume
 
 SETTINGS = make.settings()
 CHANNELS = {c.name: c for c in SETTINGS.channels}

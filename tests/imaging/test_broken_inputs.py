@@ -15,8 +15,8 @@ import SimpleITK as sitk
 from pydicom.uid import JPEG2000Lossless
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.volume import Volume
-from mskdex.stages.importing import import_patient
+from mskdex.io.volume import Volume
+from mskdex.pipeline.stages.importing import import_patient
 
 Row = dict[str, Any]
 CASES: dict[str, tuple[Callable[[Row], Any], str]] = {}

@@ -9,9 +9,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import read_ct
-from mskdex.imaging.grid import grid_difference, obliquity_deg, orientation, resample_isotropic, to_ras
-from mskdex.imaging.quantities import HU_MAX, HU_MIN
-from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
+from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
+from mskdex.io.volume_grid import grid_difference, obliquity_deg, orientation, resample_isotropic, to_ras
+from mskdex.quantities import HU_MAX, HU_MIN
 
 ORIENTATIONS = ("RAS", "LPS", "PIR", "SRA", "ILP", "ARI")
 CT = make.settings().ct

@@ -23,8 +23,8 @@ from pydicom.uid import (
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import read_ct
-from mskdex.imaging.dicom_pixels import stored_values
-from mskdex.imaging.quantities import HU_MIN
+from mskdex.io.dicom_pixels import stored_values
+from mskdex.quantities import HU_MIN
 
 CT = make.settings().ct
 PHANTOM, _ = make.phantom()
@@ -497,7 +497,7 @@ def test_gdcm_decodes_what_no_plug_in_of_pydicom_does(monkeypatch):
     for syntax in (RLELossless, JPEG2000Lossless, JPEGLSLossless):
         packed = deepcopy(plain)
         packed.compress(syntax, generate_instance_uid=False)
-        monkeypatch.setattr("mskdex.imaging.dicom_pixels.pixel_array", _fails)
+        monkeypatch.setattr("mskdex.io.dicom_pixels.pixel_array", _fails)
         np.testing.assert_array_equal(stored_values(packed, Path("x")), wanted)
 
 
@@ -528,7 +528,7 @@ def test_deflated_files_are_read_and_bombs_are_not(tmp_path, monkeypatch):
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     folder = make.save_all(datasets, tmp_path / "s")
     same(read_ct(folder, CT))
-    monkeypatch.setattr("mskdex.imaging.dicom_deflate._MOST_BYTES", 1 << 22)
+    monkeypatch.setattr("mskdex.io.dicom_deflate._MOST_BYTES", 1 << 22)
     path = sorted(folder.iterdir())[3]
     raw = path.read_bytes()
     start = 144 + int.from_bytes(raw[140:144], "little")

@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_seg import segment_names
-from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
+from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
 
 
 def lps(volume: Volume) -> Volume:

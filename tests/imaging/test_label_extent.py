@@ -13,9 +13,9 @@ from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.labels import read_labels
 from mskdex.imaging.structures import truncated_labels
 from mskdex.imaging.usual_volumes import USUAL_VOLUMES_CM3
-from mskdex.imaging.volume import Volume
-from mskdex.stages.importing import import_patient
-from mskdex.stages.quantities import quantities
+from mskdex.io.volume import Volume
+from mskdex.pipeline.stages.importing import import_patient
+from mskdex.pipeline.stages.quantities import quantities
 
 
 def part(low=(0, 0, 0), high=(20, 30, 40)) -> Volume:

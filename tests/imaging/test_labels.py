@@ -10,7 +10,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.label_names import match_names, parse_name
 from mskdex.imaging.labels import LabelRequest, read_labels
-from mskdex.imaging.volume import Volume, volume_from_sitk, volume_to_sitk
+from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
 
 SETTINGS = make.settings()
 CHANNELS = {c.name: c for c in SETTINGS.channels}

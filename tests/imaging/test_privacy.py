@@ -7,13 +7,13 @@ import hospital as make
 import pytest
 from hospital import SECRETS, leaks
 
-from mskdex.artifacts import write_parquet
 from mskdex.errors import MskdexError
-from mskdex.imaging.volume import volume_from_sitk, volume_to_sitk
-from mskdex.stages.cohort_init import draft_sheet
-from mskdex.stages.importing import import_patient
-from mskdex.stages.quality import quality
-from mskdex.stages.quantities import quantities
+from mskdex.io.artifacts import write_parquet
+from mskdex.io.volume import volume_from_sitk, volume_to_sitk
+from mskdex.pipeline.stages.cohort_init import draft_sheet
+from mskdex.pipeline.stages.importing import import_patient
+from mskdex.pipeline.stages.quality import quality
+from mskdex.pipeline.stages.quantities import quantities
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_inputs_carry_the_secrets(tmp_path):
 def test_no_byte_of_a_run_tells_who_the_patient_is(row, tmp_path, caplog):
     import pandas as pd
 
-    from mskdex.config.stages import QualityStage
+    from mskdex.pipeline.settings import QualityStage
 
     out = tmp_path / "results" / "patients" / "P01"
     settings = make.settings()

@@ -12,7 +12,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.imaging.relative import BONE_NEPERS, BONE_QUANTILE, SOFT_NEPERS, SOFT_QUANTILE, middle_of_field
-from mskdex.stages.importing import import_patient
+from mskdex.pipeline.stages.importing import import_patient
 
 NATIVE = RadiographSettings(working_pixel_mm=None)
 VALUES = make.radiograph_values()

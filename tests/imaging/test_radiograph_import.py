@@ -9,10 +9,10 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
+from mskdex.geometry.camera import Camera
 from mskdex.imaging.field import without_blades, without_blank_borders, without_markers
 from mskdex.imaging.radiograph_import import camera_from_dicom, import_radiograph
 from mskdex.imaging.view_geometry import average_down, pair_to_camera_frame, to_camera_frame
-from mskdex.projection.camera import Camera
 
 NATIVE = RadiographSettings(working_pixel_mm=None)
 VALUES = make.radiograph_values()

@@ -8,12 +8,12 @@ import SimpleITK as sitk
 
 from mskdex.anatomy import LABEL_SOURCES
 from mskdex.config import Config
-from mskdex.config.stages import import_stage
 from mskdex.imaging.ct import read_ct
-from mskdex.imaging.quantities import lean_mass_density_g_cm3
-from mskdex.imaging.volume import read_volume
-from mskdex.stages.importing import import_patient
-from mskdex.stages.quantities import quantities
+from mskdex.io.volume import read_volume
+from mskdex.pipeline.settings import import_stage
+from mskdex.pipeline.stages.importing import import_patient
+from mskdex.pipeline.stages.quantities import quantities
+from mskdex.quantities import lean_mass_density_g_cm3
 
 OBJECTS = [
     {"name": n, "kind": "muscle"} for n in ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliopsoas")
@@ -102,7 +102,7 @@ def test_a_display_window_is_found_in_a_real_ct(raw, tmp_path, window):
 def test_the_same_ct_as_dicom_in_another_orientation_gives_the_same_result(raw, tmp_path):
     folder = raw[0]
     _, out = import_real(raw, tmp_path)
-    from mskdex.imaging.volume import volume_from_sitk
+    from mskdex.io.volume import volume_from_sitk
 
     image = sitk.Cast(sitk.ReadImage(str(folder / "ct.nii.gz")), sitk.sitkInt16)
     series = make.save_all(make.slice_datasets(volume_from_sitk(sitk.DICOMOrient(image, "LPS"))), tmp_path / "series")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.volume import read_volume
-from mskdex.stages.importing import import_patient
-from mskdex.stages.segment import segment
+from mskdex.io.volume import read_volume
+from mskdex.pipeline.stages.importing import import_patient
+from mskdex.pipeline.stages.segment import segment
 
 SETTINGS = make.settings().ct
 

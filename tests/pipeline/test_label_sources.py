@@ -11,7 +11,7 @@ import pytest
 import yaml
 from working_copy import SMALL, copy_project
 
-from mskdex.artifacts import read_json
+from mskdex.io.artifacts import read_json
 
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
 BONES = ("pelvis", "sacrum", "femur")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from working_copy import ROOT, Project
 
-from mskdex.sources import FIRST, recorded
+from mskdex.pipeline.sources import FIRST, recorded
 
 CHANGED = "V0003"
 SEGMENTED = "V0007"  # tested in the same fold
@@ -214,8 +214,8 @@ def changes(project):
         "`config/objects.py`, where label ids are given": replaced(
             project, "config/objects.py", "label=len(found) + 1", "label=len(found) + 2"
         ),
-        "a command in `cli.py`, that of the stack": replaced(
-            project, "cli.py", '    """Put a patient\'s training sample together."""', "    print()"
+        "a command in `pipeline/cli.py`, that of the stack": replaced(
+            project, "pipeline/cli.py", '    """Put a patient\'s training sample together."""', "    print()"
         ),
         "a template or style sheet of the report, its tables of published results": replaced(
             project, "report/templates/style.css", "{", "{ "
@@ -228,7 +228,7 @@ def virtual_changes(project):
     return {
         "`virtual.patients`, one more": setting(project, "virtual", "patients", value=9),
         "`virtual.exclude`": setting(project, "virtual", "exclude", value={CHANGED: "moved {during} the CT"}),
-        "a table in `virtual/data`": replaced(project, "virtual/data/attenuation.csv", "0", "1"),
+        "a table in `exposure/data`": replaced(project, "exposure/data/attenuation.csv", "0", "1"),
     }
 
 
@@ -243,24 +243,24 @@ ONE_PATIENT = patients(1, trainings=2)
 REGISTRATION = {"register": 8, "qc": 8, "render_aligned": 8, "stack": 8, "collect": 1, **ALL}
 REPLACED = [f"a patient's {what} replaced" for what in ("CT", "label map", "radiograph")]
 MODULES = {
-    "`stages/cohort.py`": {"cohort": 1, "quality": 1, "collect": 1, **END},
-    "`stages/folds.py`": {"folds": 1, **ALL},
-    "`stages/segment.py`": {"segment": 1, **ONE_PATIENT},
-    "`stages/importing.py`": ALL_PATIENTS,
-    "`stages/quality.py`": {"quality": 1, "report": 1},
-    "`stages/identity.py`": {"identity": 1},
-    "`stages/quantities.py`": {"quantities": 8, "stack": 8, "collect": 1, **ALL},
-    "`stages/project.py`": {"render": 8, "render_aligned": 8, "stack": 8, **ALL},
-    "`stages/register.py`": REGISTRATION,
+    "`pipeline/stages/cohort.py`": {"cohort": 1, "quality": 1, "collect": 1, **END},
+    "`pipeline/stages/folds.py`": {"folds": 1, **ALL},
+    "`pipeline/stages/segment.py`": {"segment": 1, **ONE_PATIENT},
+    "`pipeline/stages/importing.py`": ALL_PATIENTS,
+    "`pipeline/stages/quality.py`": {"quality": 1, "report": 1},
+    "`pipeline/stages/identity.py`": {"identity": 1},
+    "`pipeline/stages/quantities.py`": {"quantities": 8, "stack": 8, "collect": 1, **ALL},
+    "`pipeline/stages/project.py`": {"render": 8, "render_aligned": 8, "stack": 8, **ALL},
+    "`pipeline/stages/register.py`": REGISTRATION,
     "`registration/similarity.py`": REGISTRATION,
-    "`stages/qc.py`": {"qc": 8, "report": 1},
-    "`stages/stack.py`": {"stack": 8, **ALL},
-    "`stages/collect.py`": {"collect": 1, **END},
-    "`stages/train.py`": ALL,
-    "`stages/predict.py`": {"predict": 4, **END},
-    "`stages/evaluate.py`": END,
-    "`stages/report.py`": {"report": 1},
-    "`stages/synthesize.py`": {},
+    "`pipeline/stages/qc.py`": {"qc": 8, "report": 1},
+    "`pipeline/stages/stack.py`": {"stack": 8, **ALL},
+    "`pipeline/stages/collect.py`": {"collect": 1, **END},
+    "`pipeline/stages/train.py`": ALL,
+    "`pipeline/stages/predict.py`": {"predict": 4, **END},
+    "`pipeline/stages/evaluate.py`": END,
+    "`pipeline/stages/report.py`": {"report": 1},
+    "`pipeline/stages/synthesize.py`": {},
 }
 EXPECTED = {
     "nothing": {},
@@ -292,14 +292,14 @@ EXPECTED = {
     "`report.title`": {"report": 1},
     **MODULES,
     "`config/objects.py`, where label ids are given": {**ALL_PATIENTS, "cohort": 1},
-    "a command in `cli.py`, that of the stack": {"stack": 8, **ALL},
+    "a command in `pipeline/cli.py`, that of the stack": {"stack": 8, **ALL},
     "a template or style sheet of the report, its tables of published results": {"report": 1},
 }
 NEW_COHORT = {"synthesize_sheet": 1, "cohort": 1, "folds": 1, "quality": 1, "collect": 1, **ALL}
 VIRTUAL = {
     "`virtual.patients`, one more": NEW_COHORT | dict.fromkeys((*PATIENT, "synthesize", "import_patient"), 1),
     "`virtual.exclude`": NEW_COHORT,
-    "a table in `virtual/data`": {**NEW_COHORT, **ALL_PATIENTS, "synthesize": 8},
+    "a table in `exposure/data`": {**NEW_COHORT, **ALL_PATIENTS, "synthesize": 8},
 }
 WHOLE = {
     "the project moved to another folder": {},

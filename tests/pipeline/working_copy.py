@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from mskdex.projection.native import cache_folder
+from mskdex.compute.native import cache_folder
 
 ROOT = Path(__file__).parents[2]
 

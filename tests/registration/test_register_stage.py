@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from mskdex.artifacts import write_json
 from mskdex.config import Config
 from mskdex.errors import MskdexError
-from mskdex.imaging.volume import read_volume, write_volume
+from mskdex.io.artifacts import write_json
+from mskdex.io.volume import read_volume, write_volume
+from mskdex.pipeline.stages.qc import qc
+from mskdex.pipeline.stages.register import register
 from mskdex.registration.metrics import pose_error
-from mskdex.stages.qc import qc
-from mskdex.stages.register import register
 
 CONFIG = Config()
 

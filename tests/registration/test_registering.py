@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
+from mskdex.geometry.rigid import difference
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import Patient, no_finer_than_voxels, register_bodies, sided
-from mskdex.registration.rigid import difference
 
 SETTINGS = RegistrationSettings()
 QUICK = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))

@@ -9,12 +9,12 @@ import pytest
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
 from mskdex.errors import MskdexError
-from mskdex.projection.camera import Camera, nominal_pose
+from mskdex.geometry.camera import Camera, nominal_pose
+from mskdex.geometry.rigid import moved
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import shown, slope
+from mskdex.registration.fixed_image import View, cut_shadow
 from mskdex.registration.metrics import pose_error
-from mskdex.registration.rigid import moved
-from mskdex.registration.scene import View, cut_shadow
 from mskdex.registration.search import Effort, Spread, multi_start
 from mskdex.registration.single import Model, Task, register_body
 from mskdex.registration.splat import body_points, splat

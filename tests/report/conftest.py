@@ -7,11 +7,11 @@ from fabricated import Fabrication, fabricate
 
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
+from mskdex.pipeline.stages.collect import collect
+from mskdex.pipeline.stages.evaluate import evaluate
+from mskdex.pipeline.stages.report import report
 from mskdex.report.data import read_results
 from mskdex.report.page import write_index
-from mskdex.stages.collect import collect
-from mskdex.stages.evaluate import evaluate
-from mskdex.stages.report import report
 
 SETTINGS = EvaluationSettings(bootstrap_samples=100)
 

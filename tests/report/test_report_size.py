@@ -7,10 +7,10 @@ import pytest
 from conftest import SETTINGS, make_index, make_results
 from fabricated import Fabrication
 
-from mskdex.arrays import read_arrays, write_arrays
 from mskdex.config import Config
 from mskdex.config.learning import FoldSettings
-from mskdex.stages.report import report
+from mskdex.io.arrays import read_arrays, write_arrays
+from mskdex.pipeline.stages.report import report
 
 pytestmark = pytest.mark.slow
 MB = 1e6

@@ -11,16 +11,16 @@ from conftest import SETTINGS, make_index, make_results
 from fabricated import Fabrication
 from PIL import Image
 
-from mskdex.artifacts import write_parquet
 from mskdex.config import Config
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.evaluation import ReportSettings
 from mskdex.config.learning import ExperimentSettings, LossSettings
 from mskdex.errors import MskdexError
+from mskdex.io.artifacts import write_parquet
+from mskdex.pipeline.stages.report import report
 from mskdex.report.data import read_results
 from mskdex.report.figures import ablation_chart
 from mskdex.report.patient_pages import patients, write_patient
-from mskdex.stages.report import report
 
 
 def _index(folder: Path) -> str:

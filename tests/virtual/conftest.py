@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from mskdex.config.virtual import VirtualSettings
+from mskdex.deformation.coarse_grid import Grid
+from mskdex.deformation.posture import Posture, draw_poses, take_posture
+from mskdex.deformation.shape import Shape
+from mskdex.deformation.template import Template
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import Body, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
-from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
-from mskdex.virtual.posture import Posture, draw_poses, take_posture
-from mskdex.virtual.shape import Shape
-from mskdex.virtual.template import Template
 from mskdex.virtual.tissue import composition
 
 SETTINGS = VirtualSettings(voxel_mm=2.5, ct_noise_hu=0.0)

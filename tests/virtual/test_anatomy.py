@@ -3,9 +3,9 @@ import pytest
 from scipy.ndimage import label as components
 
 from mskdex.anatomy import STRUCTURES
+from mskdex.deformation.template import Tissue, label_depth
 from mskdex.virtual.anatomy import built_in, muscles
 from mskdex.virtual.profiles import atlas_volumes_cm3, profiles
-from mskdex.virtual.template import Tissue, label_depth
 
 
 @pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: s.name)

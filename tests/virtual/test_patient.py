@@ -18,14 +18,14 @@ import SimpleITK as sitk
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.config.virtual import ExposureSettings, VirtualSettings
+from mskdex.deformation.coarse_grid import Grid
 from mskdex.errors import MskdexError
-from mskdex.imaging.quantities import lean_mass_density_g_cm3
+from mskdex.geometry.camera import Camera
 from mskdex.imaging.radiograph_import import import_radiograph
-from mskdex.imaging.volume import read_volume
-from mskdex.projection.camera import Camera
-from mskdex.stages.synthesize import preview, synthesize
+from mskdex.io.volume import read_volume
+from mskdex.pipeline.stages.synthesize import preview, synthesize
+from mskdex.quantities import lean_mass_density_g_cm3
 from mskdex.virtual.dicom import LOG_DECADES, Format, Taken, write_radiograph
-from mskdex.virtual.grid import Grid
 from mskdex.virtual.patient import Patient, make_patient
 from mskdex.virtual.population import person_of
 from mskdex.virtual.scanner import scan, thick_slices
@@ -135,7 +135,7 @@ def test_bones_stand_where_the_true_poses_say(folder):
 def test_same_seed_same_bytes_on_any_number_of_cores(folder, tmp_path):
     code = (
         "from pathlib import Path; from mskdex.config.virtual import VirtualSettings;"
-        "from mskdex.stages.synthesize import synthesize;"
+        "from mskdex.pipeline.stages.synthesize import synthesize;"
         "settings = VirtualSettings(voxel_mm=4.0, radiograph_pixel_mm=1.6, patients=500);"
         f"synthesize('V0003', settings, Path({str(tmp_path)!r}))"
     )
@@ -219,7 +219,7 @@ def test_streaks_are_dark_between_two_pieces_of_metal():
 
 
 def test_preview_is_written(metal, tmp_path, monkeypatch):
-    monkeypatch.setattr("mskdex.stages.synthesize.make_patient", lambda *_: metal)
+    monkeypatch.setattr("mskdex.pipeline.stages.synthesize.make_patient", lambda *_: metal)
     preview("V0001", COARSE, tmp_path / "preview.png")
     with PIL.Image.open(tmp_path / "preview.png") as image:
         assert image.width > 1000

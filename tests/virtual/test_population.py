@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from mskdex.config import Config
-from mskdex.config.stages import synthesize_stage
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
+from mskdex.pipeline.settings import synthesize_stage
 from mskdex.virtual.population import cohort_sheet, person, person_of, write_sheet
 
 SETTINGS = VirtualSettings(patients=500, seed=7)

@@ -8,15 +8,16 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from mskdex import provenance
-from mskdex.config import load_config, stages
+from mskdex.pipeline import provenance
+from mskdex.config import load_config
+from mskdex.pipeline import settings as stages
 from mskdex.config.base import of_results
 from mskdex.errors import MskdexError
-from mskdex.leftovers import clear_leftovers, record_owner
-from mskdex.origin import belongs, check_origin, mark_origin
-from mskdex.snakemake_gaps import forget_benchmark, stop_reevaluation
-from mskdex.sources import RECORD, Digests, edition
-from mskdex.workflow import (
+from mskdex.pipeline.recovery import clear_leftovers, record_owner
+from mskdex.pipeline.origin import belongs, check_origin, mark_origin
+from mskdex.pipeline.snakemake_gaps import forget_benchmark, stop_reevaluation
+from mskdex.pipeline.sources import RECORD, Digests, edition
+from mskdex.pipeline.workflow import (
     atlas_digest,
     folds_of_patients,
     import_row,

@@ -1,0 +1,1 @@
+"""Compiled kernels, threads and devices; interpolation."""

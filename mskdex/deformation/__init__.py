@@ -1,0 +1,1 @@
+"""Growth and posture of a labelled body."""

@@ -1,0 +1,100 @@
+"""The object-wise kernels on the CPU, over all threads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mskdex.compute.parallel import spread
+from mskdex.drr.march import LANES, march
+from mskdex.drr.rays import make_rays
+from mskdex.drr.sampling import Sampling
+from mskdex.drr.scene import Scene
+from mskdex.drr.skipping import (
+    BLOCK,
+    CELL_SHIFT,
+    MIXED,
+    TILE,
+    classify_cells,
+    distance_of_blocks,
+    occupied_blocks,
+    tile_depths,
+)
+from mskdex.drr.walk import walk
+from mskdex.geometry.camera import Camera
+
+
+def add_images(
+    scene: Scene,
+    ids: Sequence[int],
+    camera: Camera,
+    pose: np.ndarray,
+    tables: np.ndarray,
+    sampling: Sampling,
+    images: np.ndarray,
+) -> None:
+    """Fills `images` (Q, N, H, W), zero before, with the labels at one pose; labels without voxels stay zero."""
+    box = scene.box(ids)
+    if box is None:
+        return
+    scene.depths_mm(box, camera, pose)
+    step = sampling.step_mm if sampling.method == "march" else 1.0
+    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
+    lookup = label_lookup(ids)
+    cells, blocks = skip_map(scene, lookup, box)
+    reach = _tile_depths(scene, blocks, camera, pose)
+    if sampling.method == "march":
+        volume: tuple = (scene.ct, scene.labels, cells, blocks)
+        limits = cell_limits(box)
+    else:
+        volume = (scene.ct, scene.labels, blocks)
+        limits = np.ascontiguousarray(box[:, ::-1] - 0.5)
+    kernel = march if sampling.method == "march" else walk
+    for start in range(0, len(tables), LANES):
+        part = tables[start : start + LANES]
+        table = np.zeros((tables.shape[1], LANES), np.float32)
+        table[:, : len(part)] = part.T
+        constants = (*volume, lookup, table, limits, rays.coefficients, rays.slope, rays.weight, step, reach)
+        _over_rows(kernel, constants, sampling.oversampling, images[start : start + len(part)])
+
+
+def _over_rows(kernel, constants: tuple, oversampling: int, images: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+    def rows(start: int, stop: int) -> None:
+        line, seen = np.zeros((*images.shape[1:4:2], LANES), np.float32), np.zeros(images.shape[1], np.uint8)
+        kernel(*constants, oversampling, images, line, seen, start, stop)
+
+    spread(rows, images.shape[2])
+
+
+def _tile_depths(scene: Scene, blocks: np.ndarray, camera: Camera, pose: np.ndarray) -> np.ndarray:
+    """Depths (tile rows, tile columns, 2) between which the rays of each tile of pixels can meet an object."""
+    reach = np.empty((*(-(-n // TILE) for n in camera.shape), 2))
+    matrix = pose @ scene.world_from_voxel
+    matrix[:3, 3] -= matrix[:3, :3].sum(axis=1) * CELL_SHIFT
+    cone = camera.beam == "cone"
+    scale = (camera.sdd_mm if cone else 1.0) / camera.pixel_mm
+    tile_depths(blocks, matrix[:3].copy(), int(cone), scale, np.array(camera.principal_point_px, float), reach)
+    return reach
+
+
+def label_lookup(ids: Sequence[int]) -> np.ndarray:
+    """Object of each cell value (256,) int16: -1 for a cell of several labels, -2 for a label of no object."""
+    lookup = np.full(256, -2, np.int16)
+    lookup[MIXED] = -1
+    lookup[list(ids)] = np.arange(len(ids))
+    return lookup
+
+
+def cell_limits(box: np.ndarray) -> np.ndarray:
+    """Box (2, 3), x y z, of cell coordinates in which the voxels of a box (2, 3), z y x, are felt."""
+    return np.ascontiguousarray(np.stack([box[0] + 1.0, box[1] + 2.0])[:, ::-1])
+
+
+def skip_map(scene: Scene, lookup: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The label that each cell's corners share, and each block's distance to one that may hold an object."""
+    cells = np.empty([n + 3 for n in scene.ct.shape], np.uint8)
+    low, high = box[0], np.minimum(box[1] + 3, cells.shape)
+    spread(lambda a, b: classify_cells(scene.labels, cells, low, high, a, b), cells.shape[0])
+    blocks = np.empty([-(-n // BLOCK) for n in cells.shape], np.uint8)
+    spread(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
+    distance_of_blocks(blocks)
+    return cells, blocks

@@ -1,0 +1,1 @@
+"""The physics of a radiograph: spectrum, attenuation, scatter, noise."""

@@ -1,0 +1,1 @@
+"""Reading users' files, and reading and writing the project's own artifacts."""

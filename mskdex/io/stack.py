@@ -1,0 +1,135 @@
+"""The training sample of one patient: radiograph, DRRs, aligned bones and the CT's sums, in one file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
+from mskdex.geometry.camera import Camera
+from mskdex.io.arrays import Crops, read_crops, write_arrays
+from mskdex.quantities import QUANTITIES
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One patient's training sample; N objects, M aligned bones, quantities in the order of `QUANTITIES`.
+
+    Attributes:
+        patient: patient id.
+        channels: the N objects.
+        camera: camera of the image grid (H, W).
+        radiograph: (H, W) float32, log attenuation; outside the field that of the nearest exposed pixel.
+        field: (H, W) bool, exposed and unmarked pixels.
+        drr: (3, N, H, W), rendered at the nominal pose; cm³, cm³ and g per pixel.
+        aligned: (3, M, H, W), bones at their registered pose; same units.
+        aligned_objects: names of those bones.
+        truth: (3, N), sums over the CT's voxels; cm³, cm³, g; 0 where not known.
+        known: (N,) bool, the CT holds the object and holds it whole.
+        visible: (N,), fraction of the object within the image, 0 to 1.
+        source_to_isocentre_mm: distance from the source to the middle of the patient.
+        scale: of the radiograph: absolute (nepers) or relative (standardised by soft tissue and bone).
+    """
+
+    patient: str
+    channels: tuple[Channel, ...]
+    camera: Camera
+    radiograph: np.ndarray
+    field: np.ndarray
+    drr: Crops
+    aligned: Crops
+    aligned_objects: tuple[str, ...]
+    truth: np.ndarray
+    known: np.ndarray
+    visible: np.ndarray
+    source_to_isocentre_mm: float
+    scale: str = "absolute"
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the N objects."""
+        return tuple(channel.name for channel in self.channels)
+
+
+def require_same(found: Sequence[str], wanted: Sequence[str], of: str, others: str) -> None:
+    """Two lists of channels have the same names, in any order.
+
+    Args:
+        found: names of the channels.
+        wanted: names that they should have.
+        of: whose the former are.
+        others: whose the latter are.
+
+    Raises:
+        MskdexError: tells what is missing and what is too much.
+    """
+    missing, more = ([n for n in a if n not in b] for a, b in ((wanted, found), (found, wanted)))
+    if missing or more or len(set(found)) < len(found):
+        told = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(more)} too"] * bool(more)
+        why = " and ".join(told) or "it names an object twice"
+        msg = f"{of} holds other objects than {others}: {why}; delete it and run the same command again"
+        raise MskdexError(msg)
+
+
+def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None) -> None:
+    """Writes a stack; DRRs are kept in half precision, sums and the radiograph in full."""
+    arrays: dict[str, np.ndarray] = {
+        "radiograph": stack.radiograph.astype(np.float32),
+        "field": np.packbits(stack.field.astype(bool)),
+        "drr": stack.drr.dense(),
+        "aligned": stack.aligned.dense(),
+        "truth": stack.truth.astype(np.float64),
+        "known": stack.known.astype(np.uint8),
+        "visible": stack.visible.astype(np.float64),
+    }
+    meta = {
+        "patient": stack.patient,
+        "channels": [channel.model_dump() for channel in stack.channels],
+        "camera": stack.camera.as_dict(),
+        "aligned_objects": list(stack.aligned_objects),
+        "source_to_isocentre_mm": stack.source_to_isocentre_mm,
+        "scale": stack.scale,
+        "quantities": list(QUANTITIES),
+        "manifest": manifest or {},
+    }
+    write_arrays(path, arrays, meta, crop=("drr", "aligned"))
+
+
+def read_stack(path: Path, patient: str | None = None) -> Stack:
+    """Reads what `write_stack` wrote.
+
+    Args:
+        path: the file.
+        patient: whose stack it has to be, where that is known.
+
+    Raises:
+        MskdexError: the file is absent, damaged, or another patient's.
+    """
+    arrays, meta = read_crops(path)
+    if patient not in (None, meta["patient"]):
+        msg = f"patient {patient}: {path} holds the stack of patient {meta['patient']}; delete it and run again"
+        raise MskdexError(msg)
+    camera = Camera.from_dict(meta["camera"])
+    drr, aligned = arrays["drr"], arrays["aligned"]
+    assert isinstance(drr, Crops)
+    assert isinstance(aligned, Crops)
+    rows, columns = camera.shape
+    field = np.unpackbits(np.asarray(arrays["field"]), count=rows * columns).reshape(rows, columns)
+    return Stack(
+        patient=meta["patient"],
+        channels=tuple(Channel.model_validate(c) for c in meta["channels"]),
+        camera=camera,
+        radiograph=np.asarray(arrays["radiograph"]),
+        field=field.astype(bool),
+        drr=drr,
+        aligned=aligned,
+        aligned_objects=tuple(meta["aligned_objects"]),
+        truth=np.asarray(arrays["truth"]),
+        known=np.asarray(arrays["known"]).astype(bool),
+        visible=np.asarray(arrays["visible"]),
+        source_to_isocentre_mm=meta["source_to_isocentre_mm"],
+        scale=meta.get("scale", "absolute"),
+    )

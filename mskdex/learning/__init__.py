@@ -1,1 +1,0 @@
-"""Networks, losses, data and the training loop of the decomposition."""

@@ -1,0 +1,119 @@
+"""A trained model: one safetensors file with weights and everything needed to use them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mskdex.config.learning import ExperimentSettings
+from mskdex.config.objects import Channel
+from mskdex.errors import MskdexError
+from mskdex.geometry.camera import Camera
+from mskdex.io.tensors import read_tensors, write_tensors
+from mskdex.models.generator import Generator, make_generator
+from mskdex.models.normalisation import Normalisation
+
+FORMAT = 4
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says about itself.
+
+    Attributes:
+        name: name of the experiment.
+        fold: the fold that was left out.
+        experiment: settings.
+        channels: objects.
+        normalisation: constants of the training fold.
+        grid: camera of the first training patient: image size, pixel size, distances.
+        sdd_range_mm, isocentre_range_mm: smallest and largest distance from source to detector and to the
+            patient's middle among the training patients.
+        patients: training patients.
+    """
+
+    name: str
+    fold: int
+    experiment: ExperimentSettings
+    channels: tuple[Channel, ...]
+    normalisation: Normalisation
+    grid: Camera
+    sdd_range_mm: tuple[float, float]
+    isocentre_range_mm: tuple[float, float]
+    patients: tuple[str, ...]
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of the generator's output."""
+        return tuple(channel.name for channel in self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` reads it."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "fold": self.fold,
+            "experiment": self.experiment.model_dump(),
+            "channels": [c.model_dump() for c in self.channels],
+            "normalisation": self.normalisation.as_dict(),
+            "grid": self.grid.as_dict(),
+            "sdd_range_mm": list(self.sdd_range_mm),
+            "isocentre_range_mm": list(self.isocentre_range_mm),
+            "patients": list(self.patients),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ModelCard":
+        """Reads `as_dict`."""
+        return cls(
+            name=content["name"],
+            fold=content["fold"],
+            experiment=ExperimentSettings.model_validate(content["experiment"]),
+            channels=tuple(Channel.model_validate(c) for c in content["channels"]),
+            normalisation=Normalisation.from_dict(content["normalisation"]),
+            grid=Camera.from_dict(content["grid"]),
+            sdd_range_mm=(content["sdd_range_mm"][0], content["sdd_range_mm"][1]),
+            isocentre_range_mm=(content["isocentre_range_mm"][0], content["isocentre_range_mm"][1]),
+            patients=tuple(content["patients"]),
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained generator and its card."""
+
+    card: ModelCard
+    generator: Generator
+
+    @torch.no_grad()
+    def decompose(self, radiograph: Tensor) -> Tensor:
+        """Log attenuation (B, H, W) on the model's grid to DRRs (B, 3, N, H, W) in cm³, cm³ and g per pixel."""
+        scale = torch.as_tensor(self.card.normalisation.drr, dtype=torch.float32, device=radiograph.device)
+        normalised = radiograph[:, None] / self.card.normalisation.radiograph
+        drr = self.generator(normalised).float().unflatten(1, (3, -1))
+        return drr * scale[:, :, None, None]
+
+
+def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any]) -> None:
+    """Writes a model file."""
+    write_tensors(path, generator.state_dict(), {"card": card.as_dict(), "manifest": manifest})
+
+
+def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> Model:
+    """Reads a model file onto a device, ready to predict; arguments as of `read_tensors`.
+
+    Raises:
+        MskdexError: not a model of MSKdeX, or of another format.
+    """
+    tensors, facts = read_tensors(path, made_here=made_here)
+    if facts.get("card", {}).get("format") != FORMAT:
+        msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
+        raise MskdexError(msg)
+    card = ModelCard.from_dict(facts["card"])
+    count = 3 * len(card.channels)
+    generator = make_generator(1, count, card.experiment.network, seed=0, start=torch.zeros(count, *card.grid.shape))
+    generator.load_state_dict(tensors)
+    return Model(card, generator.to(device).eval())

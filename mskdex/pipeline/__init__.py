@@ -1,0 +1,1 @@
+"""Stages, settings, command line, provenance, lock and recovery: what Snakemake calls."""

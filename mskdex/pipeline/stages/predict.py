@@ -1,0 +1,99 @@
+"""Stage: decompose the radiographs of a fold's test patients."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mskdex.compute.device import choose_device
+from mskdex.errors import MskdexError
+from mskdex.io.arrays import write_arrays
+from mskdex.io.artifacts import manifest, read_parquet, write_parquet
+from mskdex.io.stack import Stack, read_stack, require_same
+from mskdex.models.model import Model, read_model
+from mskdex.quantities import COLUMNS, QUANTITIES
+from mskdex.training.loop import set_up_torch
+
+
+def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
+    """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.safetensors for the fold's patients.
+
+    Args:
+        model: model.safetensors, trained without this fold.
+        patients_root: folder of imported patients.
+        folds: folds.parquet.
+        fold: the fold to predict.
+        out: folder of the experiment's fold.
+
+    Raises:
+        MskdexError: a patient of the fold was trained on, or a stack does not fit the model.
+    """
+    started = time.time()
+    table = read_parquet(folds)
+    patients = sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
+    device = choose_device("auto")
+    set_up_torch(device)
+    loaded = read_model(model, device, made_here=True)
+    _check_apart(loaded, model, patients, fold)
+    rows: list[dict[str, Any]] = []
+    for patient in patients:
+        stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
+        _check_fits(loaded, stack, model)
+        drr = loaded.decompose(torch.tensor(stack.radiograph, device=device)[None])[0].cpu().numpy()
+        meta = {
+            "objects": loaded.card.objects,
+            "camera": stack.camera.as_dict(),
+            "manifest": manifest("predict", started),
+        }
+        write_arrays(Path(out) / "decompositions" / f"{patient}.safetensors", {"drr": drr}, meta, crop=("drr",))
+        rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
+    write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
+
+
+def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[str, Any]]:
+    """One row per object and quantity; where the CT does not hold the object whole the truth is NaN.
+
+    Args:
+        model: who predicts.
+        stack: of whom.
+        sums: (3, N), of the de-normalised DRRs, in the order of the model's channels.
+    """
+    places = [stack.objects.index(name) for name in model.card.objects]
+    return [
+        {
+            "experiment": model.card.name,
+            "fold": model.card.fold,
+            "patient_id": stack.patient,
+            "object": channel.object,
+            "side": channel.side,
+            "channel": channel.name,
+            "quantity": COLUMNS[quantity],
+            "predicted": float(sums[q, n]),
+            "truth": float(stack.truth[q, place]) if stack.known[place] else float("nan"),
+            "truncated": not bool(stack.known[place]),
+            "visible": float(stack.visible[place]),
+        }
+        for n, (channel, place) in enumerate(zip(model.card.channels, places, strict=True))
+        for q, quantity in enumerate(QUANTITIES)
+    ]
+
+
+def _check_apart(model: Model, path: Path, patients: list[str], fold: int) -> None:
+    seen = sorted(set(patients) & set(model.card.patients))
+    if seen or model.card.fold != fold:
+        msg = (
+            f"{path} was trained without fold {model.card.fold} and must not be tested on fold {fold}"
+            + (f": it has seen {', '.join(seen)}" if seen else "")
+            + "; train this fold's own model"
+        )
+        raise MskdexError(msg)
+
+
+def _check_fits(model: Model, stack: Stack, path: Path) -> None:
+    require_same(model.card.objects, stack.objects, str(path), f"the stack of patient {stack.patient}")
+    if stack.camera.shape != model.card.grid.shape:
+        msg = f"patient {stack.patient}: the stack is {stack.camera.shape}, {path} expects {model.card.grid.shape}"
+        raise MskdexError(msg)

@@ -1,0 +1,101 @@
+"""Stage `quality`: the gate that imports pass: a table, warnings, flags and a contact sheet for each patient."""
+
+import logging
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from mskdex.cohort.quality import flags, structure_table
+from mskdex.imaging.contact_sheet import contact_sheet
+from mskdex.io.artifacts import atomic_path, read_json, read_parquet, write_parquet
+from mskdex.io.csv_files import write_csv
+from mskdex.io.volume import read_volume
+from mskdex.pipeline.settings import QualityStage
+
+log = logging.getLogger("mskdex")
+_LINE_LETTERS = 66
+"""So many letters stand in a line beside the slices."""
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Segmentation quality</title>
+<style>body{{font-family:sans-serif;margin:2em}}img{{max-width:100%}}section{{margin-bottom:2em}}</style>
+<h1>Segmentation quality</h1>
+<p>{flagged} of {total} patients are flagged: first those whose import warned of something, then by the number of
+what stands out against the cohort. A flag is a reason to look, not a verdict.
+To leave a patient out, write <code>yes</code> into column <code>exclude</code> of the cohort sheet and say why in
+<code>exclude_reason</code>.</p>
+{sections}
+</html>
+"""
+
+
+def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path) -> None:
+    """Writes structures.csv, quality.csv, quality.parquet, quality.html and contact_sheets/{patient}.png.
+
+    quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
+    a human's verdict, which goes into the cohort sheet; the report reads quality.parquet. structures.csv holds what
+    the flags are made from.
+
+    Args:
+        patients_root: folder of the imported patients.
+        table: patients.parquet.
+        settings: the channels that the cohort has, and beyond which score they are flagged.
+        out: folder to write to.
+
+    Raises:
+        MskdexError: a patient's import is absent or damaged.
+    """
+    out, patients_root = Path(out), Path(patients_root)
+    patients = list(read_parquet(table)["patient_id"])
+    imports = {p: read_json(patients_root / p / "import.json") for p in patients}
+    structures = structure_table(imports, settings.cohort_channels)
+    warnings = {p: [str(w) for w in content["warnings"]] for p, content in imports.items()}
+    verdicts = flags(structures, settings.flag_robust_z, warnings)
+    sheets = out / "contact_sheets"
+    shutil.rmtree(sheets, ignore_errors=True)
+    for patient in patients:
+        rows = structures[structures["patient_id"] == patient]
+        reasons = verdicts.loc[verdicts["patient_id"] == patient, "reasons"].item()
+        _draw(patients_root / patient, settings, _lines(patient, rows, reasons), sheets / f"{patient}.png")
+    write_parquet(out / "quality.parquet", verdicts)
+    write_csv(out / "structures.csv", structures, float_format="%.6g")
+    write_csv(out / "quality.csv", verdicts.assign(exclude="", exclude_reason=""), float_format="%.6g")
+    with atomic_path(out / "quality.html") as temporary:
+        temporary.write_text(_page(verdicts, warnings), encoding="utf-8")
+    flagged = int((verdicts["flags"] > 0).sum())
+    log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
+
+
+def _draw(patient: Path, settings: QualityStage, lines: list[str], path: Path) -> None:
+    ct, labels = read_volume(patient / "ct.nii.gz"), read_volume(patient / "labels.nii.gz")
+    with atomic_path(path) as temporary:
+        contact_sheet(ct, labels, settings.channels, lines).save(temporary)
+
+
+def _lines(patient: str, rows: pd.DataFrame, reasons: str) -> list[str]:
+    lines = [patient, "object\tcm3\tHU\tpieces"]
+    for row in rows.to_dict("records"):
+        cut = ", cut" if row["truncated"] else ""
+        numbers = f"{row['volume_cm3']:.1f}\t{row['mean_hu']:.0f}\t{row['pieces']}{cut}" if row["present"] else "absent"
+        lines.append(f"{row['object']}\t{numbers}")
+    return [*lines, "", *textwrap.wrap(reasons, _LINE_LETTERS)]
+
+
+def _page(verdicts: pd.DataFrame, warnings: Mapping[str, Sequence[str]]) -> str:
+    sections = "\n".join(
+        f"<section><h2>{escape(name)}</h2>{_told(reasons, warnings[name])}"
+        f'<img loading="lazy" src="contact_sheets/{escape(name)}.png" alt="slices of {escape(name)}"></section>'
+        for name, reasons in zip(verdicts["patient_id"], verdicts["reasons"], strict=True)
+    )
+    return _PAGE.format(flagged=int((verdicts["flags"] > 0).sum()), total=len(verdicts), sections=sections)
+
+
+def _told(reasons: str, warnings: Sequence[str]) -> str:
+    """The import's warnings as a list, then what stands out against the cohort."""
+    listed = "".join(f"<li>{escape(w)}</li>" for w in warnings)
+    others = reasons.removeprefix("; ".join(f"import: {w}" for w in warnings)).removeprefix("; ")
+    head = f"<p>The import warned:</p><ul>{listed}</ul>" if listed else ""
+    return f"{head}<p>{escape(others) or ('' if listed else 'nothing stands out')}</p>"

@@ -1,0 +1,88 @@
+"""Stage `register`: 2D-3D registration of a patient's bones to the radiograph."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mskdex.config.imaging import RenderingSettings
+from mskdex.config.objects import Channel
+from mskdex.config.registration import RegistrationSettings
+from mskdex.imaging.radiograph import Radiograph, read_radiograph
+from mskdex.io.artifacts import manifest, write_json
+from mskdex.io.volume import read_labelled
+from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.fixed_image import View
+from mskdex.registration.registering import Patient, Registration, register_bodies, sided
+from mskdex.registration.starts import read_starts
+
+
+def register(
+    ct: Path,
+    labels: Path,
+    radiograph_dir: Path,
+    channels: Sequence[Channel],
+    settings: RegistrationSettings,
+    rendering: RenderingSettings,
+    out: Path,
+) -> None:
+    """Registers every rigid body and writes `out` (pose.json).
+
+    Each body has its camera_from_ct (4×4, null when it was not accepted), the start, similarity, confidence,
+    `accepted` with the `reason` when it was not, standard deviations and CPU seconds. A bone that cannot be
+    registered is an entry with a reason, not an error.
+
+    Raises:
+        MskdexError: a file that cannot be read, or that does not belong to the others.
+    """
+    started = time.time()
+    volume, label_map = read_labelled(ct, labels)
+    radiograph = read_radiograph(radiograph_dir)
+    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
+    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
+    patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
+    found = register_bodies(patient, settings, rendering.step_mm)
+    content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
+    facts = {"seed": settings.seed, "accepted": sum(entry["accepted"] for entry in content.values())}
+    write_json(out, {"bodies": content, "manifest": manifest("register", started, **facts)})
+
+
+def _names(settings: RegistrationSettings, channels: Sequence[Channel]) -> list[str]:
+    known = {c.body for c in channels}
+    return [n for item in settings.bodies for n, _ in sided(item, settings.bodies) if n in known]
+
+
+def _entry(
+    found: Registration | None,
+    name: str,
+    bodies: dict[str, Body],
+    radiograph: Radiograph,
+    channels: Sequence[Channel],
+) -> dict[str, Any]:
+    if found is None:
+        objects = [c.name for c in channels if c.body == name]
+        found = Registration(
+            tuple(objects), None, radiograph.camera_from_ct, None, 0.0, False, "the CT's labels do not hold it",
+            None, None, 0.0,
+        )  # fmt: skip
+    return {
+        "objects": list(found.objects),
+        "camera_from_ct": None if found.pose is None else found.pose.tolist(),
+        "start": found.start.tolist(),
+        "similarity": _rounded(found.similarity),
+        "confidence": _rounded(found.confidence),
+        "accepted": found.accepted,
+        "reason": found.reason,
+        "sd_mm": _rounded(found.sd_mm),
+        "sd_deg": _rounded(found.sd_deg),
+        "seconds": round(found.seconds, 3),
+        "truncated": name in bodies and bodies[name].truncated,
+        "scores": {key: _rounded(value) for key, value in found.scores.items()},
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 5)

@@ -1,0 +1,138 @@
+"""Stage: train one fold of an experiment."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mskdex.compute.device import choose_device
+from mskdex.config.base import of_results
+from mskdex.config.learning import ExperimentSettings
+from mskdex.errors import MskdexError
+from mskdex.io.artifacts import manifest, read_parquet, write_json, write_parquet
+from mskdex.models.model import ModelCard, write_model
+from mskdex.models.normalisation import fit_normalisation
+from mskdex.pipeline.lock import claimed
+from mskdex.pipeline.provenance import stage_hash
+from mskdex.training.data import Loader, StackStore
+from mskdex.training.distributed import Group, join_group
+from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
+from mskdex.training.monitor import Monitor
+from mskdex.training.trainer import Trainer
+
+
+def train(
+    patients_root: Path, folds: Path, fold: int, experiment: ExperimentSettings, out: Path, *, name: str | None = None
+) -> None:
+    """Trains on every patient outside the fold; goes on from `out`/checkpoint where there is one of this training.
+
+    Two trainings of one fold do not disturb each other: the second waits for the first to end.
+
+    Args:
+        patients_root: folder of imported patients, each with its stack.safetensors.
+        folds: folds.parquet.
+        fold: the fold to leave out for testing.
+        experiment: settings, per-fold overrides already applied.
+        out: folder of this experiment's fold; model.safetensors, history.parquet and train.json are written there.
+        name: the experiment's name; by default that of the folder above `out`.
+
+    Raises:
+        MskdexError: too few patients, stacks that do not fit together, a loss that is not finite.
+    """
+    out = Path(out)
+    name = name or out.resolve().parent.name
+    first = os.environ.get("RANK", "0") == "0"
+    with claimed(out / "checkpoint", f"the training of fold {fold} of {name}") if first else contextlib.nullcontext():
+        _train(patients_root, folds, fold, experiment, out, name)
+
+
+def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSettings, out: Path, name: str) -> None:
+    started, group = time.time(), join_group()
+    device = choose_device(experiment.optimisation.device, group.local_rank)
+    set_up_torch(device)
+    patients = training_patients(read_parquet(folds), fold, folds)
+    store = StackStore(
+        {p: Path(patients_root) / p / "stack.safetensors" for p in patients}, experiment.optimisation.cache_gb * 1e9
+    )
+    card = describe(store, experiment, name, fold)
+    trainer, loader = prepare(card, store, device, group)
+    decisive = card.as_dict() | {"experiment": of_results(experiment)}
+    identity = fingerprint(decisive, device.type, group.size, stage_hash("train"))
+    checkpoints = Checkpoints(out / "checkpoint", trainer, identity)
+    checkpoints.restore()
+    board = out / "tensorboard" if experiment.optimisation.tensorboard else None
+    monitor = Monitor(f"{name}, fold {fold}", experiment.optimisation.epochs, board, quiet=group.rank > 0)
+    run_epochs(trainer, loader, checkpoints, monitor)
+    if group.rank == 0:
+        facts = _manifest(started, card, trainer, monitor)
+        write_parquet(out / "history.parquet", pd.DataFrame(trainer.progress.history))
+        write_json(out / "train.json", facts)
+        write_model(out / "model.safetensors", trainer.final, card, facts["manifest"])
+    group.leave()
+
+
+def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
+    """Patients outside the fold, sorted."""
+    if fold not in set(table["fold"]):
+        msg = f"{path} has no fold {fold}; it has {sorted(set(table['fold']))}"
+        raise MskdexError(msg)
+    return tuple(sorted(table.loc[table["fold"] != fold, "patient_id"].astype(str)))
+
+
+def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold: int) -> ModelCard:
+    """The model's card, from the training patients alone."""
+    cameras = [(s.camera.sdd_mm, s.source_to_isocentre_mm) for s in store]
+    low, high = np.min(cameras, axis=0), np.max(cameras, axis=0)
+    first = store[store.patients[0]]
+    return ModelCard(
+        name=name,
+        fold=fold,
+        experiment=experiment,
+        channels=first.channels,
+        normalisation=fit_normalisation(store),
+        grid=first.camera,
+        sdd_range_mm=(float(low[0]), float(high[0])),
+        isocentre_range_mm=(float(low[1]), float(high[1])),
+        patients=store.patients,
+    )
+
+
+def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Group) -> tuple[Trainer, Loader]:
+    """Networks, optimisers and batches of a training."""
+    o = card.experiment.optimisation
+    loader = Loader(
+        store,
+        card.normalisation,
+        batch_size=o.batch_size,
+        seed=o.seed,
+        augmentation=o.augmentation,
+        device=device,
+        rank=(group.rank, group.size),
+    )
+    return Trainer(card.experiment, card.normalisation, card.grid.shape, loader.bones, device, group), loader
+
+
+def _manifest(started: float, card: ModelCard, trainer: Trainer, monitor: Monitor) -> dict:
+    facts = manifest(
+        "train",
+        started,
+        torch=torch.__version__,
+        device=str(trainer.device),
+        threads=torch.get_num_threads(),
+        processes=trainer.group.size,
+        seed=card.experiment.optimisation.seed,
+        training_seconds=round(trainer.progress.seconds, 1),
+        waiting_share=round(monitor.waiting_share, 4),
+    )
+    facts["parameters"] = {n: sum(p.numel() for p in m.parameters()) for n, m in trainer.networks.named().items()}
+    return {
+        "experiment": card.name,
+        "fold": card.fold,
+        "patients": list(card.patients),
+        "settings": card.experiment.model_dump(),
+        "manifest": facts,
+    }

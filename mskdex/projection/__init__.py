@@ -1,1 +1,0 @@
-"""Camera, pose and the object-wise renderer."""

@@ -1,0 +1,1 @@
+"""Data, objective and the training loop of the decomposition."""

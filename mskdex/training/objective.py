@@ -1,0 +1,156 @@
+"""The full objective: which losses, of which images, with which weights."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mskdex.config.learning import LossSettings
+from mskdex.models import losses
+from mskdex.training.data import Batch
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The four networks of a CycleGAN.
+
+    Attributes:
+        decompose: G, radiograph to 3·N DRR channels.
+        compose: F, the way back.
+        judge_radiograph: discriminator of radiographs.
+        judge_drr: discriminator of DRR stacks.
+    """
+
+    decompose: nn.Module
+    compose: nn.Module
+    judge_radiograph: nn.Module
+    judge_drr: nn.Module
+
+    @property
+    def generators(self) -> tuple[nn.Module, nn.Module]:
+        """G and F."""
+        return self.decompose, self.compose
+
+    @property
+    def judges(self) -> tuple[nn.Module, nn.Module]:
+        """Both discriminators."""
+        return self.judge_radiograph, self.judge_drr
+
+    def named(self) -> dict[str, nn.Module]:
+        """All four by name."""
+        return {
+            "decompose": self.decompose,
+            "compose": self.compose,
+            "judge_radiograph": self.judge_radiograph,
+            "judge_drr": self.judge_drr,
+        }
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The weighted sum of losses of one experiment.
+
+    Attributes:
+        settings: weights.
+        scale: (3, N) cm³ or g per pixel that a normalised DRR's 1 stands for.
+        bones: indices of the objects of the bone loss.
+    """
+
+    settings: LossSettings
+    scale: Float[Tensor, "3 n"]
+    bones: tuple[int, ...]
+
+    def generator_losses(self, networks: Networks, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+        """Every loss of the generators that has a weight, unweighted.
+
+        Returns:
+            losses by name, the fake DRR stack, and the fake radiograph where one was needed.
+        """
+        s = self.settings
+        fake = networks.decompose(batch.radiograph).float()
+        found = self._paired(fake, batch)
+        cyclic = s.lambda_gan > 0 or s.lambda_cyc > 0
+        fake_radiograph = None
+        if cyclic:
+            # One pass for both directions: instance norm keeps the samples of a batch apart.
+            both = networks.compose(torch.cat([fake, batch.drr])).float()
+            returned, fake_radiograph = both.chunk(2)
+        if s.lambda_cyc > 0:
+            assert fake_radiograph is not None
+            found["cycle_radiograph"] = losses.cycle(batch.radiograph, returned)
+            found["cycle_drr"] = losses.cycle(batch.drr, networks.decompose(fake_radiograph).float())
+        if s.lambda_gan > 0:
+            assert fake_radiograph is not None
+            found["gan_drr"] = losses.adversarial(networks.judge_drr(fake), True, s.gan)
+            found["gan_radiograph"] = losses.adversarial(networks.judge_radiograph(fake_radiograph), True, s.gan)
+        return found, fake, fake_radiograph
+
+    def _paired(self, fake: Float[Tensor, "b c h w"], batch: Batch) -> dict[str, Tensor]:
+        """Losses that compare the fake DRRs with the radiograph's own patient."""
+        s = self.settings
+        rows, columns = fake.shape[-2:]
+        weighted, volume, mass = stack = fake.unflatten(1, (3, -1)).unbind(1)
+        found: dict[str, Tensor] = {}
+        if s.lambda_gc > 0 and s.lambda_gca > 0:
+            physical = weighted * self.scale[0][:, None, None] / self.scale[0].mean()
+            found["gc_alpha"] = losses.gc_alpha(
+                batch.radiograph, physical, absolute=s.absolute_gradients, mask=batch.field
+            )
+        if s.lambda_gc > 0 and s.gc_beta > 0:
+            found["gc_beta"] = losses.gc_beta(weighted, volume, mass, absolute=s.absolute_gradients)
+        if s.lambda_is > 0:
+            found["intensity_sum"] = losses.intensity_sum(
+                self.sums(fake), batch.target, batch.known, pixels=rows * columns
+            )
+        if s.lambda_bone > 0 and self.bones:
+            found["bone"] = torch.stack(
+                [
+                    losses.bone(
+                        image[:, list(self.bones)],
+                        batch.aligned[:, q],
+                        batch.available,
+                        s.lambda_l1,
+                        absolute=s.absolute_gradients,
+                    )
+                    for q, image in enumerate(stack)
+                ]
+            ).sum()
+        return found
+
+    def sums(self, drr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 n"]:
+        """Sums of normalised DRRs in cm³ and g."""
+        return drr.float().sum(dim=(-2, -1)).unflatten(1, (3, -1)) * self.scale
+
+    def total(self, found: dict[str, Tensor]) -> Float[Tensor, ""]:
+        """The weighted sum."""
+        s = self.settings
+        weights = {
+            "gc_alpha": s.lambda_gc * s.lambda_gca,
+            "gc_beta": s.lambda_gc * s.gc_beta,
+            "intensity_sum": s.lambda_is,
+            "bone": s.lambda_bone,
+            "cycle_radiograph": s.lambda_cyc,
+            "cycle_drr": s.lambda_cyc,
+            "gan_drr": s.lambda_gan,
+            "gan_radiograph": s.lambda_gan,
+        }
+        return torch.stack([weights[name] * loss for name, loss in found.items()]).sum()
+
+    def judge_losses(
+        self, networks: Networks, batch: Batch, fake_drr: Tensor, fake_radiograph: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses of the discriminators on real images and detached fakes, real and fake weighing half each."""
+        pairs = {
+            "judge_drr": (networks.judge_drr, batch.drr, fake_drr),
+            "judge_radiograph": (networks.judge_radiograph, batch.radiograph, fake_radiograph),
+        }
+        found = {}
+        for name, (judge, real, fake) in pairs.items():
+            scores = judge(torch.cat([real, fake.detach()]))
+            halves = [s.chunk(2) for s in scores]
+            found[name] = (
+                losses.adversarial([h[0] for h in halves], True, self.settings.gan)
+                + losses.adversarial([h[1] for h in halves], False, self.settings.gan)
+            ) / 2.0
+        return found
