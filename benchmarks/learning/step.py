@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mskdex.compute.device import choose_device
 from mskdex.config.learning import ExperimentSettings
+from mskdex.config.objects import Channel, channels, default_objects
 from mskdex.models.normalisation import Normalisation
 from mskdex.training.data import Batch
 from mskdex.training.distributed import Group
@@ -38,10 +39,12 @@ def plain_gc(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 class PlainLoop:
     """The straightforward step."""
 
-    def __init__(self, settings: ExperimentSettings, normalisation: Normalisation, side: int, bones: list[int], device):
-        self.n = make_networks(settings, normalisation, (side, side), device)
+    def __init__(
+        self, settings: ExperimentSettings, normalisation: Normalisation, objects: tuple[Channel, ...], device
+    ):
+        self.n = make_networks(settings, normalisation, objects, device)
         self.scale = torch.as_tensor(normalisation.drr, dtype=torch.float32, device=device)
-        self.bones, self.losses = bones, settings.losses
+        self.bones, self.losses = [i for i, c in enumerate(objects) if c.bone_loss], settings.losses
         o = settings.optimisation
         self.optimisers = [
             torch.optim.AdamW([p for m in group for p in m.parameters()], lr=o.learning_rate)
@@ -67,9 +70,9 @@ class PlainLoop:
         loss = loss + s.lambda_gca * (1 - plain_gc(total, batch.radiograph)).mean()
         for image in (volume, mass):
             loss = loss + (1 - plain_gc(weighted.detach(), image)).mean()
-        sums = fake.sum((-2, -1)).unflatten(1, (3, -1)) * self.scale
+        sums = fake.sum((-2, -1)).unflatten(1, (3, -1))
         pixels = fake.shape[-2] * fake.shape[-1]
-        loss = loss + s.lambda_is * (sums - batch.target).abs().mean(-1).sum(1).mean() / pixels
+        loss = loss + s.lambda_is * (sums - batch.target / self.scale).abs().mean(-1).sum(1).mean() / pixels
         for q, image in enumerate((weighted, volume, mass)):
             bones = image[:, self.bones]
             loss = loss + s.lambda_l1 * (bones - batch.aligned[:, q]).abs().mean()
@@ -101,7 +104,11 @@ def made_up_batch(batch: int, objects: int, bones: int, side: int, device: torch
         partners=tuple(f"B{i}" for i in range(batch)),
         radiograph=random(batch, 1, side, side),
         field=torch.ones(batch, 1, side, side, device=device),
+        water=random(batch, 1, side, side),
+        relative=torch.zeros(batch, dtype=torch.bool, device=device),
         drr=random(batch, 3 * objects, side, side),
+        partner_water=random(batch, 1, side, side),
+        partner_relative=torch.zeros(batch, dtype=torch.bool, device=device),
         aligned=random(batch, 3, bones, side, side),
         available=torch.ones(batch, bones, dtype=torch.bool, device=device),
         target=100 * random(batch, 3, objects),
@@ -131,19 +138,20 @@ def main() -> None:
     set_up_torch(device)
     settings = ExperimentSettings.model_validate(
         {
-            "network": {"backbone": options.backbone, "ndf": options.ndf},
+            "network": {"backbone": options.backbone, "ndf": options.ndf, "head": "plain"},
             "optimisation": {"history_images": 0, "compile": options.compile},
         }
     )
     shape = (3, options.objects)
     level = np.full((*shape, options.side, options.side), 0.1, np.float32)
     normalisation = Normalisation(
-        1.0, np.ones(shape), level, np.full(level.shape[-2:], 0.5, np.float32), 0.3, (0.0, 1.0)
+        1.0, np.ones(shape), level, np.full(level.shape[-2:], 3.0, np.float32), 1.0, None, (0.0, 1.0)
     )
-    bones = list(range(4))
-    batch = made_up_batch(options.batch, options.objects, len(bones), options.side, device)
-    trainer = Trainer(settings, normalisation, (options.side, options.side), bones, device, Group())
-    plain = PlainLoop(settings, normalisation, options.side, bones, device)
+    objects = (channels(default_objects(), frozenset({"femur"})) * 2)[: options.objects]
+    bones = sum(c.bone_loss for c in objects)
+    batch = made_up_batch(options.batch, options.objects, bones, options.side, device)
+    trainer = Trainer(settings, normalisation, objects, device, Group())
+    plain = PlainLoop(settings, normalisation, objects, device)
     steps = {"MSKdeX": lambda: trainer.train_batch(batch, 1000), "straightforward": lambda: plain.step(batch)}
     work = {name: gigaflops(call) for name, call in steps.items()}
     ours, theirs = [], []

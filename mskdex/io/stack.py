@@ -49,6 +49,11 @@ class Stack:
     scale: str = "absolute"
 
     @property
+    def relative(self) -> bool:
+        """Whether the radiograph's attenuation is known up to a factor only."""
+        return self.scale == "relative"
+
+    @property
     def objects(self) -> tuple[str, ...]:
         """Names of the N objects."""
         return tuple(channel.name for channel in self.channels)

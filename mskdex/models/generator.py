@@ -1,13 +1,16 @@
-"""Generators: an HRNet and a head that brings its features back to the image's grid."""
+"""Generators: an HRNet, layers that bring its features back to the image's grid, and a head."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mskdex.config.learning import NetworkSettings
+from mskdex.config.objects import Channel
+from mskdex.models.heads import CompositionHead, PlainHead
 from mskdex.models.hrnet import SHAPES, Hrnet
 from mskdex.models.layers import conv_norm, initialise, norm_factory
 
@@ -15,26 +18,12 @@ from mskdex.models.layers import conv_norm, initialise, norm_factory
 class Generator(nn.Module):
     """Image to image at the same resolution.
 
-    The head is HRNetV2's: all branches enlarged to the finest grid, joined, mixed by a 1×1 convolution,
+    The features of HRNetV2: all branches enlarged to the finest grid, joined, mixed by a 1×1 convolution,
     then doubled in size, bilinearly, with a 3×3 convolution until the image's own grid is reached: doubled pixels would
-    leave a checkerboard in the images.
-
-    Two options of this project shorten the way to right totals, and change no loss. With `global_context`
-    the level of each output channel is a gain computed from a thumbnail of the input: normalisation layers divide
-    a feature map's level out, and here it comes back in. A non-negative map is first brought to the mean sum of the
-    training patients, so that the gain alone decides the sum and the head alone where in the image it lies. With
-    a template, the head's map is added to one that reproduces the mean DRR of the training patients.
+    leave a checkerboard in the images. The head makes images of them.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        settings: NetworkSettings,
-        *,
-        non_negative: bool,
-        template_shape: tuple[int, int] | None = None,
-    ):
+    def __init__(self, inputs: int, settings: NetworkSettings):
         super().__init__()
         norm = norm_factory(settings.norm)
         self.backbone = Hrnet(inputs, SHAPES[settings.backbone], norm, settings.stem_stride)
@@ -43,116 +32,68 @@ class Generator(nn.Module):
         # Half as many channels on the image's own grid, where a convolution costs the most.
         widths = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]
         self.enlarge = nn.ModuleList(conv_norm(a, b, norm) for a, b in itertools.pairwise(widths))
-        self.last = nn.Conv2d(widths[-1], outputs, 1)
-        self.context = _context(inputs, outputs) if settings.global_context else None
-        self.thumbnail_mean: Tensor | None
-        self.thumbnail_sd: Tensor | None
-        self.register_buffer("thumbnail_mean", torch.zeros(inputs * THUMBNAIL**2) if self.context else None)
-        self.register_buffer("thumbnail_sd", torch.ones(()) if self.context else None)
-        self.expected_sum: Tensor | None
-        self.register_buffer("expected_sum", torch.ones(outputs) if self.context and non_negative else None)
-        self.non_negative = non_negative
-        self.template: Tensor | None
-        self.register_buffer("template", torch.zeros(outputs, *template_shape) if template_shape else None)
+        self.width = widths[-1]
+        self.head: PlainHead | CompositionHead
 
-    def forward(self, image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h w"]:
-        """Normalised image in, normalised image out."""
+    def features(self, image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b width h w"]:
+        """What the head sees."""
         features = self.backbone(image)
         size = features[0].shape[-2:]
         enlarged = [features[0]] + [
             functional.interpolate(f, size=size, mode="bilinear", align_corners=False) for f in features[1:]
         ]
-        joined = torch.cat(enlarged, dim=1)
-        x = self.mix(joined)
+        x = self.mix(torch.cat(enlarged, dim=1))
         for layer in self.enlarge:
             x = layer(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
-        level = self.last(x[..., : image.shape[-2], : image.shape[-1]])
-        if self.template is not None:
-            level = level + self.template
-        output = functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
-        if self.context is not None:
-            output = output * self._gain(image, output)[:, :, None, None]
-        return output
+        found: Tensor = x[..., : image.shape[-2], : image.shape[-1]]
+        return found
 
-    def _gain(self, image: Float[Tensor, "b inputs h w"], output: Float[Tensor, "b outputs h w"]) -> Tensor:
-        assert self.context is not None
-        assert self.thumbnail_mean is not None
-        assert self.thumbnail_sd is not None
-        gain = torch.exp(self.context((_thumbnail(image) - self.thumbnail_mean) / self.thumbnail_sd))
-        if self.expected_sum is None:
-            return gain
-        return gain * self.expected_sum / output.float().sum(dim=(-2, -1))
+    def forward(
+        self,
+        image: Float[Tensor, "b inputs h w"],
+        water: Float[Tensor, "b 1 h w"] | None = None,
+        relative: Bool[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b outputs h w"]:
+        """Normalised image in, normalised image out.
 
-    @torch.no_grad()
-    def start_at(self, start: Float[Tensor, "outputs h w"]) -> None:
-        """Makes the untrained network give about this normalised image: exactly with a template, else its mean."""
-        assert self.last.bias is not None
-        if self.template is not None:
-            self.template.copy_(self._level(start))
-        else:
-            self.last.bias.copy_(self._level(start.mean(dim=(-2, -1))))
-        if self.expected_sum is not None:
-            self.expected_sum.copy_(start.sum(dim=(-2, -1)).clamp_min(DARKEST))
-
-    @torch.no_grad()
-    def expect(self, mean: Float[Tensor, "inputs h w"], sd: float) -> None:
-        """Centres and scales the thumbnails that the gain is computed from by those of the training data.
-
-        Patients differ by a tenth of what their thumbnails have in common, and an untrained layer sees mostly that.
+        Args:
+            image: radiographs, or DRR stacks on the way back.
+            water: what a composition head shares out, see there; another does not look at it.
+            relative: see there.
         """
-        if self.context is not None:
-            assert self.thumbnail_mean is not None
-            assert self.thumbnail_sd is not None
-            self.thumbnail_mean.copy_(_thumbnail(mean[None])[0])
-            self.thumbnail_sd.fill_(sd)
-
-    def _level(self, output: Tensor) -> Tensor:
-        if not self.non_negative:
-            return output
-        return torch.log(torch.expm1(SHARPNESS * output.clamp_min(DARKEST))) / SHARPNESS
+        features, head = self.features(image), self.head
+        found: Tensor = head(features, water, relative) if isinstance(head, CompositionHead) else head(features)
+        return found
 
 
-SHARPNESS = 10.0
-"""Softplus(x·10)/10: its bend is about 0.1 wide, small beside the normalised range of 0 to 1."""
-
-DARKEST = 1e-3
-"""What an empty pixel starts at: nothing to see, and still with a gradient."""
-
-THUMBNAIL = 16
-"""Rows and columns of the input's thumbnail that the gain is computed from."""
-
-
-def _thumbnail(image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b values"]:
-    return functional.adaptive_avg_pool2d(image, THUMBNAIL).flatten(1)
-
-
-def _context(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs * THUMBNAIL**2, 64), nn.ReLU(), nn.Linear(64, outputs))
-
-
-def make_generator(
-    inputs: int, outputs: int, settings: NetworkSettings, *, seed: int, start: Tensor | None = None
+def make_decomposer(
+    channels: Sequence[Channel], shape: tuple[int, int], settings: NetworkSettings, *, seed: int
 ) -> Generator:
-    """A generator with weights from a seed.
+    """G, radiographs to the DRRs of N objects, with weights from a seed; its head's `start_at` gives it a level.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        channels: the N objects.
+        shape: (H, W) of the images.
         settings: the network's settings.
         seed: seed of the weights.
-        start: mean DRR stack of the training data, normalised, (outputs, H, W), for the generator of DRRs,
-            which cannot be negative where `settings.output` says so; None for the way back to radiographs.
     """
-    template_shape = None
-    if start is not None and settings.template:
-        template_shape = (start.shape[-2], start.shape[-1])
-    non_negative = start is not None and settings.output == "softplus"
-    generator = Generator(inputs, outputs, settings, non_negative=non_negative, template_shape=template_shape)
+    generator = Generator(1, settings)
+    if settings.head == "composition":
+        generator.head = CompositionHead(generator.width, channels, shape)
+    else:
+        generator.head = PlainHead(generator.width, 3 * len(channels), non_negative=settings.output == "softplus")
+    return _initialised(generator, seed)
+
+
+def make_composer(objects: int, settings: NetworkSettings, *, seed: int) -> Generator:
+    """F, the DRRs of so many objects to radiographs, with weights from a seed."""
+    generator = Generator(3 * objects, settings)
+    generator.head = PlainHead(generator.width, 1, non_negative=False)
+    return _initialised(generator, seed)
+
+
+def _initialised(generator: Generator, seed: int) -> Generator:
     initialise(generator, torch.Generator().manual_seed(seed))
-    with torch.no_grad():  # starts flat (or at the template) with gain 1, and detail grows from there
-        generator.last.weight.mul_(0.1)
-        if generator.context is not None:
-            generator.context[-1].weight.zero_()  # type: ignore[operator, union-attr]
-    if start is not None:
-        generator.start_at(start)
+    with torch.no_grad():  # starts flat, or at the mean shares, and detail grows from there
+        generator.head.last.weight.mul_(0.1)
     return generator

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 Images = Float[Tensor, "b c h w"]
 Sums = Float[Tensor, "b q n"]
+Mask = Float[Tensor, "b 1 h w"]
 
 
 def sobel(images: Images) -> tuple[Tensor, Tensor]:
@@ -25,7 +26,7 @@ def sobel(images: Images) -> tuple[Tensor, Tensor]:
 
 
 def gradient_correlation(
-    a: Images, b: Images, *, absolute: bool = False, mask: Float[Tensor, "b 1 h w"] | None = None
+    a: Images, b: Images, *, absolute: bool = False, mask: Mask | None = None
 ) -> Float[Tensor, "b c"]:
     """GC(a, b): normalised cross-correlation of Sobel responses, x and y averaged; -1 to 1 per image and channel.
 
@@ -36,7 +37,7 @@ def gradient_correlation(
         absolute: correlate absolute responses (the authors' lab) instead of signed ones (the textbook).
         mask: pixels to count, 1 or 0; a response counts where its whole 3×3 window does.
 
-    Source: Penney et al. 1998; MSKdeX eq. 1.
+    Source: Penney et al. 1998.
     """
     keep = None
     if mask is not None:
@@ -65,7 +66,7 @@ EPSILON = 1e-8
 
 
 def gc_alpha(radiograph: Images, weighted: Images, **options: object) -> Float[Tensor, ""]:
-    """L_GC^alpha = 1 - GC(X, Σ_i WVDRR_i): the virtual X-ray against the X-ray (MSKdeX eq. 2).
+    """L_GC^alpha = 1 - GC(X, Σ_i WVDRR_i): the virtual X-ray against the X-ray (MSKdeX eq. 1).
 
     Args:
         radiograph: X, (B, 1, H, W), any linear scale of log attenuation.
@@ -76,7 +77,7 @@ def gc_alpha(radiograph: Images, weighted: Images, **options: object) -> Float[T
 
 
 def gc_beta(weighted: Images, volume: Images, mass: Images, **options: object) -> Float[Tensor, ""]:
-    """L_GC^beta: VDRR and MDRR of each object shall have the structure of its WVDRR (MSKdeX eq. 3).
+    """L_GC^beta: VDRR and MDRR of each object shall have the structure of its WVDRR (MSKdeX eq. 2).
 
     No gradient reaches the WVDRR: it is learned from the X-ray, and the other two follow it.
     """
@@ -87,11 +88,13 @@ def gc_beta(weighted: Images, volume: Images, mass: Images, **options: object) -
 
 
 def intensity_sum(predicted: Sums, truth: Sums, known: Bool[Tensor, "b n"], pixels: int) -> Float[Tensor, ""]:
-    """L_IS, the object-wise intensity sum: 1/(N·H·W) Σ_i |S(pred_i) - S(true_i)|, summed over DRR types (MSKdeX eq. 5).
+    """L_IS, the object-wise intensity sum: 1/(N·H·W) Σ_i |S(pred_i) - S(true_i)|, summed over DRR types (MSKdeX eq. 3).
 
     Args:
-        predicted: sums of the predicted DRRs after de-normalisation, cm³ and g; (B, 3, N).
-        truth: the CT's sums times the fraction that is in the image; where not known, any finite value.
+        predicted: sums of the predicted normalised DRRs, (B, 3, N). A coarse pixel holds more cm³ than a fine one, and
+            so does its channel's scale: the same relative error has the same loss at every resolution.
+        truth: the CT's sums times the fraction that is in the image, over the channels' scales; where not known, any
+            finite value.
         known: objects that the CT holds whole; the others do not count, in N neither.
         pixels: H·W.
     """
@@ -100,39 +103,57 @@ def intensity_sum(predicted: Sums, truth: Sums, known: Bool[Tensor, "b n"], pixe
 
 
 def bone(
-    predicted: Images, aligned: Images, available: Bool[Tensor, "b c"], lambda_l1: float, **options: object
+    predicted: Images,
+    aligned: Images,
+    available: Bool[Tensor, "b c"],
+    lambda_l1: float,
+    *,
+    mask: Mask | None = None,
+    absolute: bool = False,
 ) -> Float[Tensor, ""]:
-    """L_B: mean over the registered bones of λ_l1·mean|pred - aligned| + 1 - GC(pred, aligned) (MSKdeX eq. 6).
+    """L_B: mean over the registered bones of λ_l1·mean|pred - aligned| + 1 - GC(pred, aligned) (MSKdeX eq. 4).
 
     Args:
         predicted: normalised DRRs of one type of the bones in K, (B, |K|, H, W).
         aligned: those rendered at the registered pose, normalised alike.
         available: bones whose registration was accepted; none at all gives 0.
         lambda_l1: weight of L1.
-        options: those of `gradient_correlation`.
+        mask: pixels to count, 1 or 0; all by default.
+        absolute: as of `gradient_correlation`.
     """
-    l1 = (predicted - aligned).abs().mean(dim=(-2, -1))
-    correlation = gradient_correlation(predicted, aligned, **options)  # type: ignore[arg-type]
+    l1 = _mean((predicted - aligned).abs(), mask)
+    correlation = gradient_correlation(predicted, aligned, absolute=absolute, mask=mask)
     each = (lambda_l1 * l1 + 1.0 - correlation) * available
     return each.sum() / available.sum().clamp_min(1)
 
 
-def adversarial(scores: list[Tensor], real: bool, kind: str = "lsgan") -> Float[Tensor, ""]:
+def adversarial(
+    scores: list[Tensor], real: bool, kind: str = "lsgan", *, mask: Mask | None = None
+) -> Float[Tensor, ""]:
     """GAN loss that pulls the scores towards real or fake; the mean over patches and scales.
 
     Args:
         scores: logits of every scale.
         real: which side to pull to.
         kind: "lsgan", (score - target)² (Mao et al. 2017), or "bce", the logarithmic form as the paper prints it.
+        mask: pixels of the image to count, 1 or 0; a patch weighs as much of it as is counted.
     """
     target = 1.0 if real else 0.0
-    if kind == "lsgan":
-        losses = [((s.float() - target) ** 2).mean() for s in scores]
-    else:
-        losses = [functional.softplus(-s.float() if real else s.float()).mean() for s in scores]
+    losses = []
+    for score in (s.float() for s in scores):
+        each = (score - target) ** 2 if kind == "lsgan" else functional.softplus(-score if real else score)
+        weight = None if mask is None else functional.adaptive_avg_pool2d(mask, (score.shape[-2], score.shape[-1]))
+        losses.append(_mean(each, weight).mean())
     return torch.stack(losses).mean()
 
 
-def cycle(original: Images, returned: Images) -> Float[Tensor, ""]:
-    """L_cyc: mean absolute difference after the way there and back (Zhu et al. 2017)."""
-    return (original - returned).abs().mean()
+def cycle(original: Images, returned: Images, *, mask: Mask | None = None) -> Float[Tensor, ""]:
+    """L_cyc: mean absolute difference after the way there and back (Zhu et al. 2017), of the pixels that count."""
+    return _mean((original - returned).abs(), mask).mean()
+
+
+def _mean(values: Images, weight: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b c"]:
+    """Weighted mean over the pixels; 0 where none counts."""
+    if weight is None:
+        return values.mean(dim=(-2, -1))
+    return (values * weight).sum(dim=(-2, -1)) / weight.sum(dim=(-2, -1)).clamp_min(1e-6)

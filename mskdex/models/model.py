@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.tensors import read_tensors, write_tensors
-from mskdex.models.generator import Generator, make_generator
+from mskdex.models.generator import Generator, make_decomposer
 from mskdex.models.normalisation import Normalisation
+from mskdex.models.water import water_volume
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,22 @@ class Model:
     generator: Generator
 
     @torch.no_grad()
-    def decompose(self, radiograph: Tensor) -> Tensor:
-        """Log attenuation (B, H, W) on the model's grid to DRRs (B, 3, N, H, W) in cm³, cm³ and g per pixel."""
-        scale = torch.as_tensor(self.card.normalisation.drr, dtype=torch.float32, device=radiograph.device)
-        normalised = radiograph[:, None] / self.card.normalisation.radiograph
-        drr = self.generator(normalised).float().unflatten(1, (3, -1))
-        return drr * scale[:, :, None, None]
+    def decompose(self, image: np.ndarray, camera: Camera, source_to_isocentre_mm: float, relative: bool) -> np.ndarray:
+        """DRRs of a radiograph on the model's grid, (3, N, H, W) in cm³, cm³ and g per pixel.
+
+        Args:
+            image: (H, W) log attenuation.
+            camera: camera of the grid.
+            source_to_isocentre_mm: distance from the source to the patient's middle.
+            relative: whether the radiograph's scale is relative.
+        """
+        device = next(self.generator.parameters()).device
+        normalised = torch.tensor(image, dtype=torch.float32, device=device) / self.card.normalisation.radiograph
+        water = torch.as_tensor(water_volume(image, camera, source_to_isocentre_mm), device=device)
+        known = torch.tensor([relative], device=device)
+        drr = self.generator(normalised[None, None], water[None, None], known)[0].float().unflatten(0, (3, -1))
+        found: np.ndarray = drr.cpu().numpy() * self.card.normalisation.drr[..., None, None].astype(np.float32)
+        return found
 
 
 def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any]) -> None:
@@ -113,7 +125,6 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
         msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
-    count = 3 * len(card.channels)
-    generator = make_generator(1, count, card.experiment.network, seed=0, start=torch.zeros(count, *card.grid.shape))
+    generator = make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0)
     generator.load_state_dict(tensors)
     return Model(card, generator.to(device).eval())

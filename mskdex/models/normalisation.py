@@ -9,6 +9,7 @@ import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.io.stack import Stack
+from mskdex.models.water import water_volume
 
 log = logging.getLogger("mskdex")
 
@@ -24,8 +25,10 @@ class Normalisation:
         drr: (3, N); cm³, cm³ and g per pixel that become 1.
         mean_drr: (3, N, H, W) float32; mean normalised DRR, scaled so that its sums are the mean quantities; an object
             that no CT holds whole keeps the mean sum of its DRRs.
-        mean_radiograph: (H, W) float32; mean normalised radiograph.
-        radiograph_sd: spread of a pixel among the patients, normalised, root mean square over the pixels.
+        mean_water: (H, W) float32; mean volume of water that attenuates as the radiographs do, cm³ per pixel
+            (`water.water_volume`).
+        water_sd: spread of that volume in a pixel among the patients, root mean square over the pixels, cm³.
+        relative_water: volume over what `water_volume` makes of radiographs of relative scale; None where none is.
         radiograph_range: lowest and highest radiograph mean over the field seen in training, for checks at prediction.
         scales: of the training radiographs: absolute, relative, or both; a radiograph of another scale is flagged.
     """
@@ -33,8 +36,9 @@ class Normalisation:
     radiograph: float
     drr: np.ndarray
     mean_drr: np.ndarray
-    mean_radiograph: np.ndarray
-    radiograph_sd: float
+    mean_water: np.ndarray
+    water_sd: float
+    relative_water: float | None
     radiograph_range: tuple[float, float]
     scales: tuple[str, ...] = ("absolute",)
 
@@ -54,17 +58,20 @@ class Normalisation:
         drr = np.array(content["drr"])
         none = np.zeros((0, 0), np.float32)
         empty = np.zeros((*drr.shape, 0, 0), np.float32)
-        return cls(
-            content["radiograph"], drr, empty, none, 1.0, (low, high), tuple(content.get("scales", ["absolute"]))
-        )
+        scales = tuple(content.get("scales", ["absolute"]))
+        return cls(content["radiograph"], drr, empty, none, 1.0, None, (low, high), scales)
 
 
 PEAK_QUANTILE = 0.95
 """Among patients' brightest pixels: one patient with metal shall not darken everyone."""
 
 
-LEAST_SD = 0.01
-"""Of patients who are all alike, or only one."""
+LEAST_SPREAD = 0.01
+"""Of patients who are all alike, or only one, relative to their mean."""
+
+_FULLEST = 0.99
+_SHARE_OF_FULLEST = 0.8
+"""Where objects take the most of a radiograph, they take about so much: bones between little else."""
 
 
 def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
@@ -75,8 +82,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
     """
     peaks, sums, known, bright, means = [], [], [], [], []
     total: np.ndarray | float = 0.0
-    first: np.ndarray | float = 0.0
-    second: np.ndarray | float = 0.0
+    water: dict[bool, list[np.ndarray]] = {True: [], False: []}
     objects: tuple[str, ...] = ()
     scales: set[str] = set()
     for stack in stacks:
@@ -86,8 +92,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         sums.append(stack.truth * stack.visible)
         known.append(stack.known)
         scales.add(stack.scale)
-        image = stack.radiograph.astype(np.float64)
-        first, second = first + image, second + image**2
+        water[stack.relative].append(water_volume(stack.radiograph, stack.camera, stack.source_to_isocentre_mm))
         exposed = stack.radiograph[stack.field]
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
@@ -99,17 +104,36 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
     if not radiograph > 0.0:
         msg = "the radiographs of the training patients have no exposed pixel above 0; check their import"
         raise MskdexError(msg)
-    average = np.asarray(first) / len(means)
-    spread = np.sqrt(np.mean(np.maximum(second / len(means) - average**2, 0.0)))
+    factor = _relative_water(water, (mean[0] * scale[0][:, None, None]).sum(axis=0))
+    volumes = np.stack(water[False] + [(factor or 1.0) * volume for volume in water[True]])
     return Normalisation(
-        radiograph,
-        scale,
-        mean.astype(np.float32),
-        (average / radiograph).astype(np.float32),
-        max(float(spread) / radiograph, LEAST_SD),
-        (min(means), max(means)),
-        tuple(sorted(scales)),
+        radiograph=radiograph,
+        drr=scale,
+        mean_drr=mean.astype(np.float32),
+        mean_water=volumes.mean(axis=0),
+        water_sd=max(float(np.sqrt(volumes.var(axis=0).mean())), LEAST_SPREAD * float(volumes.mean())),
+        relative_water=factor,
+        radiograph_range=(min(means), max(means)),
+        scales=tuple(sorted(scales)),
     )
+
+
+def _relative_water(water: dict[bool, list[np.ndarray]], objects: np.ndarray) -> float | None:
+    """Volume over `water_volume` of the radiographs of relative scale.
+
+    Beside absolute ones it brings them to the same mean; without, the objects are to fit into the image.
+
+    Args:
+        water: `water_volume` of the radiographs of relative scale (True) and of the others, each (H, W).
+        objects: (H, W), mean weighted volume of all objects.
+    """
+    if not water[True]:
+        return None
+    relative = np.mean(water[True], axis=0)
+    if water[False]:
+        return max(float(np.mean(water[False], axis=0).sum() / max(relative.sum(), 1e-9)), 1e-9)
+    share = np.divide(objects, relative, out=np.zeros_like(objects), where=relative > 0)
+    return max(float(np.quantile(share, _FULLEST)) / _SHARE_OF_FULLEST, 1e-9)
 
 
 def _peak(peaks: np.ndarray, objects: tuple[str, ...]) -> np.ndarray:

@@ -88,9 +88,10 @@ def _model_answers(results: Results) -> dict[str, str]:
     if experiment is not None:
         o, n, w = experiment.optimisation, experiment.network, experiment.losses
         objects = ", ".join(title(x) for x in results.object_names)
+        adversaries = f"; inverse generator; PatchGAN discriminators on {n.discriminator_scales} scales"
         answers |= {
             "model": f"Generator {n.backbone} from radiograph to three DRRs (weighted volume, volume, lean mass) of "
-            f"each of: {objects}; inverse generator; PatchGAN discriminators on {n.discriminator_scales} scales.",
+            f"each of: {objects}{adversaries if w.lambda_gan else ''}.",
             "initialisation": f"Random, seed {o.seed}.",
             "training": f"{o.epochs} epochs, batch {o.batch_size}, AdamW at {o.learning_rate:g}; loss weights: "
             f"cycle {w.lambda_cyc:g}, gradient correlation {w.lambda_gc:g}, intensity sum {w.lambda_is:g}, bones "

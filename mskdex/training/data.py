@@ -15,6 +15,7 @@ from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import Stack, read_stack
 from mskdex.models.normalisation import Normalisation
+from mskdex.models.water import water_per_neper, water_volume
 from mskdex.training.augmentation import Change, draw_change, kept, side_swap, warp
 
 
@@ -27,7 +28,11 @@ class Batch:
         partners: whose DRR stacks.
         radiograph: X.
         field: 1 in exposed pixels.
+        water: volume of water that attenuates as each pixel of the radiograph, contrast and brightness unchanged, cm³.
+        relative: radiographs of relative scale, whose water is known up to a factor.
         drr: DRR stacks of the partners, quantities outermost: 3·N channels.
+        partner_water: volume of water that attenuates as a normalised radiograph's 1 in the partners' cameras, cm³.
+        partner_relative: partners whose radiograph is of relative scale.
         aligned: registered bones of the patients themselves, the K bones of the bone loss.
         available: bones whose registration was accepted.
         target: sums that the patients' DRRs shall have, cm³ and g.
@@ -38,7 +43,11 @@ class Batch:
     partners: tuple[str, ...]
     radiograph: Float[Tensor, "b 1 h w"]
     field: Float[Tensor, "b 1 h w"]
+    water: Float[Tensor, "b 1 h w"]
+    relative: Bool[Tensor, " b"]
     drr: Float[Tensor, "b c h w"]
+    partner_water: Float[Tensor, "b 1 h w"]
+    partner_relative: Bool[Tensor, " b"]
     aligned: Float[Tensor, "b 3 k h w"]
     available: Bool[Tensor, "b k"]
     target: Float[Tensor, "b 3 n"]
@@ -153,6 +162,7 @@ class Loader:
         a, b = (self.store[self.store.patients[i]] for i in (mine, partner))
         changes = [draw_change(self.augmentation, rng) if self.augmentation else Change() for _ in range(2)]
         radiograph, field, factor = self._radiograph(a, changes[0])
+        water, partner_water = self._water(a, changes[0]), self._partner_water(b, changes[1])
         aligned, available = self._aligned(a, changes[0])
         flipped = self.swap if changes[0].flip else list(range(len(self.swap)))
         target = torch.as_tensor((a.truth * a.visible)[:, flipped], dtype=torch.float32, device=self.device)
@@ -161,7 +171,11 @@ class Loader:
             partners=(b.patient,),
             radiograph=radiograph[None],
             field=field[None],
+            water=water[None],
+            relative=torch.tensor([a.relative], device=self.device),
             drr=self._drr(b, changes[1])[None],
+            partner_water=partner_water[None],
+            partner_relative=torch.tensor([b.relative], device=self.device),
             aligned=aligned[None],
             available=available[None],
             target=(target * factor[flipped])[None],
@@ -178,6 +192,15 @@ class Loader:
             objects = dense(_quantity(stack.drr, 1), np.ones(len(factor)), self.device)
             factor = kept(objects, warp(objects, change))
         return image, (warp(field[None], change) > 0.99).float(), factor
+
+    def _water(self, stack: Stack, change: Change) -> Tensor:
+        """As moved: a zoomed patient is broader and taller at the same thickness, so pixels keep their volume."""
+        volume = water_volume(stack.radiograph, stack.camera, stack.source_to_isocentre_mm)
+        return warp(torch.as_tensor(volume, device=self.device)[None], change, outside="border")
+
+    def _partner_water(self, stack: Stack, change: Change) -> Tensor:
+        one = water_per_neper(stack.camera, stack.source_to_isocentre_mm) * np.float32(self.normalisation.radiograph)
+        return warp(torch.as_tensor(one, device=self.device)[None], change, outside="border")
 
     def _aligned(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor]:
         rows, columns = stack.camera.shape
@@ -213,7 +236,10 @@ def _quantity(crops: Crops, index: int) -> Crops:
 
 
 def _collate(samples: Sequence[Batch]) -> Batch:
-    tensors = ("radiograph", "field", "drr", "aligned", "available", "target", "known")
+    tensors = (
+        "radiograph", "field", "water", "relative", "drr", "partner_water", "partner_relative", "aligned", "available",
+        "target", "known",
+    )  # fmt: skip
     return Batch(
         patients=sum((s.patients for s in samples), ()),
         partners=sum((s.partners for s in samples), ()),

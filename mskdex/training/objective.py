@@ -68,7 +68,7 @@ class Objective:
             losses by name, the fake DRR stack, and the fake radiograph where one was needed.
         """
         s = self.settings
-        fake = networks.decompose(batch.radiograph).float()
+        fake = networks.decompose(batch.radiograph, batch.water, batch.relative).float()
         found = self._paired(fake, batch)
         cyclic = s.lambda_gan > 0 or s.lambda_cyc > 0
         fake_radiograph = None
@@ -78,12 +78,18 @@ class Objective:
             returned, fake_radiograph = both.chunk(2)
         if s.lambda_cyc > 0:
             assert fake_radiograph is not None
-            found["cycle_radiograph"] = losses.cycle(batch.radiograph, returned)
-            found["cycle_drr"] = losses.cycle(batch.drr, networks.decompose(fake_radiograph).float())
+            found["cycle_radiograph"] = losses.cycle(batch.radiograph, returned, mask=batch.field)
+            water = fake_radiograph.clamp_min(0.0) * batch.partner_water
+            again = networks.decompose(fake_radiograph, water, batch.partner_relative).float()
+            found["cycle_drr"] = losses.cycle(batch.drr, again)
         if s.lambda_gan > 0:
             assert fake_radiograph is not None
-            found["gan_drr"] = losses.adversarial(networks.judge_drr(fake), True, s.gan)
-            found["gan_radiograph"] = losses.adversarial(networks.judge_radiograph(fake_radiograph), True, s.gan)
+            field = batch.field
+            for name, judge, image in (
+                ("gan_drr", networks.judge_drr, fake),
+                ("gan_radiograph", networks.judge_radiograph, fake_radiograph),
+            ):
+                found[name] = losses.adversarial(judge(image * field), True, s.gan, mask=field)
         return found, fake, fake_radiograph
 
     def _paired(self, fake: Float[Tensor, "b c h w"], batch: Batch) -> dict[str, Tensor]:
@@ -100,8 +106,9 @@ class Objective:
         if s.lambda_gc > 0 and s.gc_beta > 0:
             found["gc_beta"] = losses.gc_beta(weighted, volume, mass, absolute=s.absolute_gradients)
         if s.lambda_is > 0:
+            sums = fake.sum(dim=(-2, -1)).unflatten(1, (3, -1))
             found["intensity_sum"] = losses.intensity_sum(
-                self.sums(fake), batch.target, batch.known, pixels=rows * columns
+                sums, batch.target / self.scale, batch.known, pixels=rows * columns
             )
         if s.lambda_bone > 0 and self.bones:
             found["bone"] = torch.stack(
@@ -111,6 +118,7 @@ class Objective:
                         batch.aligned[:, q],
                         batch.available,
                         s.lambda_l1,
+                        mask=batch.field,
                         absolute=s.absolute_gradients,
                     )
                     for q, image in enumerate(stack)
@@ -118,12 +126,8 @@ class Objective:
             ).sum()
         return found
 
-    def sums(self, drr: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 n"]:
-        """Sums of normalised DRRs in cm³ and g."""
-        return drr.float().sum(dim=(-2, -1)).unflatten(1, (3, -1)) * self.scale
-
     def total(self, found: dict[str, Tensor]) -> Float[Tensor, ""]:
-        """The weighted sum."""
+        """The weighted sum (MSKdeX eq. 5)."""
         s = self.settings
         weights = {
             "gc_alpha": s.lambda_gc * s.lambda_gca,
@@ -140,17 +144,21 @@ class Objective:
     def judge_losses(
         self, networks: Networks, batch: Batch, fake_drr: Tensor, fake_radiograph: Tensor
     ) -> dict[str, Tensor]:
-        """Losses of the discriminators on real images and detached fakes, real and fake weighing half each."""
+        """Losses of the discriminators on real images and detached fakes, real and fake weighing half each.
+
+        Real and fake images are seen through the same exposed fields, so that a field's shape tells nothing.
+        """
+        field = batch.field
         pairs = {
             "judge_drr": (networks.judge_drr, batch.drr, fake_drr),
             "judge_radiograph": (networks.judge_radiograph, batch.radiograph, fake_radiograph),
         }
         found = {}
         for name, (judge, real, fake) in pairs.items():
-            scores = judge(torch.cat([real, fake.detach()]))
+            scores = judge(torch.cat([real * field, fake.detach() * field]))
             halves = [s.chunk(2) for s in scores]
             found[name] = (
-                losses.adversarial([h[0] for h in halves], True, self.settings.gan)
-                + losses.adversarial([h[1] for h in halves], False, self.settings.gan)
+                losses.adversarial([h[0] for h in halves], True, self.settings.gan, mask=field)
+                + losses.adversarial([h[1] for h in halves], False, self.settings.gan, mask=field)
             ) / 2.0
         return found

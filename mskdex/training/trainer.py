@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
+from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.models.discriminators import SMALLEST_IMAGE, make_discriminator
-from mskdex.models.generator import make_generator
+from mskdex.models.generator import make_composer, make_decomposer
 from mskdex.models.normalisation import Normalisation
 from mskdex.training.checkpoint import load_optimiser, optimiser_tensors
 from mskdex.training.data import Batch
@@ -40,22 +41,22 @@ class Progress:
 
 
 def make_networks(
-    settings: ExperimentSettings, normalisation: Normalisation, shape: tuple[int, int], device: torch.device
+    settings: ExperimentSettings, normalisation: Normalisation, channels: tuple[Channel, ...], device: torch.device
 ) -> Networks:
-    """The four networks, weights from the settings' seed alone.
+    """The four networks, weights from the settings' seed and levels from the training patients' means.
 
     Raises:
         MskdexError: the image is too small for the discriminators.
     """
     network, seed = settings.network, settings.optimisation.seed
-    _check_size(shape, network)
+    rows, columns = normalisation.mean_drr.shape[-2:]
+    _check_size((rows, columns), network)
     count = normalisation.drr.size
-    start = torch.as_tensor(normalisation.mean_drr).flatten(0, 1)
-    decompose = make_generator(1, count, network, seed=4 * seed, start=start)
-    decompose.expect(torch.as_tensor(normalisation.mean_radiograph)[None], normalisation.radiograph_sd)
+    decompose = make_decomposer(channels, (rows, columns), network, seed=4 * seed)
+    decompose.head.start_at(normalisation)
     made = Networks(
         decompose=decompose,
-        compose=make_generator(count, 1, network, seed=4 * seed + 1),
+        compose=make_composer(len(channels), network, seed=4 * seed + 1),
         judge_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
         judge_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
     )
@@ -86,16 +87,15 @@ class Trainer:
         self,
         settings: ExperimentSettings,
         normalisation: Normalisation,
-        shape: tuple[int, int],
-        bones: list[int],
+        channels: tuple[Channel, ...],
         device: torch.device,
         group: Group,
     ):
         self.settings, self.device, self.group = settings, device, group
-        self.networks = make_networks(settings, normalisation, shape, device)
+        self.networks = make_networks(settings, normalisation, channels, device)
         self.called = _compiled(self.networks) if settings.optimisation.compile else self.networks
         scale = torch.as_tensor(normalisation.drr, dtype=torch.float32, device=device)
-        self.objective = Objective(settings.losses, scale, tuple(bones))
+        self.objective = Objective(settings.losses, scale, tuple(i for i, c in enumerate(channels) if c.bone_loss))
         o = settings.optimisation
         self.optimisers = {
             "generators": _adamw([p for m in self.networks.generators for p in m.parameters()], settings),
@@ -107,7 +107,7 @@ class Trainer:
         }
         self.average = None
         if o.ema_decay:
-            self.average = make_networks(settings, normalisation, shape, device).decompose.requires_grad_(False)
+            self.average = make_networks(settings, normalisation, channels, device).decompose.requires_grad_(False)
         self.progress = Progress()
 
     @property
@@ -133,26 +133,25 @@ class Trainer:
         first = self.progress.place % o.accumulate_batches == 0
         last = (self.progress.place + 1) % o.accumulate_batches == 0 or self.progress.place + 1 == batches
         self._set_rates(self.progress.epoch + self.progress.place / batches)
-        found, fakes = self._generators(batch, first, last)
+        values, fakes = self._generators(batch, first, last)
         if fakes is not None:
-            found |= self._judges(batch, fakes, number, first, last)
-        values = _finite(found, batch)
+            values |= self._judges(batch, fakes, number, first, last)
         if last and self.average is not None and o.ema_decay:
             update_average(self.average, self.networks.decompose, o.ema_decay)
         return values
 
-    def _generators(self, batch: Batch, first: bool, last: bool) -> tuple[dict[str, Tensor], tuple | None]:
+    def _generators(self, batch: Batch, first: bool, last: bool) -> tuple[dict[str, float], tuple | None]:
         for judge in self.networks.judges:
             judge.requires_grad_(False)
         with self._precision():
             found, fake, fake_radiograph = self.objective.generator_losses(self.called, batch)
         total = self.objective.total(found)
+        values = _finite(found | {"total": total}, batch)
         self._step("generators", total, first, last)
         fakes = (fake.detach(), fake_radiograph.detach()) if fake_radiograph is not None else None
-        needs_judges = fakes if self.settings.losses.lambda_gan > 0 else None
-        return {name: loss.detach() for name, loss in found.items()} | {"total": total.detach()}, needs_judges
+        return values, fakes if self.settings.losses.lambda_gan > 0 else None
 
-    def _judges(self, batch: Batch, fakes: tuple, number: int, first: bool, last: bool) -> dict[str, Tensor]:
+    def _judges(self, batch: Batch, fakes: tuple, number: int, first: bool, last: bool) -> dict[str, float]:
         for judge in self.networks.judges:
             judge.requires_grad_(True)
         with self._precision():
@@ -162,8 +161,9 @@ class Trainer:
                 self.pools["drr"].exchange(fakes[0], number),
                 self.pools["radiograph"].exchange(fakes[1], number),
             )
+        values = _finite(found, batch)
         self._step("judges", torch.stack(list(found.values())).sum(), first, last)
-        return {name: loss.detach() for name, loss in found.items()}
+        return values
 
     def _step(self, name: str, loss: Tensor, first: bool, last: bool) -> None:
         o, optimiser = self.settings.optimisation, self.optimisers[name]
@@ -226,6 +226,7 @@ def _compiled(networks: Networks) -> Networks:
 
 
 def _finite(found: dict[str, Tensor], batch: Batch) -> dict[str, float]:
+    """The losses as numbers, in one transfer from the device; called before any weight changes."""
     values = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
     bad = [name for name, value in values.items() if not abs(value) < float("inf")]
     if bad:

@@ -93,9 +93,9 @@ def test_intensity_sum_by_hand():
 
 def test_intensity_sum_pulls_every_pixel_alike():
     drr = torch.zeros(1, 1, 1, 4, 4, requires_grad=True)
-    sums = drr.sum(dim=(-2, -1)) * torch.tensor(2.0)  # 2 cm³ per normalised unit
+    sums = drr.sum(dim=(-2, -1))
     losses.intensity_sum(sums, torch.full((1, 1, 1), 7.0), torch.tensor([[True]]), pixels=16).backward()
-    assert torch.allclose(drr.grad, torch.full_like(drr, -2.0 / 16))
+    assert torch.allclose(drr.grad, torch.full_like(drr, -1.0 / 16))
 
 
 def test_bone_loss_by_hand():
@@ -121,3 +121,24 @@ def test_adversarial_losses_by_hand():
 
 def test_cycle_is_the_mean_absolute_difference():
     assert losses.cycle(torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[2.0, 0.0]]]])).item() == 1.5
+
+
+def test_bone_cycle_and_adversarial_losses_count_exposed_pixels_only():
+    aligned, noise = _images(1, 2, 24, 24), _images(1, 2, 24, 24, seed=1)
+    mask = torch.zeros(1, 1, 24, 24)
+    mask[..., 4:20, 5:18] = 1
+    predicted, available = aligned + 0.1 * noise, torch.ones(1, 2, dtype=torch.bool)
+    inside = (..., slice(4, 20), slice(5, 18))
+    assert losses.bone(predicted, aligned, available, 100.0, mask=mask).item() == pytest.approx(
+        losses.bone(predicted[inside], aligned[inside], available, 100.0).item(), rel=1e-4
+    )
+    assert losses.cycle(predicted, aligned, mask=mask).item() == pytest.approx(
+        losses.cycle(predicted[inside], aligned[inside]).item(), rel=1e-5
+    )
+    scores = torch.zeros(1, 1, 4, 4)
+    scores[..., :2] = 3.0
+    left = torch.zeros(1, 1, 24, 24)
+    left[..., :12] = 1
+    assert losses.adversarial([scores], True, mask=left).item() == pytest.approx(4.0)
+    assert losses.adversarial([scores], True, mask=1 - left).item() == pytest.approx(1.0)
+    assert losses.adversarial([scores], True, mask=0 * left).item() == 0.0

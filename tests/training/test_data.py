@@ -9,7 +9,9 @@ from mskdex.config.learning import AugmentationSettings
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import read_stack, write_stack
+from mskdex.models import losses
 from mskdex.models.normalisation import fit_normalisation
+from mskdex.models.water import water_per_neper, water_volume
 from mskdex.training.data import Loader, StackStore, dense
 
 COUNT, SIDE = 5, 32
@@ -40,6 +42,7 @@ def test_a_stack_comes_back(tmp_path, stacks):
     back = read_stack(tmp_path / "s.safetensors")
     assert back.objects == stacks[0].objects == tuple(c.name for c in CHANNELS)
     assert back.camera == stacks[0].camera
+    assert back.relative is False
     for name in ("radiograph", "field", "truth", "known", "visible"):
         np.testing.assert_array_equal(getattr(back, name), getattr(stacks[0], name))
     np.testing.assert_array_equal(back.drr.dense(), stacks[0].drr.dense())
@@ -76,12 +79,53 @@ def test_an_object_that_no_ct_holds_whole_keeps_the_mean_sum_of_its_drrs(stacks)
     assert (got[:, 2] > 0).all()
 
 
-def test_mean_and_spread_of_the_radiographs(stacks):
-    n = fit_normalisation(stacks)
-    images = np.stack([s.radiograph for s in stacks]) / n.radiograph
-    np.testing.assert_allclose(n.mean_radiograph, images.mean(axis=0), rtol=1e-5, atol=1e-6)
-    assert n.radiograph_sd == pytest.approx(np.sqrt(images.var(axis=0).mean()), rel=1e-6)
-    assert fit_normalisation([stacks[0], stacks[0]]).radiograph_sd == 0.01
+def test_mean_and_spread_of_the_water_are_those_of_the_radiographs(stacks):
+    water = [water_volume(s.radiograph, s.camera, s.source_to_isocentre_mm) for s in stacks]
+    found = fit_normalisation(stacks)
+    np.testing.assert_allclose(found.mean_water, np.mean(water, axis=0), rtol=1e-5)
+    assert found.water_sd == pytest.approx(np.sqrt(np.var(water, axis=0).mean()), rel=1e-4)
+    alike = fit_normalisation([stacks[0], stacks[0]])
+    assert alike.water_sd == pytest.approx(0.01 * alike.mean_water.mean(), rel=1e-4)
+
+
+def test_water_and_targets_change_by_the_same_factor(tmp_path, stacks):
+    """Radiographs that show the objects' weighted volume and nothing else: whatever moves, both sums stay the same."""
+    pure = []
+    for s in stacks[:2]:
+        drr = s.drr.dense().astype(np.float32)
+        radiograph = drr[0].sum(0) / water_per_neper(s.camera, s.source_to_isocentre_mm)
+        truth = drr.sum((-2, -1), dtype=np.float64)
+        pure.append(
+            dataclasses.replace(s, radiograph=radiograph, truth=truth, visible=np.ones(len(CHANNELS)), scale="relative")
+        )
+        write_stack(tmp_path / f"{s.patient}.safetensors", pure[-1])
+    store = StackStore({s.patient: tmp_path / f"{s.patient}.safetensors" for s in pure}, 1e9)
+    moving = AugmentationSettings(
+        rotation_deg=8.0, shear_deg=5.0, shift_fraction=0.02, zoom_fraction=0.15,
+        contrast_fraction=0.3, brightness_fraction=0.3,
+    )  # fmt: skip
+    factors = []
+    for seed in range(6):
+        batch = _loader(store, moving, seed=seed).batch(0, 0)
+        water, target = batch.water.sum((1, 2, 3)), batch.target[:, 0].sum(1)
+        np.testing.assert_allclose(water.numpy(), target.numpy(), rtol=0.01)
+        factors += (target / torch.tensor([pure[int(p[1:])].truth[0].sum() for p in batch.patients])).tolist()
+        assert batch.relative.all()
+        assert batch.partner_relative.all()
+    assert min(factors) < 0.9
+    assert max(factors) > 1.1
+
+
+def test_a_partners_water_is_that_of_its_own_camera(tmp_path, stacks):
+    far = dataclasses.replace(stacks[1], source_to_isocentre_mm=415.0)
+    for s in (stacks[0], far):
+        write_stack(tmp_path / f"{s.patient}.safetensors", s)
+    loader = _loader(StackStore({p: tmp_path / f"{p}.safetensors" for p in ("P000", "P001")}, 1e9))
+    batch = loader.batch(0, 0)
+    row = batch.partners.index("P001")
+    torch.testing.assert_close(batch.partner_water[row], batch.partner_water[1 - row] / 4)
+    one = water_per_neper(stacks[0].camera, 830.0) * loader.normalisation.radiograph
+    np.testing.assert_allclose(batch.partner_water[1 - row, 0].numpy(), one, rtol=1e-5)
 
 
 def test_constants_come_from_the_given_patients_alone(stacks):
@@ -100,6 +144,26 @@ def test_an_object_that_nobody_has_is_named(stacks):
         fit_normalisation([dataclasses.replace(stacks[0], drr=Crops.of(empty))])
 
 
+def test_intensity_sum_weighs_the_same_relative_error_alike_at_every_resolution():
+    """The same patient at 64² and at 512², a tenth too heavy: the pixels of the fine one hold a 64th each."""
+    coarse = phantom(0, objects=CHANNELS[:3])
+    found = []
+    for times in (1, 8):
+        drr = np.kron(coarse.drr.dense(), np.ones((times, times), np.float32)) / times**2
+        camera = coarse.camera.resized((64 * times, 64 * times), coarse.camera.pixel_mm / times)
+        one = np.ones((times, times), np.float32)
+        fine = dataclasses.replace(
+            coarse, camera=camera, drr=Crops.of(drr), radiograph=np.kron(coarse.radiograph, one),
+            field=np.kron(coarse.field, one) > 0,
+        )  # fmt: skip
+        scale = torch.as_tensor(fit_normalisation([fine]).drr, dtype=torch.float32)
+        truth = torch.as_tensor(drr.sum((-2, -1)))[None] / scale
+        known = torch.ones(1, 3, dtype=torch.bool)
+        found.append(losses.intensity_sum(1.1 * truth, truth, known, pixels=(64 * times) ** 2).item())
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert 1e-3 < found[0] < 1e-1
+
+
 def test_every_patient_is_seen_in_an_epoch_and_never_beside_itself(store):
     loader = _loader(store)
     assert len(loader) == 3
@@ -115,7 +179,7 @@ def test_a_batch_depends_on_seed_epoch_and_place_alone(store):
     augmentation = AugmentationSettings()
     a, b = _loader(store, augmentation), _loader(store, augmentation)
     list(a.epoch(0))
-    for name in ("radiograph", "drr", "aligned", "target"):
+    for name in ("radiograph", "water", "drr", "partner_water", "aligned", "target"):
         assert torch.equal(getattr(a.batch(2, 1), name), getattr(b.batch(2, 1), name))
     resumed = list(b.epoch(2, start=1))
     assert resumed[0].patients == a.batch(2, 1).patients
@@ -138,6 +202,7 @@ def test_a_flip_swaps_the_sides_of_everything(store):
     swap = straight.swap
     assert a.patients == b.patients
     assert torch.equal(b.radiograph, a.radiograph.flip(-1))
+    assert torch.equal(b.water, a.water.flip(-1))
     scale = torch.as_tensor(straight.normalisation.drr, dtype=torch.float32)[:, :, None, None]
     physical = [batch.drr.unflatten(1, (3, -1)) * scale for batch in (a, b)]
     torch.testing.assert_close(physical[1], physical[0].flip(-1)[:, :, swap], rtol=1e-4, atol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from mskdex.config import load_config
-from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings
+from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings, LossSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,42 +19,72 @@ def _over(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _load(name: str):
-    base = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    return load_config(_over(base, yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))))
+def _load(*names: str):
+    content = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    for name in names:
+        content = _over(content, yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
+    return load_config(content)
 
 
 def test_the_papers_config_is_the_papers_settings():
     config = _load("config/paper.yaml")
-    tensorboard = {"mskdex": ExperimentSettings(), "conventional": ExperimentSettings(losses=CONVENTIONAL_LOSSES)}
-    for name, expected in tensorboard.items():
-        assert config.experiments[name] == expected
+    expected = {"mskdex": ExperimentSettings(), "conventional": ExperimentSettings(losses=CONVENTIONAL_LOSSES)}
+    for name, settings in expected.items():
+        assert config.experiments[name] == settings
+        assert settings.network.head == "plain"
     assert (config.image.rows, config.image.columns) == (512, 512)
     assert config.trained_folds == (0, 1, 2, 3)
 
 
+def test_the_composition_differs_from_the_papers_method_by_the_head_alone():
+    experiments = _load("config/paper.yaml").experiments
+    network = experiments["mskdex"].network.model_copy(update={"head": "composition"})
+    assert experiments["composition"] == experiments["mskdex"].model_copy(update={"network": network})
+    assert set(experiments) == {"mskdex", "conventional", "composition"}
+
+
 @pytest.mark.parametrize("name", ["is0", "is0_bone", "is100", "is100_bone", "is1000", "is1000_bone"])
 def test_the_ablation_is_the_papers_table(name):
-    experiment = _load("config/paper.yaml").experiments[name]
-    assert experiment.losses.lambda_is == float(name.removeprefix("is").removesuffix("_bone"))
-    assert (experiment.losses.lambda_bone > 0) == name.endswith("_bone")
-    assert experiment.optimisation.epochs == 400
-    assert experiment.network == ExperimentSettings().network
+    config = _load("config/paper.yaml", "config/paper-ablation.yaml")
+    losses = {"lambda_is": float(name.removeprefix("is").removesuffix("_bone")), "lambda_bone": name.endswith("_bone")}
+    paper = ExperimentSettings()
+    expected = paper.model_copy(
+        update={
+            "losses": paper.losses.model_copy(update=losses),
+            "optimisation": paper.optimisation.model_copy(update={"epochs": 400}),
+        }
+    )
+    assert config.experiments[name] == expected
+    assert config.trained_folds == (0,)
 
 
-@pytest.mark.parametrize("name", ["evidence", "ablation"])
-def test_the_benchmarks_configs_change_losses_alone(name):
-    config = _load(f"benchmarks/learning/{name}.yaml")
-    mskdex = config.experiments["mskdex"]
-    for name, experiment in config.experiments.items():
-        assert experiment.network == mskdex.network, name
-        assert experiment.optimisation == mskdex.optimisation, name
+def test_the_intensity_sum_weighs_as_the_bones_l1_does_in_every_config():
+    for names in (["config/paper.yaml"], ["benchmarks/learning/evidence.yaml"], []):
+        losses = _load(*names).experiments["mskdex"].losses
+        assert losses.lambda_is == losses.lambda_l1 == 100.0
+
+
+def test_the_evidence_changes_losses_then_the_head_then_losses():
+    experiments = _load("benchmarks/learning/evidence.yaml").experiments
+    mskdex, composition, plain, conventional = (
+        experiments[name] for name in ("mskdex", "composition", "plain", "conventional")
+    )
+    assert composition.network == mskdex.network
+    assert composition.losses == LossSettings()
+    network = composition.network.model_copy(update={"head": "plain"})
+    assert plain == composition.model_copy(update={"network": network})
+    assert conventional == plain.model_copy(update={"losses": CONVENTIONAL_LOSSES})
 
 
 def test_the_ablations_cells_leave_their_losses_out():
     cells = _load("benchmarks/learning/ablation.yaml").experiments
-    default = cells["mskdex"].losses
-    assert cells["is0"].losses == default.model_copy(update={"lambda_is": 0.0, "lambda_bone": 0.0})
-    assert cells["is0_bone"].losses == default.model_copy(update={"lambda_is": 0.0})
-    assert cells["is"].losses == default.model_copy(update={"lambda_bone": 0.0})
-    assert cells["is_tenfold_bone"].losses == default.model_copy(update={"lambda_is": 10 * default.lambda_is})
+    whole = cells["is100_bone"]
+    assert whole == cells["conventional"].model_copy(update={"losses": LossSettings()})
+    for name, losses in {
+        "is0": {"lambda_is": 0.0, "lambda_bone": 0.0},
+        "is0_bone": {"lambda_is": 0.0},
+        "is100": {"lambda_bone": 0.0},
+        "is1000": {"lambda_is": 1000.0, "lambda_bone": 0.0},
+        "is1000_bone": {"lambda_is": 1000.0},
+    }.items():
+        assert cells[name] == whole.model_copy(update={"losses": whole.losses.model_copy(update=losses)}), name

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -11,11 +12,13 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
+from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.models.flags import object_flags, radiograph_flags
-from mskdex.models.generator import make_generator
+from mskdex.models.generator import make_decomposer
 from mskdex.models.model import ModelCard, read_model, write_model
 from mskdex.models.normalisation import Normalisation
-from mskdex.pipeline.stages.predict_radiographs import predict_radiographs
+from mskdex.models.water import water_volume
+from mskdex.pipeline.stages.predict_radiographs import decompose, predict_radiographs
 
 SIDE = 32
 GRID = Camera(1000.0, 430.0 / SIDE, (SIDE, SIDE), ((SIDE - 1) / 2, (SIDE - 1) / 2))
@@ -27,14 +30,14 @@ SETTINGS = RadiographSettings(
 
 def _card():
     scale = np.full((3, len(CHANNELS)), 2.0)
-    network = NetworkSettings(backbone="hrnet_tiny", stem_stride=2)
+    network = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, head="composition")
     return ModelCard(
         name="mine",
         fold=1,
         experiment=ExperimentSettings(network=network),
         channels=CHANNELS,
         normalisation=Normalisation(
-            3.0, scale, np.zeros((3, 17, 0, 0), np.float32), np.zeros((0, 0), np.float32), 1.0, (1.0, 3.0)
+            3.0, scale, np.zeros((3, 17, 0, 0), np.float32), np.zeros((0, 0), np.float32), 1.0, None, (1.0, 3.0)
         ),
         grid=GRID,
         sdd_range_mm=(990.0, 1010.0),
@@ -45,7 +48,10 @@ def _card():
 
 @pytest.fixture
 def model(tmp_path):
-    generator = make_generator(1, 51, _card().experiment.network, seed=0, start=torch.full((51, SIDE, SIDE), 0.1))
+    generator = make_decomposer(CHANNELS, (SIDE, SIDE), _card().experiment.network, seed=0)
+    with torch.no_grad():
+        generator.head.scale.fill_(2.0)
+        generator.head.last.weight.zero_()
     write_model(tmp_path / "model" / "model.safetensors", generator, _card(), {})
     return tmp_path / "model" / "model.safetensors"
 
@@ -114,10 +120,36 @@ def test_a_model_comes_back_as_written(model):
 
 def test_sums_are_taken_after_denormalisation(model):
     loaded = read_model(model, torch.device("cpu"))
-    image = torch.rand(1, SIDE, SIDE)
+    image = np.random.default_rng(0).uniform(0, 3, (SIDE, SIDE)).astype(np.float32)
+    water = torch.as_tensor(water_volume(image, GRID, 830.0))[None, None]
     with torch.no_grad():
-        normalised = loaded.generator(image[:, None] / 3.0)
-    torch.testing.assert_close(loaded.decompose(image).flatten(1, 2), 2.0 * normalised)
+        normalised = loaded.generator(torch.as_tensor(image)[None, None] / 3.0, water, torch.tensor([False]))
+    found = loaded.decompose(image, GRID, 830.0, False)
+    assert found.shape == (3, len(CHANNELS), SIDE, SIDE)
+    np.testing.assert_allclose(found.reshape(51, SIDE, SIDE), 2.0 * normalised[0].numpy(), rtol=1e-6)
+
+
+def test_a_new_radiographs_own_camera_makes_its_volumes(tmp_path, model, radiograph):
+    """A patient at 0.8 of the distance from the source is 0.8 times as large in each direction."""
+    tables = []
+    for distance in (830.0, 664.0):
+        settings = SETTINGS.model_copy(update={"source_to_isocentre_mm": distance})
+        predict_radiographs(model, [radiograph], settings, tmp_path / f"{distance}")
+        tables.append(pd.read_csv(tmp_path / f"{distance}" / "predictions.csv")["predicted"])
+    np.testing.assert_allclose(tables[1], 0.64 * tables[0], atol=0.02)
+    assert tables[0].min() > 1.0
+
+
+def test_a_radiograph_of_relative_scale_has_the_scale_of_such_radiographs(model, radiograph):
+    loaded = read_model(model, torch.device("cpu"))
+    with torch.no_grad():
+        loaded.generator.head.relative.fill_(float(np.log(5.0)))
+    imported = import_radiograph(radiograph, {}, SETTINGS)
+    processed = dataclasses.replace(imported, facts=imported.facts | {"scale": "relative"})
+    (absolute, flags, _), (relative, others, _) = (decompose(loaded, one) for one in (imported, processed))
+    np.testing.assert_allclose(relative, 5.0 * absolute, rtol=1e-4, atol=1e-6)
+    assert not any("scale is" in flag for flag in flags)
+    assert any("scale is relative, training had absolute" in flag for flag in others)
 
 
 def test_flags_tell_what_is_unlike_training():

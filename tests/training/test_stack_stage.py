@@ -12,7 +12,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph import write_image
 from mskdex.io.arrays import write_arrays
-from mskdex.io.artifacts import write_json, write_parquet
+from mskdex.io.artifacts import read_json, write_json, write_parquet
 from mskdex.io.stack import read_stack, write_stack
 from mskdex.pipeline.cli import stack as command
 from mskdex.pipeline.settings import stack_stage
@@ -80,6 +80,15 @@ def test_everything_of_a_patient_is_in_the_stack(patient):
     assert np.isfinite(sample.truth).all()
     assert sample.visible[0] == 0.9
     assert sample.visible[sample.objects.index("pectineus_left")] == 0.0
+
+
+def test_the_radiographs_scale_goes_along(patient):
+    folder, _ = patient
+    assert _run(folder).relative is False
+    camera = read_json(folder / "camera.json")
+    for scale, expected in (("relative", True), ("absolute", False)):
+        write_json(folder / "camera.json", camera | {"radiograph_scale": scale})
+        assert _run(folder).relative is expected
 
 
 def test_a_cohort_with_fewer_objects_takes_its_own(patient):

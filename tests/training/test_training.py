@@ -13,21 +13,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from phantoms import write_cohort
+from phantoms import CHANNELS, write_cohort
 
-from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings, LossSettings, NetworkSettings
+from mskdex.config.learning import (
+    CONVENTIONAL_LOSSES,
+    ExperimentSettings,
+    LossSettings,
+    NetworkSettings,
+    default_experiments,
+)
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops, read_arrays, write_arrays
 from mskdex.io.artifacts import write_parquet
 from mskdex.io.stack import read_stack, write_stack
 from mskdex.io.tensors import read_tensors
-from mskdex.models.generator import make_generator
+from mskdex.models.generator import make_decomposer
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train
 from mskdex.training.data import StackStore
 from mskdex.training.distributed import Group
 
-NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1)
+NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
 
 
 def _experiment(losses=None, **optimisation):
@@ -83,6 +89,18 @@ def test_the_conventional_baseline_is_config_alone(cohort, tmp_path):
     }  # fmt: skip
 
 
+def test_without_discriminators_a_training_ends_and_is_taken_up_again(cohort, tmp_path):
+    losses = default_experiments()["mskdex"].losses
+    for _ in range(2):
+        train(*cohort, 0, _experiment(losses, epochs=1), tmp_path / "x" / "fold0")
+        history = pd.read_parquet(tmp_path / "x" / "fold0" / "history.parquet")
+        assert set(history.columns) == {
+            "epoch", "learning_rate", "gc_alpha", "gc_beta", "intensity_sum", "bone", "total",
+        }  # fmt: skip
+    facts = json.loads((tmp_path / "x" / "fold0" / "train.json").read_text(encoding="utf-8"))
+    assert facts["settings"]["losses"]["lambda_gan"] == 0.0
+
+
 def test_predictions_are_sums_of_the_decompositions_in_cm3_and_g(cohort, trained):
     predict_fold(trained / "model.safetensors", *cohort, 1, trained)
     table = pd.read_parquet(trained / "predictions.parquet")
@@ -126,6 +144,24 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_patients(cohort, tmp_path
     with pytest.raises(MskdexError, match=r"not finite for patients P\d+, P\d+"):
         train(*cohort, 1, _experiment(learning_rate=1e18, epochs=5), tmp_path / "x" / "fold1")
     assert not (tmp_path / "x" / "fold1" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("where", ["generators", "judges"])
+def test_no_weight_changes_where_a_loss_is_not_finite(cohort, where):
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
+    trainer, loader = prepare(describe(store, _experiment(), "x", 0), store, torch.device("cpu"), Group())
+    batch = loader.batch(0, 0)
+    if where == "generators":
+        batch = dataclasses.replace(batch, target=batch.target * float("nan"))
+    else:
+        with torch.no_grad():
+            trainer.networks.judge_drr.scales[0][0].weight.fill_(1e30)
+    named = trainer.networks.named()
+    chosen = ("decompose", "compose") if where == "generators" else ("judge_radiograph", "judge_drr")
+    before = {n: {k: v.clone() for k, v in named[n].state_dict().items()} for n in chosen}
+    with pytest.raises(MskdexError, match="not finite"):
+        trainer.train_batch(batch, len(loader))
+    assert all(_same(before[n], named[n].state_dict()) for n in chosen)
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(cohort, trained, tmp_path):
@@ -194,9 +230,8 @@ def test_two_processes_train_as_one_does_with_the_whole_batch(cohort, tmp_path):
     a, b = (pd.read_parquet(out / "history.parquet") for out in (alone, shared))
     # Process 0 reports its half of each batch, so losses agree only roughly; the weights took the same three steps.
     assert a["intensity_sum"][0] == pytest.approx(b["intensity_sum"][0], rel=0.5)
-    a, b = (torch.cat([w.flatten() for w in _weights(out).values()]) for out in (alone, shared))
-    start = make_generator(1, 51, NETWORK, seed=0, start=torch.zeros(51, 32, 32)).state_dict()
-    first = torch.cat([w.flatten() for w in start.values()])
+    start = dict(make_decomposer(CHANNELS, (32, 32), NETWORK, seed=0).named_parameters())
+    a, b, first = (torch.cat([w[n].flatten() for n in start]) for w in (_weights(alone), _weights(shared), start))
     moved = (first != a) & (first != b)
     assert ((a - first).sign() == (b - first).sign())[moved].float().mean() > 0.95
 

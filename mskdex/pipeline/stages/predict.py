@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mskdex.compute.device import choose_device
 from mskdex.errors import MskdexError
@@ -42,7 +41,7 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
     for patient in patients:
         stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
         _check_fits(loaded, stack, model)
-        drr = loaded.decompose(torch.tensor(stack.radiograph, device=device)[None])[0].cpu().numpy()
+        drr = loaded.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
         meta = {
             "objects": loaded.card.objects,
             "camera": stack.camera.as_dict(),

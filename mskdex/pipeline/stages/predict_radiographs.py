@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mskdex.compute.device import choose_device
 from mskdex.config.imaging import RadiographSettings
@@ -60,7 +59,7 @@ def predict_radiographs(
     pages: dict[str, Any] = {}
     for path, name in zip(radiographs, names, strict=True):
         imported = import_radiograph(Path(path), {}, settings)
-        drr, flags, by_object = decompose(loaded, imported, device)
+        drr, flags, by_object = decompose(loaded, imported)
         found = _rows(loaded, name, drr, held_out, by_object)
         rows += found
         pages[name] = {"file": Path(path), "flags": [*flags, *imported.warnings], "facts": imported.facts}
@@ -92,12 +91,12 @@ def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibratio
     return Calibration.of(table)
 
 
-def decompose(model: Model, radiograph: Imported, device: torch.device) -> tuple[np.ndarray, list[str], dict[str, str]]:
+def decompose(model: Model, radiograph: Imported) -> tuple[np.ndarray, list[str], dict[str, str]]:
     """One radiograph: DRRs (3, N, H, W) in cm³, cm³ and g, flags of the image, and flags by object."""
     grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
     image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)
-    drr = model.decompose(torch.tensor(image, device=device)[None])[0].cpu().numpy()
     distance = radiograph.geometry.source_to_isocentre_mm
+    drr = model.decompose(image, grid, distance, radiograph.scale == "relative")
     return (
         drr,
         radiograph_flags(model.card, image, field, grid, distance, radiograph.scale),

@@ -113,7 +113,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Gro
         device=device,
         rank=(group.rank, group.size),
     )
-    return Trainer(card.experiment, card.normalisation, card.grid.shape, loader.bones, device, group), loader
+    return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
 
 def _manifest(started: float, card: ModelCard, trainer: Trainer, monitor: Monitor) -> dict:

@@ -1,0 +1,94 @@
+"""What predictions of muscles are judged by, beside what is known without a radiograph."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mskdex.training.data import StackStore
+
+BONES = ("pelvis", "sacrum", "femur")
+
+
+class Cohort:
+    """The patients of a finished `results`, and their muscles' true sums.
+
+    Attributes:
+        store: the stacks.
+        folds: (patients,).
+        muscles: places of the muscles among the channels.
+        truth: (patients, 2, muscles), volume and lean mass.
+        demographics: (patients, 4), centred and scaled: sex, age, height, weight.
+    """
+
+    def __init__(self, results: Path):
+        table = pd.read_parquet(results / "cohort/folds.parquet").sort_values("patient_id")
+        stacks = {p: results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}
+        self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
+        patients = list(self.store.patients)
+        self.folds = table.set_index("patient_id").loc[patients, "fold"].to_numpy()
+        first = self.store[patients[0]]
+        self.muscles = [i for i, name in enumerate(first.objects) if not name.startswith(BONES)]
+        self.names = [first.channels[i].object for i in self.muscles]
+        self.sides = [first.channels[i].side for i in self.muscles]
+        if cut := [s.patient for s in self.store if not s.known[self.muscles].all()]:
+            msg = f"the CTs of {', '.join(cut)} do not hold every muscle whole; exclude these patients"
+            raise SystemExit(msg)
+        self.truth = np.stack([s.truth * s.visible for s in self.store])[:, 1:][:, :, self.muscles]
+        sheet = pd.read_parquet(results / "cohort/patients.parquet").set_index("patient_id").loc[patients]
+        sex = (sheet["sex"] == "F").to_numpy(float)
+        known = np.column_stack([sex, *(sheet[c].to_numpy(float) for c in ("age", "height_cm", "weight_kg"))])
+        self.demographics = (known - known.mean(axis=0)) / known.std(axis=0)
+
+    def both_sides(self, sums: np.ndarray) -> np.ndarray:
+        """(n, 2, muscles) to (n, 2, structures): the mean of left and right."""
+        columns = [[i for i, n in enumerate(self.names) if n == name] for name in dict.fromkeys(self.names)]
+        return np.stack([sums[:, :, c].mean(axis=2) for c in columns], axis=2)
+
+    def ratios(self, sums: np.ndarray) -> np.ndarray:
+        """(n, 2, muscles) to (n, 2, structures): logarithm of left over right."""
+        places = {(n, s): i for i, (n, s) in enumerate(zip(self.names, self.sides, strict=True))}
+        pairs = [(places[n, "left"], places[n, "right"]) for n in dict.fromkeys(self.names)]
+        logs = np.log(np.maximum(sums, 1e-6))
+        return np.stack([logs[:, :, a] - logs[:, :, b] for a, b in pairs], axis=2)
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation along the first axis; 0 where one does not vary."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    return np.divide((a * b).sum(axis=0), size, out=np.zeros_like(size), where=size > 0)
+
+
+def residual(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What a linear regression on `known` (n, k) leaves of (n, …)."""
+    design = np.column_stack([np.ones(len(known)), known])
+    flat = values.reshape(len(values), -1)
+    return (flat - design @ np.linalg.lstsq(design, flat, rcond=None)[0]).reshape(values.shape)
+
+
+def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Means over the muscles of correlations on the chosen patients.
+
+    Args:
+        cohort: with the truth.
+        chosen: places of the patients.
+        predicted: (chosen, 2, muscles), volume and lean mass.
+
+    Returns:
+        PCC of lean mass and of volume (mean of both sides, as the paper's tables have one row a muscle); of lean mass
+        alone: partial PCC with demographics held fixed, PCC of the left-right ratio, and relative bias.
+    """
+    truth = cohort.truth[chosen]
+    p, t = cohort.both_sides(predicted), cohort.both_sides(truth)
+    volume, mass = pearson(p, t).mean(axis=1)
+    known = cohort.demographics[chosen]
+    partial = pearson(residual(p[:, 1], known), residual(t[:, 1], known)).mean()
+    ratio = pearson(cohort.ratios(predicted)[:, 1], cohort.ratios(truth)[:, 1]).mean()
+    bias = (p[:, 1].mean(axis=0) / t[:, 1].mean(axis=0) - 1).mean()
+    return {"mass": mass, "volume": volume, "partial": partial, "ratio": ratio, "bias": bias}
+
+
+def line(found: dict[str, float]) -> str:
+    """The measures in one line."""
+    return "  ".join(f"{name} {value:6.3f}" for name, value in found.items())
