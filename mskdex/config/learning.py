@@ -11,7 +11,7 @@ class FoldSettings(Settings):
     """Patient-level cross-validation."""
 
     count: int = Field(4, ge=2, description="number of folds")
-    train: tuple[int, ...] | Literal["all"] = Field((2,), description="folds to train and evaluate, or all")
+    train: tuple[int, ...] | Literal["all"] = Field((0,), description="folds to train and evaluate, or all")
     seed: int = Field(0, ge=0, description="seed of the assignment of patients to folds")
 
 
