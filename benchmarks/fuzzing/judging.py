@@ -1,0 +1,139 @@
+"""What came of a mutated patient, and whether it was right."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from fuzzing import second_reader
+from fuzzing.case import Case
+
+_GRID_NOTE = "on another grid"
+_VOXEL_SHARE = 0.12
+_HALF_VOXEL = 0.51
+_NEPERS = 2e-3
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an import wrote.
+
+    Attributes:
+        ct: HU (z, y, x).
+        affine: 4×4 RAS.
+        labels: ids (z, y, x).
+        image: attenuation.
+        field: exposed pixels.
+        camera: camera.json.
+        warnings: of import.json.
+    """
+
+    ct: np.ndarray
+    affine: np.ndarray
+    labels: np.ndarray
+    image: np.ndarray
+    field: np.ndarray
+    camera: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def written(out: Path) -> Numbers:
+    """Reads an import's files through nibabel."""
+    ct = nibabel.load(out / "ct.nii.gz")
+    arrays = [np.asarray(ct.dataobj).T] + [
+        np.asarray(nibabel.load(out / f"{n}.nii.gz").dataobj).T for n in ("labels", "radiograph", "field")
+    ]
+    told = json.loads((out / "import.json").read_text())["warnings"]
+    return Numbers(arrays[0], ct.affine, *arrays[1:], json.loads((out / "camera.json").read_text()), tuple(told))
+
+
+def error_outcome(error: BaseException, case: Case) -> tuple[str, str]:
+    """Whether an error names the patient and a file of his, in one sentence."""
+    text = str(error)
+    if "MemoryError" in text or isinstance(error, MemoryError):
+        return "MEMORY", text
+    named = text.startswith("patient ") or case.part == "sheet"
+    files = [str(Path(case.row["ct"]).parent)]
+    if not named or (case.part != "sheet" and not any(f in text for f in files)) or "\n" in text or len(text) > 1500:
+        return "UNCLEAR", text
+    return "clear error", text
+
+
+def outcome(found: Numbers, base: Numbers, case: Case, channels: dict[str, int]) -> tuple[str, str]:
+    """Whether an import's numbers are right; see `fuzzing.case.Case.claim`."""
+    new = [w for w in found.warnings if w not in base.warnings and _GRID_NOTE not in w]
+    differing = differences(found, base, _HALF_VOXEL if case.claim == "twice" else _VOXEL_SHARE)
+    if case.claim == "open":
+        return ("open", "")
+    if case.claim == "used":
+        wrong = _second_opinion(found, case, channels)
+        if wrong == "":
+            return ("right" if differing else "same"), ""
+        if new:
+            return "said", "; ".join(new)
+        return "SILENT", f"a second reader: {wrong}; against the valid patient: {differing or 'the same'}"
+    if new:
+        return "said", "; ".join(new)
+    if differing:
+        return "SILENT", differing
+    if case.contradicts:
+        return "SILENT", "a contradiction that is not said"
+    return "same", ""
+
+
+def differences(one: Numbers, other: Numbers, place: float) -> str:
+    """What differs between two imports, in words; empty where nothing does."""
+    told = []
+    if wrong := _grid_differs(one.ct, one.affine, other.ct, other.affine, place):
+        told.append(wrong)
+    elif one.ct.shape == other.ct.shape and (off := int(np.abs(one.ct.astype(int) - other.ct).max())) > 1:
+        told.append(f"HU by up to {off}")
+    if one.labels.shape != other.labels.shape or (one.labels != other.labels).any():
+        told.append("labels")
+    if one.image.shape != other.image.shape:
+        told.append(f"radiograph {one.image.shape} instead of {other.image.shape}")
+    elif (off := float(np.abs(one.image - other.image).max())) > _NEPERS or not np.isfinite(off):
+        told.append(f"attenuation by up to {off:.3g}")
+    if one.field.shape != other.field.shape or (one.field != other.field).any():
+        told.append("field")
+    told += [k for k in other.camera if k not in ("sources", "laterality") and not _alike(one.camera[k], other.camera[k])]
+    return ", ".join(told)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, str) or one is None or other is None:
+        return one == other
+    return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=1e-4, atol=2e-1))
+
+
+def _grid_differs(ct, affine, other_ct, other_affine, place: float) -> str:
+    if ct.shape != other_ct.shape:
+        return f"shape {ct.shape} instead of {other_ct.shape}"
+    ends = np.array(ct.shape[::-1]) - 1
+    corners = np.array([[i, j, k, 1] for i in (0, ends[0]) for j in (0, ends[1]) for k in (0, ends[2])])
+    size = float(np.linalg.norm(other_affine[:3, :3], axis=0).min())
+    off = float(np.linalg.norm(corners @ (affine - other_affine).T, axis=1).max())
+    return f"place by up to {off:.3g} mm" if not off <= place * size else ""
+
+
+def _second_opinion(found: Numbers, case: Case, channels: dict[str, int]) -> str:
+    """What another reader of the same files says differently; empty where it agrees."""
+    ct = second_reader.volume(Path(case.row["ct"]))
+    if ct is None:
+        return "cannot read the CT"
+    hu, affine = ct
+    if wrong := _grid_differs(found.ct, found.affine, hu, affine, _VOXEL_SHARE):
+        return wrong
+    if (off := np.abs(found.ct - second_reader.hounsfield(hu)).max()) > 1:
+        return f"HU by up to {off:.0f}"
+    if case.settings.get("ct"):
+        return ""
+    labels = second_reader.volume(Path(case.row["labels"]))
+    wanted = None if labels is None else second_reader.on_grid(labels, found.ct.shape, found.affine, channels)
+    if wanted is None:
+        return "cannot lay the labels on the CT"
+    return "" if (wanted == found.labels).all() else f"labels of {int((wanted != found.labels).sum())} voxels"

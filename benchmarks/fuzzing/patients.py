@@ -1,0 +1,106 @@
+"""The valid patients that are mutated, made once a process; the same bytes each time."""
+
+import itertools
+import sys
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+import hospital
+
+SHAPE = (12, 24, 30)
+_RADIOGRAPH = (48, 60)
+_count = itertools.count(1)
+hospital.generate_uid = lambda: f"1.2.826.0.1.3680043.8.498.{next(_count)}"  # the same ones in each process
+
+
+@dataclass(frozen=True)
+class Base:
+    """A valid patient.
+
+    Attributes:
+        row: of the sheet, paths relative.
+        files: content by path relative to the patient's folder.
+    """
+
+    row: dict[str, Any]
+    files: dict[str, bytes]
+
+    def write(self, folder: Path, changed: dict[str, bytes | None]) -> dict[str, Any]:
+        """Writes the files, some changed (None: left out), and gives the row with absolute paths."""
+        for name, content in (self.files | changed).items():
+            if content is not None:
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        return {k: str(folder / v) if k in ("ct", "labels", "radiograph") else v for k, v in self.row.items()}
+
+
+@cache
+def phantom():
+    """CT and labels."""
+    return hospital.phantom(SHAPE)
+
+
+@cache
+def slices() -> tuple[Dataset, ...]:
+    """A classic series."""
+    return tuple(hospital.slice_datasets(phantom()[0]))
+
+
+@cache
+def enhanced() -> Dataset:
+    """The same as an enhanced CT."""
+    return hospital.enhanced_ct(phantom()[0])
+
+
+@cache
+def radiograph() -> Dataset:
+    """A DX image."""
+    return hospital.radiograph(hospital.radiograph_values(_RADIOGRAPH))
+
+
+def encoded(dataset: Dataset) -> bytes:
+    """A dataset as a file's content."""
+    import io
+
+    handle = io.BytesIO()
+    dataset.save_as(handle, enforce_file_format=True)
+    return handle.getvalue()
+
+
+@cache
+def base(kind: str) -> Base:
+    """The valid patient of a kind of source."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        row = {"patient_id": "P01", "label_source": "phantom", "ct": "ct.nii.gz", "labels": "labels.nii.gz"}
+        row["radiograph"] = "radiograph.dcm"
+        ct, labels = phantom()
+        (folder / "radiograph.dcm").write_bytes(encoded(radiograph()))
+        suffix = {"nrrd": ".nrrd", "nhdr": ".nhdr", "mha": ".mha", "mhd": ".mhd", "nii": ".nii"}.get(kind.split()[0], ".nii.gz")
+        row["ct"], row["labels"] = f"ct{suffix}", f"labels{suffix}"
+        write = _compressed if kind.endswith(" gzip") else hospital.write
+        write(folder / row["labels"], labels)
+        if kind in ("classic", "enhanced"):
+            row["ct"] = "ct" if kind == "classic" else "ct.dcm"
+            if kind == "classic":
+                hospital.save_all(list(deepcopy(slices())), folder / "ct")
+            else:
+                (folder / "ct.dcm").write_bytes(encoded(enhanced()))
+        else:
+            write(folder / row["ct"], ct)
+        files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return Base(row, files)
+
+
+def _compressed(path: Path, volume: hospital.Volume) -> None:
+    sitk.WriteImage(hospital.volume_to_sitk(volume), str(path), useCompression=True)

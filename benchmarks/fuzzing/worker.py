@@ -1,0 +1,100 @@
+"""One process that imports mutated patients, with limits of memory and time for each."""
+
+import logging
+import resource
+import signal
+import shutil
+import traceback
+import warnings
+from functools import cache
+from pathlib import Path
+
+import hospital
+import numpy as np
+
+from fuzzing import judging, kinds
+from mskdex.errors import MskdexError
+from mskdex.stages.importing import import_patient
+
+_MORE_BYTES = 5 << 29
+"""2.5 GB of address space beyond what the process has when it begins."""
+
+SECONDS = 20
+
+_NOT_WRITTEN = (TypeError, ValueError, NotImplementedError, AttributeError)
+"""What pydicom raises when it is to write a value of another type."""
+
+
+class OutOfTimeError(BaseException):
+    """A case took longer than `SECONDS`."""
+
+
+def limit() -> None:
+    """Sets the limits, after all libraries are loaded."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("mskdex").addHandler(logging.NullHandler())
+    for library in ("pydicom", "nibabel"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + _MORE_BYTES, now + _MORE_BYTES))
+    signal.signal(signal.SIGALRM, _stop)
+
+
+def run(index: int, seed: int, folder: Path) -> dict:
+    """Makes, imports and judges one case.
+
+    Returns:
+        The record: case, kind, what, claim, outcome, detail.
+    """
+    kind = kinds.of(index)
+    rng = np.random.default_rng([seed, index])
+    case = _made(kind, rng, folder)
+    expected = _valid(kind.name, tuple(sorted(case.settings)), folder.parent / f"valid_{folder.name}")
+    signal.alarm(SECONDS)
+    try:
+        found, detail = _judged(case, expected, folder / "out")
+    except OutOfTimeError:
+        found, detail = "TIME", f"more than {SECONDS} s"
+    except MskdexError as error:
+        found, detail = judging.error_outcome(error, case)
+    except Exception as error:
+        found = "MEMORY" if isinstance(error, MemoryError) else "TRACEBACK"
+        detail = f"{type(error).__name__}: {error} at " + " ".join(
+            f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[-4:]
+        )
+    finally:
+        signal.alarm(0)
+    detail = detail.replace(str(folder / "in"), "..")[:600]
+    return {"case": index, "kind": kind.name, "what": case.what[:200], "claim": case.claim, "outcome": found, "detail": detail}
+
+
+def _made(kind: kinds.Kind, rng: np.random.Generator, folder: Path):
+    """A case that its format's library writes; values that it refuses to write are drawn anew."""
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            return kind.mutate(rng, kind.base(), folder / "in")
+        except _NOT_WRITTEN:
+            continue
+
+
+def _judged(case, expected, out: Path) -> tuple[str, str]:
+    settings = hospital.settings(**case.settings)
+    import_patient(case.row, settings, out)
+    signal.alarm(0)
+    channels = {c.name: c.label for c in settings.channels}
+    return judging.outcome(judging.written(out), expected, case, channels)
+
+
+@cache
+def _valid(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
+    shutil.rmtree(folder, ignore_errors=True)
+    row = kinds.named(kind).base().write(folder / "in", {})
+    changes = {"ct": {"resample_labels": True}} if settings else {}
+    import_patient(row, hospital.settings(**changes), folder / "out")
+    return judging.written(folder / "out")
+
+
+def _stop(*_: object) -> None:
+    raise OutOfTimeError
