@@ -22,7 +22,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS"):
+for variable in (
+    "OMP_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    "OPENBLAS_NUM_THREADS",
+):
     os.environ.setdefault(variable, "1")
 
 FAULTS = ("SILENT", "TRACEBACK", "UNCLEAR", "MEMORY", "TIME", "CRASH")
@@ -92,7 +97,7 @@ class _Team:
             record = {"case": case, "kind": "?", "what": "", "claim": "", "outcome": found, "detail": detail}
             with open(self.options.out, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps({"seed": self.options.seed} | record) + "\n")
-            self.cases = self.cases[self.cases.index(case) + 1 :]
+            self.cases = self.cases[self.cases.index(case) + 1 :] if case in self.cases else self.cases
         self.process, self.seen, self.since = None, -1, time.time()
 
 
@@ -133,6 +138,7 @@ def main() -> int:
         if options.only is not None:
             from fuzzing import worker
 
+            worker.limit()
             print(json.dumps(worker.run(options.only, options.seed, Path(scratch, "one")), indent=1))
             return 0
         wanted = [i for i in range(options.count) if options.kind.lower() in kinds.of(i).name.lower()]

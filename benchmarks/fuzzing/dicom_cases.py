@@ -50,13 +50,13 @@ _VALUES = {
 
 def classic_all(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     """One element of all images alike."""
-    keyword, change, what = _mutation(rng, slices()[0], pick(rng, (_SEEN, _SEEN, tuple(_ADDED))))
+    keyword, change, what = mutation(rng, slices()[0], pick(rng, (_SEEN, _SEEN, tuple(_ADDED))))
     changed = {}
     for k in range(len(slices())):
         dataset = deepcopy(slices()[k])
         change(dataset)
         changed[_name(k)] = encoded(dataset)
-    claim = _claim(keyword)
+    claim = claim_of(keyword)
     return _case(rng, base, folder, changed, f"all: {what}", claim)
 
 
@@ -65,10 +65,10 @@ def classic_one(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     k = pick(rng, (0, len(slices()) - 1, *range(len(slices()))))
     if rng.random() < 0.06:
         return _case(rng, base, folder, {_name(k): None}, f"without slice {k + 1} of {len(slices())}", "twice", True)
-    keyword, change, what = _mutation(rng, slices()[k], pick(rng, (_SEEN, _SEEN, tuple(_ADDED))))
+    keyword, change, what = mutation(rng, slices()[k], pick(rng, (_SEEN, _SEEN, tuple(_ADDED))))
     dataset = deepcopy(slices()[k])
     change(dataset)
-    claim = "free" if _claim(keyword) == "free" else "twice"
+    claim = "free" if claim_of(keyword) == "free" else "twice"
     return _case(rng, base, folder, {_name(k): encoded(dataset)}, f"slice {k + 1}: {what}", claim)
 
 
@@ -76,7 +76,7 @@ def classic_bytes(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     """Bits of one image's header flipped, or the file cut."""
     k = int(rng.integers(len(slices())))
     content = base.files[_name(k)]
-    changed, what, claim = _bytes(rng, content)
+    changed, what, claim = mutated_bytes(rng, content)
     claim = "twice" if claim == "used" else claim
     return _case(rng, base, folder, {_name(k): changed}, f"slice {k + 1}: {what}", claim)
 
@@ -85,19 +85,19 @@ def enhanced_any(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     """An element of an enhanced CT: of the file, of what its frames share, of one frame; or a group itself."""
     how = rng.random()
     if how < 0.15:
-        changed, what, claim = _bytes(rng, base.files["ct.dcm"])
+        changed, what, claim = mutated_bytes(rng, base.files["ct.dcm"])
         return _case(rng, base, folder, {"ct.dcm": changed}, what, "twice" if claim == "used" else claim)
     dataset = deepcopy(enhanced())
     where = pick(rng, ("file", "shared", "shared", "frame", "frame"))
     if where == "file":
-        keyword, change, what = _mutation(rng, dataset, pick(rng, (_SEEN, tuple(_ADDED), ("NumberOfFrames",))))
+        keyword, change, what = mutation(rng, dataset, pick(rng, (_SEEN, tuple(_ADDED), ("NumberOfFrames",))))
         change(dataset)
-        claim = _claim(keyword)
+        claim = claim_of(keyword)
     else:
         sequence = dataset[f"{'Shared' if where == 'shared' else 'PerFrame'}FunctionalGroupsSequence"].value
         group = pick(rng, list(sequence))
         keyword, what = _in_group(rng, group, where)
-        claim = {"shared": _claim(keyword)}.get(where, "free" if _claim(keyword) == "free" else "twice")
+        claim = {"shared": claim_of(keyword)}.get(where, "free" if claim_of(keyword) == "free" else "twice")
     return _case(rng, base, folder, {"ct.dcm": encoded(dataset)}, f"{where}: {what}", claim)
 
 
@@ -119,12 +119,12 @@ def _in_group(rng: np.random.Generator, group: Dataset, where: str) -> tuple[str
         group[name].value = [group[name].value[0], deepcopy(group[name].value[0])]
         return "free", f"{name} with its item twice"
     item = group[name].value[0]
-    keyword, change, what = _mutation(rng, item, tuple(e.keyword for e in item))
+    keyword, change, what = mutation(rng, item, tuple(e.keyword for e in item))
     change(item)
     return keyword, f"{name} {what}"
 
 
-def _mutation(
+def mutation(
     rng: np.random.Generator, valid: Dataset, keywords: tuple[str, ...]
 ) -> tuple[str, Callable[[Dataset], None], str]:
     """An element's mutation: its keyword, what does it to a dataset, and words."""
@@ -159,10 +159,12 @@ def _raw(element: DataElement) -> bytes:
     if element.VR in _BINARY:
         return np.array(element.value, "<" + _BINARY[element.VR]).tobytes()
     value = element.value
-    return "\\".join(str(v) for v in ([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)).encode()
+    return "\\".join(
+        str(v) for v in ([value] if isinstance(value, str) or not hasattr(value, "__iter__") else value)
+    ).encode()
 
 
-def _bytes(rng: np.random.Generator, content: bytes) -> tuple[bytes, str, str]:
+def mutated_bytes(rng: np.random.Generator, content: bytes) -> tuple[bytes, str, str]:
     """Bits of what lies before the pixels; the claim is that of the elements that read otherwise."""
     if rng.random() < 0.08:
         at = int(rng.integers(len(content)))
@@ -170,7 +172,7 @@ def _bytes(rng: np.random.Generator, content: bytes) -> tuple[bytes, str, str]:
     low = 128 if rng.random() < 0.95 else 0
     found, places = flipped(rng, content, low, content.index(b"\xe0\x7f\x10\x00"))
     keywords = _differing(content, found)
-    claims = {_claim(k) for k in keywords}
+    claims = {claim_of(k) for k in keywords}
     claim = next((c for c in ("open", "twice", "used") if c in claims), "free")
     return found, f"bits at {places}: {', '.join(sorted(keywords))[:80]}", claim
 
@@ -194,7 +196,7 @@ def _differing(one: bytes, other: bytes) -> set[str]:
     return names
 
 
-def _claim(keyword: str) -> str:
+def claim_of(keyword: str) -> str:
     if keyword in ("unreadable", "PixelData", "TransferSyntaxUID") or keyword.endswith("Sequence"):
         return "open"
     return "used" if keyword in USED else "twice" if keyword in TWICE else "free"

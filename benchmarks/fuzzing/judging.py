@@ -11,7 +11,10 @@ import numpy as np
 
 from fuzzing import second_reader
 from fuzzing.case import Case
+from fuzzing.patients import NAMES, phantom
 
+_CAMERA = ("sdd_mm", "pixel_mm", "shape", "principal_point_px", "view", "source_to_isocentre_mm", "isocentre_mm", "camera_from_ct")
+_OF_LABELS = {"", "labels", "isocentre_mm", "camera_from_ct"}
 _GRID_NOTE = "on another grid"
 _VOXEL_SHARE = 0.12
 _HALF_VOXEL = 0.51
@@ -69,6 +72,8 @@ def outcome(found: Numbers, base: Numbers, case: Case, channels: dict[str, int])
     differing = differences(found, base, _HALF_VOXEL if case.claim == "twice" else _VOXEL_SHARE)
     if case.claim == "open":
         return ("open", "")
+    if case.claim == "names":
+        return _by_names(found, base, case, differing, new)
     if case.claim == "used":
         wrong = _second_opinion(found, case, channels)
         if wrong == "":
@@ -83,6 +88,22 @@ def outcome(found: Numbers, base: Numbers, case: Case, channels: dict[str, int])
     if case.contradicts:
         return "SILENT", "a contradiction that is not said"
     return "same", ""
+
+
+def _by_names(found: Numbers, base: Numbers, case: Case, differing: str, new: list[str]) -> tuple[str, str]:
+    """Labels against what the names say of the phantom's ids, where a plain reading of them is possible."""
+    by_id = {i: base.labels[phantom()[1].array == i] for i in NAMES}
+    wanted = np.zeros_like(base.labels)
+    for name, i in (case.expected or {}).items():
+        own = next(k for k, n in NAMES.items() if n == name)
+        wanted[phantom()[1].array == i] = by_id[own][0]
+    if case.expected is not None and (wanted == found.labels).all() and set(differing.split(", ")) <= _OF_LABELS:
+        return ("right" if differing else "same"), ""
+    if new:
+        return "said", "; ".join(new)
+    if not differing and case.expected is None:
+        return "same", ""
+    return "SILENT", f"names say {case.expected}; {differing or 'the labels of the valid patient'}"
 
 
 def differences(one: Numbers, other: Numbers, place: float) -> str:
@@ -100,7 +121,7 @@ def differences(one: Numbers, other: Numbers, place: float) -> str:
         told.append(f"attenuation by up to {off:.3g}")
     if one.field.shape != other.field.shape or (one.field != other.field).any():
         told.append("field")
-    told += [k for k in other.camera if k not in ("sources", "laterality") and not _alike(one.camera[k], other.camera[k])]
+    told += [k for k in _CAMERA if not _alike(one.camera.get(k), other.camera.get(k))]
     return ", ".join(told)
 
 

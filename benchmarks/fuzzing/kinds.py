@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzzing import dicom_cases, volume_cases
+from fuzzing import dicom_cases, label_cases, volume_cases
 from fuzzing.case import Case
 from fuzzing.patients import Base, base
 
@@ -44,6 +44,10 @@ KINDS = (
     Kind("MHA, compressed, header", partial(base, "mha gzip"), volume_cases.header_line, 2),
     Kind("MHA, bits of the voxels", partial(base, "mha gzip"), volume_cases.stream_bits, 2),
     Kind("MHD, header", partial(base, "mhd"), volume_cases.header_line, 4),
+    Kind("names in JSON", partial(base, "names"), label_cases.names_json, 6),
+    Kind("3D Slicer segments", partial(base, "slicer"), label_cases.slicer_header, 5),
+    Kind("folder of masks", partial(base, "masks"), label_cases.mask_folder, 4),
+    Kind("DICOM SEG", partial(base, "seg"), label_cases.dicom_seg, 6),
 )
 _ROUND = [k for i in range(max(k.share for k in KINDS)) for k in KINDS if k.share > i]
 

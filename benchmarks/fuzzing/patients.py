@@ -1,19 +1,24 @@
 """The valid patients that are mutated, made once a process; the same bytes each time."""
 
+import io
 import itertools
+import json
 import sys
+import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import hospital
 
+NAMES = hospital.NAMES
 SHAPE = (12, 24, 30)
 _RADIOGRAPH = (48, 60)
 _count = itertools.count(1)
@@ -61,6 +66,14 @@ def enhanced() -> Dataset:
 
 
 @cache
+def seg_dataset() -> Dataset:
+    """Labels as a DICOM SEG."""
+    with tempfile.TemporaryDirectory() as name:
+        path = hospital.dicom_seg(Path(name, "seg.dcm"), phantom()[1], list(deepcopy(slices())))
+        return pydicom.dcmread(io.BytesIO(path.read_bytes()))
+
+
+@cache
 def radiograph() -> Dataset:
     """A DX image."""
     return hospital.radiograph(hospital.radiograph_values(_RADIOGRAPH))
@@ -68,8 +81,6 @@ def radiograph() -> Dataset:
 
 def encoded(dataset: Dataset) -> bytes:
     """A dataset as a file's content."""
-    import io
-
     handle = io.BytesIO()
     dataset.save_as(handle, enforce_file_format=True)
     return handle.getvalue()
@@ -78,21 +89,24 @@ def encoded(dataset: Dataset) -> bytes:
 @cache
 def base(kind: str) -> Base:
     """The valid patient of a kind of source."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         row = {"patient_id": "P01", "label_source": "phantom", "ct": "ct.nii.gz", "labels": "labels.nii.gz"}
         row["radiograph"] = "radiograph.dcm"
         ct, labels = phantom()
         (folder / "radiograph.dcm").write_bytes(encoded(radiograph()))
-        suffix = {"nrrd": ".nrrd", "nhdr": ".nhdr", "mha": ".mha", "mhd": ".mhd", "nii": ".nii"}.get(kind.split()[0], ".nii.gz")
+        suffix = {"nrrd": ".nrrd", "nhdr": ".nhdr", "mha": ".mha", "mhd": ".mhd", "nii": ".nii"}.get(
+            kind.split()[0], ".nii.gz"
+        )
         row["ct"], row["labels"] = f"ct{suffix}", f"labels{suffix}"
         write = _compressed if kind.endswith(" gzip") else hospital.write
         write(folder / row["labels"], labels)
-        if kind in ("classic", "enhanced"):
-            row["ct"] = "ct" if kind == "classic" else "ct.dcm"
-            if kind == "classic":
+        if kind in ("names", "slicer", "masks", "seg"):
+            row["labels"] = _named_labels(kind, folder)
+            row["label_source"] = "named"
+        if kind in ("classic", "enhanced", "seg"):
+            row["ct"] = "ct.dcm" if kind == "enhanced" else "ct"
+            if kind != "enhanced":
                 hospital.save_all(list(deepcopy(slices())), folder / "ct")
             else:
                 (folder / "ct.dcm").write_bytes(encoded(enhanced()))
@@ -100,6 +114,21 @@ def base(kind: str) -> Base:
             write(folder / row["ct"], ct)
         files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
     return Base(row, files)
+
+
+def _named_labels(kind: str, folder: Path) -> str:
+    """Labels that carry names, in a folder that holds labels.nii.gz; their path."""
+    labels = phantom()[1]
+    if kind == "names":
+        (folder / "labels.json").write_text(json.dumps({name: i for i, name in NAMES.items()}))
+        return "labels.nii.gz"
+    (folder / "labels.nii.gz").unlink()
+    if kind == "slicer":
+        return hospital.seg_nrrd(folder / "labels.seg.nrrd", labels).name
+    if kind == "masks":
+        return hospital.masks(folder / "masks", labels).name
+    (folder / "labels.dcm").write_bytes(encoded(seg_dataset()))
+    return "labels.dcm"
 
 
 def _compressed(path: Path, volume: hospital.Volume) -> None:

@@ -103,7 +103,10 @@ def _planes(dataset: pydicom.Dataset) -> list[tuple[np.ndarray, ...]]:
     for k in range(count):
         groups = [dataset]
         if "PerFrameFunctionalGroupsSequence" in dataset:
-            for group in (*(dataset.get("SharedFunctionalGroupsSequence") or []), dataset.PerFrameFunctionalGroupsSequence[k]):
+            for group in (
+                *(dataset.get("SharedFunctionalGroupsSequence") or []),
+                dataset.PerFrameFunctionalGroupsSequence[k],
+            ):
                 groups += [item for element in group if element.VR == "SQ" for item in element.value]
 
         def said(keyword: str, groups: list = groups) -> np.ndarray:

@@ -75,9 +75,13 @@ def mutated_number(rng: np.random.Generator, value, dtype: np.dtype):
     with np.errstate(all="ignore"):
         if dtype.kind == "f":
             scaled = float(value) * pick(rng, _FACTORS)
-            return dtype.type(scaled if how < 0.7 else pick(rng, (np.nan, np.inf, -np.inf, 0.0, 1.0, -1.0, 1e30, 1e-30)))
+            return dtype.type(
+                scaled if how < 0.7 else pick(rng, (np.nan, np.inf, -np.inf, 0.0, 1.0, -1.0, 1e30, 1e-30))
+            )
         ends = np.iinfo(dtype)
-        wide = int(value) + pick(rng, (-1, 1, int(value), 256)) if how < 0.6 else pick(rng, (0, 1, 2, ends.min, ends.max))
+        wide = (
+            int(value) + pick(rng, (-1, 1, int(value), 256)) if how < 0.6 else pick(rng, (0, 1, 2, ends.min, ends.max))
+        )
         return dtype.type(min(max(wide, ends.min), ends.max))
 
 

@@ -114,7 +114,7 @@ def header_line(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         tail = "\n\n" if name.endswith(("nrrd", "nhdr")) else "\n"
         changed[name] = ("\n".join(lines) + tail).encode("utf-8", "replace") + content[end:]
     claim = "free" if key in (*_NRRD_FREE, *_MHA_FREE) else "twice" if key in _TWICE else "used"
-    contradicts = key in _TWICE and not re.search(r"2 2.5 3|dimension: 3|without|twice|-> '(RAI|LPS)'", what)
+    contradicts = key in _TWICE and not re.search(r"2 2.5 3|dimension: 3|without|twice|-> '(RAI|LPS)'|-> 'RAS'", what)
     return Case(base.write(folder, changed), f"{part}: {what}", claim, part, contradicts=contradicts)
 
 
@@ -127,7 +127,11 @@ def _other_lines(rng: np.random.Generator, lines: list[str], nrrd: bool) -> tupl
     how = rng.random()
     if how < 0.55:
         other = mutated_text(rng, value.strip(), known.get(key, ()))
-        return [*lines[:at], f"{key}{mark}{other}", *lines[at + 1 :]], f"{key}: {value.strip()!r} -> {other[:60]!r}", key
+        return (
+            [*lines[:at], f"{key}{mark}{other}", *lines[at + 1 :]],
+            f"{key}: {value.strip()!r} -> {other[:60]!r}",
+            key,
+        )
     if how < 0.65:
         return lines[:at] + lines[at + 1 :], f"without {key}", key
     if how < 0.72:
@@ -154,9 +158,7 @@ def _claim(fields: list[str], used: tuple[str, ...], twice: tuple[str, ...]) -> 
 
 def _pixdim_differs(base: Base, changed: dict[str, bytes]) -> bool:
     for name, content in changed.items():
-        one, other = (
-            np.frombuffer(_unzipped(c)[76:92], "<f4")[1:4].astype(float) for c in (base.files[name], content)
-        )
+        one, other = (np.frombuffer(_unzipped(c)[76:92], "<f4")[1:4].astype(float) for c in (base.files[name], content))
         with np.errstate(all="ignore"):
             if not np.allclose(np.abs(one), np.abs(other), rtol=3e-3):
                 return True
