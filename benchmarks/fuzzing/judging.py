@@ -13,7 +13,16 @@ from fuzzing import second_reader
 from fuzzing.case import Case
 from fuzzing.patients import NAMES, phantom
 
-_CAMERA = ("sdd_mm", "pixel_mm", "shape", "principal_point_px", "view", "source_to_isocentre_mm", "isocentre_mm", "camera_from_ct")
+_CAMERA = (
+    "sdd_mm",
+    "pixel_mm",
+    "shape",
+    "principal_point_px",
+    "view",
+    "source_to_isocentre_mm",
+    "isocentre_mm",
+    "camera_from_ct",
+)
 _OF_LABELS = {"", "labels", "isocentre_mm", "camera_from_ct"}
 _GRID_NOTE = "on another grid"
 _VOXEL_SHARE = 0.12

@@ -114,7 +114,9 @@ def header_line(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         tail = "\n\n" if name.endswith(("nrrd", "nhdr")) else "\n"
         changed[name] = ("\n".join(lines) + tail).encode("utf-8", "replace") + content[end:]
     claim = "free" if key in (*_NRRD_FREE, *_MHA_FREE) else "twice" if key in _TWICE else "used"
-    contradicts = key in _TWICE and not re.search(r"2 2.5 3|dimension: 3|without|twice|-> '(RAI|LPS)'|-> 'RAS'", what)
+    contradicts = key in _TWICE and not re.search(
+        r"^bits|2 2.5 3|dimension: 3|without|twice|-> '(RAI|LPS)'|-> 'RAS'", what
+    )
     return Case(base.write(folder, changed), f"{part}: {what}", claim, part, contradicts=contradicts)
 
 

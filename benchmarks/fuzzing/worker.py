@@ -14,12 +14,13 @@ import numpy as np
 
 from fuzzing import judging, kinds
 from mskdex.errors import MskdexError
-from mskdex.stages.importing import import_patient
+from mskdex.pipeline.stages.importing import import_patient
 
 _MORE_BYTES = 5 << 29
 """2.5 GB of address space beyond what the process has when it begins."""
 
 SECONDS = 20
+
 
 class OutOfTimeError(BaseException):
     """A case took longer than `SECONDS`."""

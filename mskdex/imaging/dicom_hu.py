@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
-from mskdex.io.dicom import number, read_dataset, text, whole
+from mskdex.io.dicom import given, number, read_dataset, text, whole
 from mskdex.io.dicom_pixels import stored_values
-from mskdex.io.files import reading
+from mskdex.io.files import reading, shown
 from mskdex.quantities import HU_MIN
 
 _NOT_HU = frozenset({
@@ -67,7 +67,7 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
         if pixels.shape != shape:
             msg = f"{path} decodes to {pixels.shape} values instead of {shape}; export the series again"
             raise MskdexError(msg)
-        padded = _padding(dataset, pixels)
+        padded = _padding(dataset, pixels, path)
         pixels = _in_stored_bits(dataset, pixels, padded, path)
         if slope == 1 and intercept == int(intercept) and abs(intercept) < 1 << 30 and pixels.dtype.itemsize <= 2:
             hu: np.ndarray = pixels.astype(np.int32) + int(intercept)
@@ -82,7 +82,7 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
     path, header = frame.path, frame.header
     kind = text(header, "RescaleType").strip().upper() or "HU"
     if kind not in {"HU", "US"}:
-        msg = f"{path} holds {kind}, not HU; name the series of the CT itself"
+        msg = f"{path} holds {shown(kind, 40)}, not HU; name the series of the CT itself"
         raise MskdexError(msg)
     words = {w.strip().upper() for w in text(header, "ImageType").split("\\")}
     if maps := words & _NOT_HU:
@@ -90,7 +90,7 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
         raise MskdexError(msg)
     colours = text(dataset, "PhotometricInterpretation").strip().upper()
     if whole(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
-        msg = f"{path} is a picture ({colours}), not a CT; name the series of the CT itself"
+        msg = f"{path} is a picture ({shown(colours, 40)}), not a CT; name the series of the CT itself"
         raise MskdexError(msg)
     if dataset.get("ModalityLUTSequence"):
         msg = f"{path} has a modality LUT, which no CT in HU has; name the series of the CT itself"
@@ -119,7 +119,7 @@ def _require_same_mapping(frame: Frame, dataset: Dataset) -> None:
             codes = item.get("MeasurementUnitsCodeSequence")
             unit = text(codes[0], "CodeValue").strip() if codes else ""
             if unit and unit.upper() not in {u.upper() for u in _HU_UNITS}:
-                msg = f"{frame.path} maps its values to {unit}, not HU; name the series of the CT itself"
+                msg = f"{frame.path} maps its values to {shown(unit, 40)}, not HU; name the series of the CT itself"
                 raise MskdexError(msg)
             pairs = (("RealWorldValueSlope", "RescaleSlope"), ("RealWorldValueIntercept", "RescaleIntercept"))
             for key, other in pairs:
@@ -129,11 +129,14 @@ def _require_same_mapping(frame: Frame, dataset: Dataset) -> None:
                     raise MskdexError(msg)
 
 
-def _padding(dataset: Dataset, pixels: np.ndarray) -> np.ndarray | None:
-    padding = number(dataset, "PixelPaddingValue")
+def _padding(dataset: Dataset, pixels: np.ndarray, path: Path) -> np.ndarray | None:
+    padding, limit = (number(dataset, key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    for key, value in (("PixelPaddingValue", padding), ("PixelPaddingRangeLimit", limit)):
+        if value is None and given(dataset, key):
+            msg = f"{path}: its {key} {shown(text(dataset, key), 40)} is no number; export it again"
+            raise MskdexError(msg)
     if padding is None:
         return None
-    limit = number(dataset, "PixelPaddingRangeLimit")
     ends = sorted([_as_stored(padding, pixels), _as_stored(padding if limit is None else limit, pixels)])
     return (pixels >= ends[0]) & (pixels <= ends[1])
 

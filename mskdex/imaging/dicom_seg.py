@@ -15,7 +15,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.label_vocabulary import parse_name
 from mskdex.io.dicom import dicom_files, headers, read_header
-from mskdex.io.files import file_kind, reading, require_size
+from mskdex.io.files import WithinFile, file_kind, reading, require_size, shown
 from mskdex.io.tilt import require_orthogonal
 from mskdex.io.volume import Volume
 
@@ -240,7 +240,8 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            segmentation = highdicom.seg.segread(file)
+            with WithinFile(file) as handle:
+                segmentation = highdicom.seg.segread(handle)
             geometry = segmentation.get_volume_geometry()
         except Exception as error:
             raise _irregular(file, error) from error
@@ -299,5 +300,4 @@ def _volume(
 
 
 def _irregular(path: Path, error: Exception) -> MskdexError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({reason}); export it again")
+    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({shown(error)}); export it again")

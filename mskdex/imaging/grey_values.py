@@ -12,6 +12,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
 from mskdex.imaging.radiograph_tags import stated_numbers
 from mskdex.imaging.stored_greys import as_meant
+from mskdex.io.files import shown
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def _through(apply, what: str, grey: np.ndarray, ends: np.ndarray, dataset: Data
             curve = np.asarray(apply(np.rint(used).astype(ends.dtype) if ends.dtype.kind == "i" else used, dataset))
             mapped = np.asarray(apply(ends, dataset))
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        msg = f"its {what} is broken ({reason}); export the image again, or without it"
+        msg = f"its {what} is broken ({shown(error)}); export the image again, or without it"
         raise MskdexError(msg) from error
     steps = np.diff(curve.astype(np.float64))
     if (steps > 0).any() and (steps < 0).any():

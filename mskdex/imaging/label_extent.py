@@ -8,7 +8,10 @@ from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
 from mskdex.io.tilt import ROUNDED, skew
 from mskdex.io.volume import Volume
-from mskdex.io.volume_grid import embed, grid_difference, resample_onto
+from mskdex.io.volume_grid import embed, grid_difference, resample_onto, same_lattice_offset
+
+_ENDS = (("left", "right"), ("back", "front"), ("bottom", "top"))
+"""Low and high end of each axis in RAS order."""
 
 _ROUND_END_SHARE = 0.5
 """A rounded end's cross-section is at most a third of that two slices further in; a cut one's is about the same."""
@@ -28,7 +31,7 @@ def lay_on(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tupl
         return Volume(volume.array, ct.world_from_voxel), []
     part = embed(volume, ct)
     if part is not None and part[1] == 0:
-        return part[0], []
+        return part[0], _beyond(volume, ct)
     if settings.resample_labels:
         laid = resample_onto(volume, ct, nearest=True, outside=0)
         return laid, [f"{path.name} lay on another grid ({difference}) and was resampled (nearest voxel)"]
@@ -40,6 +43,19 @@ def lay_on(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tupl
         f"ct.resample_labels: true if the positions in both headers are right"
     )
     raise MskdexError(msg)
+
+
+def _beyond(volume: Volume, ct: Volume) -> list[str]:
+    """That labels on the CT's lattice reach beyond it: made of a CT that had more slices, rows or columns."""
+    offset = same_lattice_offset(volume, ct) or (0, 0, 0)
+    told = []
+    for start, have, want, ends in zip(offset, volume.array.shape[::-1], ct.array.shape[::-1], _ENDS, strict=True):
+        told += [f"{n} at the {end}" for n, end in zip((-start, start + have - want), ends, strict=True) if n > 0]
+    if not told:
+        return []
+    return [
+        f"labels reach beyond the CT by voxels ({', '.join(told)}): the CT may lack slices or be cropped; look at it"
+    ]
 
 
 def cut_by_own_edge(volume: Volume, ct: Volume, *, leaves_out_empty: bool) -> set[int]:

@@ -49,7 +49,7 @@ def combine(
             if not in_order.array.any():
                 continue
             mask, told = lay_on(in_order, ct, request.path / name, settings)
-            found.warnings += told
+            found.warnings += [t for t in told if t not in found.warnings]
             if cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty):
                 found.cut.add(channel.label)
             _unite(found, channel, name, mask.array > 0, request.path)

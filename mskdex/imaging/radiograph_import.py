@@ -27,6 +27,7 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
+from mskdex.io.files import shown
 
 log = logging.getLogger("mskdex")
 
@@ -105,8 +106,9 @@ def import_radiograph(
         raise MskdexError(msg) from error
     except Exception as error:
         log.debug("while %s was imported", path, exc_info=True)
-        reason = (str(error).strip().splitlines() or [""])[0]
-        msg = f"{path} cannot be imported ({type(error).__name__}: {reason}); look at its tags, or export it again"
+        msg = (
+            f"{path} cannot be imported ({type(error).__name__}: {shown(error)}); look at its tags, or export it again"
+        )
         raise MskdexError(msg) from error
 
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom_deflate import require_inflatable
-from mskdex.io.files import file_kind, reading
+from mskdex.io.files import WithinFile, file_kind, reading
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
@@ -117,6 +117,15 @@ def text(dataset: Dataset, keyword: str) -> str:
         return ""
 
 
+def given(dataset: Dataset, keyword: str) -> bool:
+    """Whether a tag has a value, be it one that cannot be read."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # as above
+        return True
+    return value is not None and bool(str(value).strip())
+
+
 def whole(dataset: Dataset, keyword: str, absent: int = 0) -> int:
     """A tag's value as a whole number; `absent` where it is none."""
     value = number(dataset, keyword)
@@ -128,7 +137,8 @@ def _read(path: Path, **how: Any) -> Dataset:
         require_inflatable(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, force=True, **how)
+            with WithinFile(path) as handle:
+                dataset = pydicom.dcmread(handle, force=True, **how)
             meta = getattr(dataset, "file_meta", None)
             known = meta is not None and str(meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY
             known = known or any(dataset.get(tag) for tag in ("SOPClassUID", "Modality"))
@@ -139,8 +149,3 @@ def _read(path: Path, **how: Any) -> Dataset:
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     return dataset
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,8 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import first_line, whole
+from mskdex.io.dicom import whole
+from mskdex.io.files import shown
 
 _MOST_PIXELS = 1 << 28
 _PIXEL_TAGS = (
@@ -55,7 +56,7 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
     except Exception as error:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
         told = f", transfer syntax {syntax.name}" if syntax is not None else ""
-        msg = f"the pixels of {path} cannot be decoded ({first_line(error)}{told}); copy or export it again"
+        msg = f"the pixels of {path} cannot be decoded ({shown(error)}{told}); copy or export it again"
         raise MskdexError(msg) from error
 
 

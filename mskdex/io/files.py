@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import logging
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -45,6 +47,36 @@ _GZIP_MOST = 1032
 """Deflate expands at most about 1032 times; a header that claims more of its file lies."""
 
 
+_SMALL_READ = 1 << 16
+
+
+class WithinFile(io.BufferedReader):
+    """A file that is asked for no more bytes than it has, whatever a damaged length says: they would take memory."""
+
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads up to `size` bytes, all that are left if below zero or None."""
+        if size is None or size < 0 or size > _SMALL_READ:
+            left = max(self._size - self.tell(), 0)
+            size = left if size is None or size < 0 else min(size, left)
+        return super().read(size)
+
+
+def shown(value: object, most: int = 160) -> str:
+    """A value of a file, or what a library says of it, as a message repeats it: one line, printable, not too long.
+
+    Args:
+        value: text or an exception; one without a message gives its type.
+        most: characters that are kept.
+    """
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in str(value)).strip()
+    line = line or type(value).__name__
+    return line if len(line) <= most else line[:most] + "..."
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong while a user's file is read ends as one sentence that names it; the traceback is logged.
@@ -58,8 +90,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         log.debug("while %s was read", path, exc_info=True)
-        reason = (str(error).strip().splitlines() or [""])[0]
-        told = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        told = f"{type(error).__name__}: {shown(error)}" if str(error).strip() else type(error).__name__
         msg = f"{path} cannot be read, it is damaged or not as its format demands ({told}); copy or export it again"
         raise MskdexError(msg) from error
 

@@ -3,13 +3,13 @@
 Source: itk.org/Wiki/MetaIO/Documentation and ITK's MetaImage, MetaIO 2021.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 from mskdex.io.streams import Codec
 from mskdex.io.voxel_header import (
     LONGEST_HEADER,
@@ -185,10 +185,13 @@ def _scale(path: Path, fields: Mapping[str, str]) -> float:
 def _orientation_warning(path: Path, fields: Mapping[str, str], lps: np.ndarray) -> list[str]:
     """AnatomicalOrientation names where axes come from, or, of some programs, where they go to: either may agree."""
     told = fields.get("AnatomicalOrientation", "").upper()
-    if not re.fullmatch(r"[RLAPIS]{3}", told):
+    if told in ("", "???", "UNKNOWN"):
         return []
     ends = [(int(np.abs(row).argmax()), bool(row[np.abs(row).argmax()] > 0)) for row in lps]
     come, go = ("".join(_AXES[axis][up ^ start] for axis, up in ends) for start in (True, False))
     if told in (come, go):
         return []
-    return [f"{path.name} has the AnatomicalOrientation {told}, its TransformMatrix says {come}; the matrix is taken"]
+    return [
+        f"{path.name} has the AnatomicalOrientation {shown(told, 40)}, its TransformMatrix says {come}; the matrix is "
+        "taken"
+    ]

@@ -73,11 +73,11 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     if _UNITS_MM[unit] != 1:
         told.append(f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted")
     offset = float(header["vox_offset"])
-    if not 0 <= offset <= _LARGEST_OFFSET or offset != int(offset):
+    least = int(header["sizeof_hdr"]) + 4
+    if not least <= offset <= _LARGEST_OFFSET or offset != int(offset):
         msg = f"{path}: its voxels would begin at byte {offset:g} (vox_offset); export it again"
         raise MskdexError(msg)
-    start = max(int(offset), int(header["sizeof_hdr"]) + 4)
-    return NiftiHeader(size[:3], size, dtype, components, start, slope, intercept, affine, tuple(told))
+    return NiftiHeader(size[:3], size, dtype, components, int(offset), slope, intercept, affine, tuple(told))
 
 
 def _parsed(path: Path) -> Nifti1Header:

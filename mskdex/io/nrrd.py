@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 from mskdex.io.streams import Codec
 from mskdex.io.voxel_header import (
     LONGEST_HEADER,
@@ -59,6 +60,9 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     size = whole_numbers(path, "sizes", _needed(path, fields, "sizes"))
     if whole_numbers(path, "dimension", _needed(path, fields, "dimension")) != (len(size),):
         msg = f"{path} gives {len(size)} sizes for dimension {fields['dimension']}; export it again"
+        raise MskdexError(msg)
+    if "block size" in fields:
+        msg = f"{path} has a block size, so its voxels are no plain numbers; export it as 16-bit integers"
         raise MskdexError(msg)
     if old := [k for k in ("old min", "old max") if k in fields]:
         msg = f"{path} holds values that were quantised ({old[0]} {fields[old[0]]}); export the values themselves"
@@ -188,9 +192,11 @@ def _affine(
         told = f"its space is {space}" if space else "it names no space"
         msg = f"{path} does not say how it lies in the patient ({told}, not RAS, LAS or LPS); export it again"
         raise MskdexError(msg)
+    directions = np.array(vectors).T
+    _require_no_contradiction(path, fields, directions)
     scale = _scale(path, fields)
     affine = np.eye(4)
-    affine[:3, :3] = np.array(vectors).T * scale
+    affine[:3, :3] = directions * scale
     warnings = [] if scale == 1 else [f"{path.name} is in units of {scale:g} mm, converted"]
     if "space origin" in fields:
         inside = re.fullmatch(r"\(([^()]*)\)", fields["space origin"])
@@ -202,6 +208,23 @@ def _affine(
     else:
         warnings.append(f"{path.name} gives no space origin; its first voxel is taken to lie at 0")
     return np.diag([*_TO_RAS[space], 1.0]) @ affine, tuple(warnings)
+
+
+def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions: np.ndarray) -> None:
+    """Refuses fields that must not stand beside `space` and `space directions`, unless they say the same."""
+    if fields.get("space dimension", "3") != "3":
+        msg = f"{path}: its space dimension is {shown(fields['space dimension'], 40)}, not 3; export it again"
+        raise MskdexError(msg)
+    if "spacings" not in fields:
+        return
+    said = finite(path, "spacings", [w for w in fields["spacings"].split() if w.lower() != "nan"])
+    sizes = np.linalg.norm(directions, axis=0)
+    if said.size and (said.size != 3 or not np.allclose(np.abs(said), sizes, rtol=1e-3)):
+        msg = (
+            f"{path} says two voxel sizes: {shown(fields['spacings'], 40)} (spacings) and "
+            f"{' x '.join(f'{s:.5g}' for s in sizes)} (space directions); find out which is true and export it again"
+        )
+        raise MskdexError(msg)
 
 
 def _scale(path: Path, fields: Mapping[str, str]) -> float:

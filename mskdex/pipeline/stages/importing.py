@@ -20,6 +20,7 @@ from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.imaging.view_geometry import ViewGeometry
 from mskdex.io.artifacts import manifest, write_json
+from mskdex.io.files import shown
 from mskdex.io.volume import Volume, write_volume
 from mskdex.io.volume_grid import resample_isotropic
 from mskdex.io.voxel_header import existing
@@ -72,7 +73,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
         require_one_patient(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
-        msg = f"patient {patient}: {error}"
+        msg = f"patient {patient}: {shown(error, 2000)}"
         raise MskdexError(msg) from error
     warnings = [w.replace(f"{row.get('data_root')}/", "") for w in volumes.warnings + radiograph.warnings]
     for warning in warnings:
