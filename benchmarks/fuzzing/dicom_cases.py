@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
 
 from fuzzing.case import Case
@@ -171,13 +171,13 @@ def mutated_bytes(rng: np.random.Generator, content: bytes) -> tuple[bytes, str,
         return content[:at], f"cut at {at} of {len(content)}", "twice"
     low = 128 if rng.random() < 0.95 else 0
     found, places = flipped(rng, content, low, content.index(b"\xe0\x7f\x10\x00"))
-    keywords = _differing(content, found)
+    keywords = differing(content, found)
     claims = {claim_of(k) for k in keywords}
     claim = next((c for c in ("open", "twice", "used") if c in claims), "free")
     return found, f"bits at {places}: {', '.join(sorted(keywords))[:80]}", claim
 
 
-def _differing(one: bytes, other: bytes) -> set[str]:
+def differing(one: bytes, other: bytes) -> set[str]:
     import io
     import warnings
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +52,13 @@ class Numbers:
     warnings: tuple[str, ...]
 
 
-def written(out: Path) -> Numbers:
+def written(out: Path, told: list[str] | None = None) -> Numbers:
     """Reads an import's files through nibabel."""
     ct = nibabel.load(out / "ct.nii.gz")
     arrays = [np.asarray(ct.dataobj).T] + [
         np.asarray(nibabel.load(out / f"{n}.nii.gz").dataobj).T for n in ("labels", "radiograph", "field")
     ]
-    told = json.loads((out / "import.json").read_text())["warnings"]
+    told = json.loads((out / "import.json").read_text())["warnings"] + (told or [])
     return Numbers(arrays[0], ct.affine, *arrays[1:], json.loads((out / "camera.json").read_text()), tuple(told))
 
 
@@ -70,7 +69,8 @@ def error_outcome(error: BaseException, case: Case) -> tuple[str, str]:
         return "MEMORY", text
     named = text.startswith("patient ") or case.part == "sheet"
     files = [str(Path(case.row["ct"]).parent)]
-    if not named or (case.part != "sheet" and not any(f in text for f in files)) or "\n" in text or len(text) > 1500:
+    plain = case.part == "sheet" or ("\n" not in text and text.isprintable())
+    if not named or not any(f in text for f in files) or not plain or len(text) > 1500:
         return "UNCLEAR", text
     return "clear error", text
 
@@ -83,8 +83,13 @@ def outcome(found: Numbers, base: Numbers, case: Case, channels: dict[str, int])
         return ("open", "")
     if case.claim == "names":
         return _by_names(found, base, case, differing, new)
-    if case.claim == "used":
-        wrong = _second_opinion(found, case, channels)
+    if case.claim == "sheet":
+        return _by_sheet(found, case, differing, new)
+    if case.claim == "picture" and not differing:
+        return ("said" if new else "same"), "; ".join(new)
+    if case.claim in ("used", "picture"):
+        radiograph = case.part == "radiograph"
+        wrong = _second_radiograph(found, case) if radiograph else _second_opinion(found, case, channels)
         if wrong == "":
             return ("right" if differing else "same"), ""
         if new:
@@ -113,6 +118,51 @@ def _by_names(found: Numbers, base: Numbers, case: Case, differing: str, new: li
     if not differing and case.expected is None:
         return "same", ""
     return "SILENT", f"names say {case.expected}; {differing or 'the labels of the valid patient'}"
+
+
+_NUMBERS = ("sdd_mm", "pixel_mm", "source_to_isocentre_mm")
+
+
+def _second_radiograph(found: Numbers, case: Case) -> str:
+    """What another reader of the same radiograph says differently; empty where it agrees."""
+    wanted = second_reader.radiograph(Path(case.row["radiograph"]), case.row)
+    if wanted is None:
+        return "cannot say"
+    if wrong := [
+        f"{k} {wanted[k]:g}, not {found.camera[k]:g}" for k in _NUMBERS if not _alike(found.camera[k], wanted[k])
+    ]:
+        return ", ".join(wrong)
+    if wanted["image"].shape != found.image.shape:
+        return f"shape {wanted['image'].shape}"
+    off = found.image - wanted["image"]
+    off = np.abs(off - np.median(off))
+    return f"attenuation by {np.quantile(off, 0.9):.3g}" if np.quantile(off, 0.9) > 0.02 else ""
+
+
+def _by_sheet(found: Numbers, case: Case, differing: str, new: list[str]) -> tuple[str, str]:
+    """Whether the camera is what the sheet's cells say, and nothing else changed."""
+    if new:
+        return "said", "; ".join(new)
+    cells = case.expected
+    for key in _NUMBERS:
+        try:
+            wanted = float(cells[key]) if cells[key].strip() else None
+        except ValueError:
+            return "SILENT", f"{key} {cells[key]!r} was passed over"
+        if wanted is not None and not np.isclose(found.camera[key], wanted):
+            return "SILENT", f"{key} is {found.camera[key]:g}, the sheet says {wanted:g}"
+    if (view := cells["view"].strip().upper()) and found.camera["view"] != view:
+        return "SILENT", f"view is {found.camera['view']}, the sheet says {view}"
+    told = set(differing.split(", ")) - {"", *_NUMBERS, "view", "camera_from_ct"}
+    turned = cells["orientation"].strip().upper() not in ("LF", "L\\F", "") or view == "PA"
+    if (
+        any(not t.startswith("pixel") for t in told)
+        and not turned
+        and cells["intensity"] == "linear"
+        and cells["pixel_mm"] == "0.9"
+    ):
+        return "SILENT", differing
+    return ("right" if differing else "same"), ""
 
 
 def differences(one: Numbers, other: Numbers, place: float) -> str:

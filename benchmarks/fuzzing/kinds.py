@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzzing import dicom_cases, label_cases, volume_cases
+from fuzzing import dicom_cases, label_cases, radiograph_cases, volume_cases
 from fuzzing.case import Case
 from fuzzing.patients import Base, base
 
@@ -47,6 +47,10 @@ KINDS = (
     Kind("names in JSON", partial(base, "names"), label_cases.names_json, 6),
     Kind("3D Slicer segments", partial(base, "slicer"), label_cases.slicer_header, 5),
     Kind("folder of masks", partial(base, "masks"), label_cases.mask_folder, 4),
+    Kind("radiograph, DICOM", partial(base, "nifti"), radiograph_cases.dicom, 12),
+    Kind("radiograph, PNG", partial(base, "png"), radiograph_cases.picture, 4),
+    Kind("radiograph, TIFF", partial(base, "tif"), radiograph_cases.picture, 4),
+    Kind("sheet", partial(base, "sheet"), radiograph_cases.sheet_cell, 5),
     Kind("DICOM SEG", partial(base, "seg"), label_cases.dicom_seg, 6),
 )
 _ROUND = [k for i in range(max(k.share for k in KINDS)) for k in KINDS if k.share > i]

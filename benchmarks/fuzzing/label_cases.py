@@ -3,9 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Callable
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +82,11 @@ def _ids_by_name(text: bytes) -> dict[str, int] | None:
         found = json.loads(text.decode("utf-8"), object_pairs_hook=keep)
     except (ValueError, RecursionError):
         return None
-    plain = isinstance(found, dict) and len(pairs) == len(found) and all(type(v) is int for v in found.values())
+    if isinstance(found, dict):
+        duplicates = len(pairs) != len(found)
+        found = {k: v for k, v in found.items() if k in _BY_NAME or type(v) is not int or v in NAMES}
+        found = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in found.items()}
+    plain = isinstance(found, dict) and not duplicates and all(type(v) is int for v in found.values())
     return found if plain and set(found) <= set(_BY_NAME) and len(set(found.values())) == len(found) else None
 
 
@@ -156,6 +158,7 @@ def mask_folder(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         name += f" of the value {value}"
         if value == 0:
             wanted.pop(structure)
+    wanted = {n: i for n, i in wanted.items() if not n.startswith(".")}  # files that a folder hides
     known = wanted if set(wanted) <= set(_BY_NAME) and len(wanted) == len(set(wanted.values())) else None
     return Case(base.write(folder, changed), name, "names", "labels", expected=known)
 

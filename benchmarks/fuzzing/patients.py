@@ -104,6 +104,8 @@ def base(kind: str) -> Base:
         if kind in ("names", "slicer", "masks", "seg"):
             row["labels"] = _named_labels(kind, folder)
             row["label_source"] = "named"
+        if kind in ("png", "tif", "sheet"):
+            row |= _picture(folder, "png" if kind == "sheet" else kind)
         if kind in ("classic", "enhanced", "seg"):
             row["ct"] = "ct.dcm" if kind == "enhanced" else "ct"
             if kind != "enhanced":
@@ -129,6 +131,17 @@ def _named_labels(kind: str, folder: Path) -> str:
         return hospital.masks(folder / "masks", labels).name
     (folder / "labels.dcm").write_bytes(encoded(seg_dataset()))
     return "labels.dcm"
+
+
+def _picture(folder: Path, suffix: str) -> dict[str, Any]:
+    """The radiograph as a 16-bit picture; the cells of the sheet that it needs."""
+    (folder / "radiograph.dcm").unlink()
+    grey = radiograph().pixel_array.astype("uint16")
+    sitk.WriteImage(sitk.GetImageFromArray(grey), str(folder / f"radiograph.{suffix}"))
+    return {
+        "radiograph": f"radiograph.{suffix}", "sdd_mm": 1100.0, "pixel_mm": 0.9, "source_to_isocentre_mm": 950.0,
+        "view": "AP", "orientation": "LF", "intensity": "linear", "grey_increases_with": "exposure",
+    }  # fmt: skip
 
 
 def _compressed(path: Path, volume: hospital.Volume) -> None:

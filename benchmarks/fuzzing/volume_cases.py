@@ -117,6 +117,8 @@ def header_line(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     contradicts = key in _TWICE and not re.search(
         r"^bits|2 2.5 3|dimension: 3|without|twice|-> '(RAI|LPS)'|-> 'RAS'", what
     )
+    if claim == "used" and all(c.lower() == base.files[n].lower() for n, c in changed.items()):
+        claim = "twice"  # only small and capital letters differ
     return Case(base.write(folder, changed), f"{part}: {what}", claim, part, contradicts=contradicts)
 
 

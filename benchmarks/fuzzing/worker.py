@@ -2,17 +2,18 @@
 
 import logging
 import resource
-import signal
 import shutil
+import signal
 import traceback
 import warnings
-from functools import cache
 from pathlib import Path
 
 import hospital
 import numpy as np
 
 from fuzzing import judging, kinds
+from mskdex.cohort.sheet import check_sheet, read_sheet
+from mskdex.config import Config
 from mskdex.errors import MskdexError
 from mskdex.pipeline.stages.importing import import_patient
 
@@ -46,7 +47,7 @@ def run(index: int, seed: int, folder: Path) -> dict:
     kind = kinds.of(index)
     rng = np.random.default_rng([seed, index])
     case = _made(kind, rng, folder)
-    expected = _valid(kind.name, tuple(sorted(case.settings)), folder.parent / f"valid_{folder.name}")
+    expected = _valid(kind.name, tuple(case.settings.items()), folder.parent / f"valid_{folder.name}")
     signal.alarm(SECONDS)
     try:
         found, detail = _judged(case, expected, folder / "out")
@@ -86,18 +87,41 @@ def _made(kind: kinds.Kind, rng: np.random.Generator, folder: Path):
 
 def _judged(case, expected, out: Path) -> tuple[str, str]:
     settings = hospital.settings(**case.settings)
-    import_patient(case.row, settings, out)
+    row, told = case.row, []
+    if "sheet" in row:
+        row, told = _read_sheet(Path(row["sheet"]))
+        if row is None:
+            return "said", "; ".join(told)
+    import_patient(row, settings, out)
     signal.alarm(0)
     channels = {c.name: c.label for c in settings.channels}
-    return judging.outcome(judging.written(out), expected, case, channels)
+    return judging.outcome(judging.written(out, told), expected, case, channels)
 
 
-@cache
+def _read_sheet(path: Path) -> tuple[dict | None, list[str]]:
+    """The patient's row, None where it is excluded, and the sheet's warnings."""
+    settings = Config.model_validate({"cohort": {"sheet": str(path)}}).cohort
+    read_sheet(path, settings)
+    sheet, problems = check_sheet(path, settings)
+    row = sheet.to_dict("records")[0]
+    told = [str(p) for p in problems]
+    return (None, [*told, "excluded"]) if row["exclude"] else (row, told)
+
+
+_known: dict[str, judging.Numbers] = {}
+
+
 def _valid(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
+    key = kind + repr(settings)
+    if key not in _known:
+        _known[key] = _imported(kind, settings, folder)
+    return _known[key]
+
+
+def _imported(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
     shutil.rmtree(folder, ignore_errors=True)
     row = kinds.named(kind).base().write(folder / "in", {})
-    changes = {"ct": {"resample_labels": True}} if settings else {}
-    import_patient(row, hospital.settings(**changes), folder / "out")
+    import_patient(row, hospital.settings(**dict(settings)), folder / "out")
     return judging.written(folder / "out")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import MODALITIES
+from mskdex.imaging.radiograph_tags import text_of
 from mskdex.io.dicom import read_header
 from mskdex.io.files import file_kind
 
@@ -80,9 +81,9 @@ def _patient_id(path: Path, series_uid: Any, modalities: Collection[str]) -> str
         if file_kind(file) != "dicom":
             continue
         header = read_header(file, ("PatientID", "Modality", "SeriesInstanceUID"))
-        wanted = not isinstance(series_uid, str) or str(header.get("SeriesInstanceUID")) == series_uid
-        if wanted and str(header.get("Modality")) in modalities:
-            who = str(header.get("PatientID") or "").strip(" \0").casefold()
+        wanted = not isinstance(series_uid, str) or text_of(header, "SeriesInstanceUID") == series_uid
+        if wanted and text_of(header, "Modality") in modalities:
+            who = text_of(header, "PatientID").casefold()
             return "" if _NOBODY.fullmatch(who) else who.lstrip("0")
     return ""
 

@@ -1,6 +1,7 @@
 """Radiographs as pictures: PNG, JPEG and TIFF by Pillow, MHA, NRRD and NIfTI by SimpleITK."""
 
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import reading, require_size
+from mskdex.io.files import WithinFile, reading, require_size, shown
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
 """Formats by content; the first three are read by Pillow."""
@@ -50,11 +51,28 @@ def read_picture(path: Path, kind: str, max_megapixels: float) -> Picture:
         MskdexError: colour, several pages, too large, damaged, or with pixels that are no number.
     """
     with reading(path):
+        if kind == "png":
+            _require_checksums(path)
         found = _by_pillow(path, max_megapixels) if kind in _BY_PILLOW else _by_sitk(path, max_megapixels)
     if not np.isfinite(found.grey).all():
         msg = f"{path} has pixels that are no number (NaN or infinite); export it again"
         raise MskdexError(msg)
     return found
+
+
+def _require_checksums(path: Path) -> None:
+    """Compares the checksum of each chunk of a PNG, which Pillow passes over where the pixels are.
+
+    Source: W3C, PNG (Third Edition), 5.3.
+    """
+    with WithinFile(path) as handle:
+        handle.seek(8)
+        while (head := handle.read(8))[4:] != b"IEND":
+            body = handle.read(int.from_bytes(head[:4], "big"))
+            if int.from_bytes(handle.read(4), "big") != zlib.crc32(head[4:] + body) or len(head) < 8:
+                name = shown(head[4:].decode("latin-1"), 8)
+                msg = f"{path} is damaged: the checksum of its chunk {name} is wrong; copy it again"
+                raise MskdexError(msg)
 
 
 def _by_pillow(path: Path, max_megapixels: float) -> Picture:

@@ -13,12 +13,13 @@ from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
 from mskdex.io.dicom import dicom_files, read_dataset, read_header
 from mskdex.io.dicom_pixels import stored_values
-from mskdex.io.files import content_hash, reading, require_kind, require_size
+from mskdex.io.files import content_hash, reading, require_kind, require_size, shown
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
 _OVERLAYS = range(0x6000, 0x6020, 2)
 """Groups of overlays; element 0102 is the bit of the pixel's word that holds one."""
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
 _PRESENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 _PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
 
@@ -155,7 +156,16 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     burnt_in = text_of(header, "BurnedInAnnotation").upper()
     facts["burned_in_annotation"] = burnt_in or None
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
-    return Source(grey, tags, camera_tags(header), facts, dataset, warnings)
+    return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _unknown_intent(header))
+
+
+def _unknown_intent(header: Dataset) -> list[str]:
+    said = text_of(header, "PresentationIntentType")
+    if not said or said.upper() in _INTENTS:
+        return []
+    return [
+        f"tag PresentationIntentType is {shown(said, 40)}, neither FOR PROCESSING nor FOR PRESENTATION; passed over"
+    ]
 
 
 def _words(dataset: Dataset, path: Path) -> np.ndarray:
@@ -168,11 +178,12 @@ def _words(dataset: Dataset, path: Path) -> np.ndarray:
 def _grey_tags(header: Dataset) -> GreyTags:
     bits = next((v for k in ("BitsStored", "BitsAllocated") if (v := stated_numbers(header, k, 1).first)), 16)
     sign = stated_numbers(header, "PixelIntensityRelationshipSign", 1).first
-    by_class = {_PRESENTATION_CLASS: "FOR PRESENTATION", _PROCESSING_CLASS: "FOR PROCESSING"}
+    by_class = dict(zip((_PRESENTATION_CLASS, _PROCESSING_CLASS), _INTENTS, strict=True))
+    intent = text_of(header, "PresentationIntentType").upper()
     sequence = header.get("VOILUTSequence") or header.get("SoftcopyVOILUTSequence") or []
     return GreyTags(
         bits=int(bits),
-        intent=text_of(header, "PresentationIntentType").upper() or by_class.get(text_of(header, "SOPClassUID"), ""),
+        intent=intent if intent in _INTENTS else by_class.get(text_of(header, "SOPClassUID"), ""),
         relationship=text_of(header, "PixelIntensityRelationship").upper(),
         sign=int(sign) if sign in (1.0, -1.0) else None,
         photometric=text_of(header, "PhotometricInterpretation").upper(),

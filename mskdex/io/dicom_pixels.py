@@ -100,6 +100,7 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
         msg = f"{path}: its header claims {rows} x {columns} pixels; export it again"
         raise MskdexError(msg)
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        _require_no_more(dataset, path, rows, columns)
         return
     count = whole(dataset, "NumberOfFrames", 1)
     if frame is None:
@@ -114,6 +115,19 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
                 "export it again"
             )
             raise MskdexError(msg)
+
+
+def _require_no_more(dataset: Dataset, path: Path, rows: int, columns: int) -> None:
+    """Refuses uncompressed pixels beyond those that the header claims; less than a row of zeros is padding."""
+    row = columns * max(whole(dataset, "SamplesPerPixel", 1), 1) * whole(dataset, "BitsAllocated") // 8
+    claimed = row * rows * max(whole(dataset, "NumberOfFrames", 1), 1)
+    more = dataset.PixelData[claimed:]
+    if claimed and len(more) > 1 and (len(more) >= row or more.strip(b"\0")):
+        msg = (
+            f"{path} holds {len(dataset.PixelData)} bytes of pixels, its header claims {rows} x {columns}, which are "
+            f"{claimed}; export it again"
+        )
+        raise MskdexError(msg)
 
 
 def _codestream_size(frame: bytes) -> tuple[int, int] | None:

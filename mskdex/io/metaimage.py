@@ -54,16 +54,16 @@ def read_metaimage_header(path: Path, what: str) -> VoxelHeader:
     fields, length = _fields(path)
     for key, allowed in (("ObjectType", "image"), ("BinaryData", "true")):
         if fields.get(key, allowed).lower() != allowed:
-            msg = f"{path}: its {key} is {fields[key]}; save it as a binary image"
+            msg = f"{path}: its {key} is {shown(fields[key], 60)}; save it as a binary image"
             raise MskdexError(msg)
     modality = fields.get("Modality", "MET_MOD_OTHER").upper()
     if what == "the CT" and modality not in ("MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN"):
-        msg = f"{path}: its Modality is {modality}, not MET_MOD_CT; name the CT"
+        msg = f"{path}: its Modality is {shown(modality, 60)}, not MET_MOD_CT; name the CT"
         raise MskdexError(msg)
     _require_no_scale(path, fields)
     size = whole_numbers(path, "DimSize", _needed(path, fields, "DimSize"))
     if whole_numbers(path, "NDims", _needed(path, fields, "NDims")) != (len(size),):
-        msg = f"{path} gives {len(size)} sizes for NDims {fields['NDims']}; export it again"
+        msg = f"{path} gives {len(size)} sizes for NDims {shown(fields['NDims'], 60)}; export it again"
         raise MskdexError(msg)
     (components,) = whole_numbers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))[:1]
     dtype = _dtype(path, fields)
@@ -107,14 +107,14 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 def _require_no_scale(path: Path, fields: Mapping[str, str]) -> None:
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         if key in fields and (finite(path, key, fields[key].split()) != neutral).any():
-            msg = f"{path}: its {key} is {fields[key]}; export it with its values as they are meant"
+            msg = f"{path}: its {key} is {shown(fields[key], 60)}; export it with its values as they are meant"
             raise MskdexError(msg)
 
 
 def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     name = _needed(path, fields, "ElementType").upper()
     if name not in _TYPES:
-        msg = f"{path} holds values of ElementType {name}; export it as MET_SHORT"
+        msg = f"{path} holds values of ElementType {shown(name, 60)}; export it as MET_SHORT"
         raise MskdexError(msg)
     return np.dtype(_TYPES[name]).newbyteorder(">" if _true(path, fields, "BinaryDataByteOrderMSB") else "<")
 
@@ -122,7 +122,7 @@ def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
 def _true(path: Path, fields: Mapping[str, str], key: str) -> bool:
     told = fields.get(key, "False").lower()
     if told not in ("true", "false", "1", "0"):
-        msg = f"{path}: its {key} is {told}, not True or False; export it again"
+        msg = f"{path}: its {key} is {shown(told, 60)}, not True or False; export it again"
         raise MskdexError(msg)
     return told in ("true", "1")
 
@@ -177,7 +177,7 @@ def _scale(path: Path, fields: Mapping[str, str]) -> float:
     if unit in ("?", "unknown"):
         return 1.0
     if unit not in MM_PER_UNIT:
-        msg = f"{path}: its DistanceUnits are {unit}; export it in mm"
+        msg = f"{path}: its DistanceUnits are {shown(unit, 60)}; export it in mm"
         raise MskdexError(msg)
     return MM_PER_UNIT[unit]
 

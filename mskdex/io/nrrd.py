@@ -59,13 +59,14 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     fields, free, length = _fields(path)
     size = whole_numbers(path, "sizes", _needed(path, fields, "sizes"))
     if whole_numbers(path, "dimension", _needed(path, fields, "dimension")) != (len(size),):
-        msg = f"{path} gives {len(size)} sizes for dimension {fields['dimension']}; export it again"
+        msg = f"{path} gives {len(size)} sizes for dimension {shown(fields['dimension'], 60)}; export it again"
         raise MskdexError(msg)
     if "block size" in fields:
         msg = f"{path} has a block size, so its voxels are no plain numbers; export it as 16-bit integers"
         raise MskdexError(msg)
     if old := [k for k in ("old min", "old max") if k in fields]:
-        msg = f"{path} holds values that were quantised ({old[0]} {fields[old[0]]}); export the values themselves"
+        limit = f"{old[0]} {shown(fields[old[0]], 60)}"
+        msg = f"{path} holds values that were quantised ({limit}); export the values themselves"
         raise MskdexError(msg)
     vectors = _vectors(path, fields, len(size)) if len(size) > 2 else None
     listed = vectors is not None and vectors[0] is None and len(size) > 1
@@ -125,14 +126,14 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     name = " ".join(_needed(path, fields, "type").lower().split())
     if name not in _DTYPES:
-        msg = f"{path} holds values of type {name}; export it as 16-bit integers"
+        msg = f"{path} holds values of type {shown(name, 60)}; export it as 16-bit integers"
         raise MskdexError(msg)
     dtype = np.dtype(_DTYPES[name])
     if dtype.itemsize == 1:
         return dtype
     order = _needed(path, fields, "endian").lower()
     if order not in ("little", "big"):
-        msg = f"{path}: its endian is {order}, not little or big; export it again"
+        msg = f"{path}: its endian is {shown(order, 60)}, not little or big; export it again"
         raise MskdexError(msg)
     return dtype.newbyteorder("<" if order == "little" else ">")
 
@@ -141,7 +142,7 @@ def _place(path: Path, fields: Mapping[str, str], length: int) -> tuple[Path, Co
     """The file of voxels, its codec, the bytes before its stream and the bytes of the stream before the voxels."""
     encoding = _needed(path, fields, "encoding").lower()
     if encoding not in _CODECS:
-        msg = f"{path} has the encoding {encoding}; save it with raw or gzip"
+        msg = f"{path} has the encoding {shown(encoding, 60)}; save it with raw or gzip"
         raise MskdexError(msg)
     codec = _CODECS[encoding]
     detached = fields.get("data file")
@@ -166,9 +167,8 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
     pattern = r"\([^()]*\)|none|\?\?\?"
     words = re.findall(pattern, fields["space directions"])
     if re.sub(pattern, "", fields["space directions"]).strip():
-        msg = (
-            f"{path}: its space directions are {fields['space directions']!r}, no vectors in brackets; export it again"
-        )
+        given = shown(fields["space directions"])
+        msg = f"{path}: its space directions are {given!r}, no vectors in brackets; export it again"
         raise MskdexError(msg)
     found = [finite(path, "space directions", w.strip("()").split(",")) if w.startswith("(") else None for w in words]
     kinds = fields.get("kinds", "").split() or ["domain"] * axes
@@ -177,7 +177,8 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
         raise MskdexError(msg)
     for vector, kind in zip(found, kinds, strict=True):
         if vector is not None and (vector.size != 3 or kind.lower() not in ("domain", "space", "???", "none")):
-            msg = f"{path} has an axis of kind {kind} with the direction {vector.tolist()}; export a volume in space"
+            told = f"{shown(kind, 60)} with the direction {vector.tolist()}"
+            msg = f"{path} has an axis of kind {told}; export a volume in space"
             raise MskdexError(msg)
     return found
 
@@ -189,7 +190,7 @@ def _affine(
         return None, ()
     space = " ".join(fields.get("space", "").lower().split())
     if space not in _TO_RAS:
-        told = f"its space is {space}" if space else "it names no space"
+        told = f"its space is {shown(space, 60)}" if space else "it names no space"
         msg = f"{path} does not say how it lies in the patient ({told}, not RAS, LAS or LPS); export it again"
         raise MskdexError(msg)
     directions = np.array(vectors).T
@@ -202,7 +203,7 @@ def _affine(
         inside = re.fullmatch(r"\(([^()]*)\)", fields["space origin"])
         origin = finite(path, "space origin", inside.group(1).split(",") if inside else [])
         if origin.size != 3:
-            msg = f"{path}: its space origin {fields['space origin']} are not three numbers; export it again"
+            msg = f"{path}: its space origin {shown(fields['space origin'])} are not three numbers; export it again"
             raise MskdexError(msg)
         affine[:3, 3] = origin * scale
     else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 
 _HEADER_MOST = 1 << 22
 
@@ -58,9 +59,10 @@ def _segment(number: int, entries: dict[str, str], path: Path) -> Segment:
     name = unicodedata.normalize("NFC", entries.get("Name") or entries.get("ID", "")).strip()
     value, layer = entries.get("LabelValue", "1"), entries.get("Layer", "0")
     if not re.fullmatch(r"\d{1,9}", layer) or not re.fullmatch(r"\d{1,9}", value) or int(value) == 0:
+        told = f"label value {shown(value, 60)!r} in layer {shown(layer, 60)!r}"
         msg = (
-            f"{path}: segment {number}, {name}, has label value {value!r} in layer {layer!r}; both must be whole "
-            "numbers, the value from 1 on; save the segmentation again"
+            f"{path}: segment {number}, {shown(name, 60)}, has {told}; both must be whole numbers, the value from 1 "
+            "on; save the segmentation again"
         )
         raise MskdexError(msg)
     return Segment(number, name, int(value), int(layer))

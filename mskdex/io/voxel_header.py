@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 from mskdex.io.streams import Codec
 
 LONGEST_HEADER = 1 << 20
@@ -64,10 +65,10 @@ def data_file(path: Path, name: str) -> Path:
         raise MskdexError(msg)
     data = existing(path.parent / name)
     if not data.resolve().is_relative_to(path.parent.resolve()):
-        msg = f"{path} points to data outside its folder ({name}); put both files into one folder"
+        msg = f"{path} points to data outside its folder ({shown(name, 60)}); put both files into one folder"
         raise MskdexError(msg)
     if not data.is_file():
-        msg = f"{path} points to {name}, which does not exist; copy both files"
+        msg = f"{path} points to {shown(name, 60)}, which does not exist; copy both files"
         raise MskdexError(msg)
     return data
 
