@@ -7,9 +7,9 @@ valid patient's and, where the numbers should change, with what another reader s
 line of JSON a case goes to --out; a run that is started again goes on where it was. A case is given by its seed and
 number alone: `--only 17` runs number 17 and prints it.
 
-Outcomes: same; right (numbers changed, as the file says); said (a warning); clear error; open (nobody could tell). These
-are faults: SILENT (numbers changed, or a field that is used was passed over, without a word), TRACEBACK, UNCLEAR (an
-error that names no patient or no file), MEMORY, TIME, CRASH.
+Outcomes: same; right (numbers changed, as the file says); said (a warning); clear error; open (nobody could tell).
+These are faults: SILENT (numbers changed, or a field that is used was passed over, without a word), TRACEBACK, UNCLEAR
+(an error that names no patient or no file, or is no plain sentence), MEMORY, TIME, CRASH.
 """
 
 import argparse
@@ -52,7 +52,9 @@ def run_all(cases: list[int], options: argparse.Namespace, scratch: Path) -> Non
     """Spreads cases over workers; one that dies or hangs is recorded and its worker started anew."""
     until = time.time() + 60 * options.minutes
     teams = [_Team(cases[w :: options.workers], options, scratch / str(w)) for w in range(options.workers)]
-    while time.time() < until and any([team.go_on() for team in teams]):
+    left = teams
+    while time.time() < until and left:
+        left = [team for team in left if team.go_on()]
         time.sleep(0.5)
     for team in teams:
         team.stop()

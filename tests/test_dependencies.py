@@ -38,7 +38,8 @@ def imported(folder):
             else:
                 continue
             found.update({module.split(".")[0]: path for module in modules})
-    own = {path.stem for room in ("mskdex", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")} | {"mskdex"}
+    ours = [path for room in ("mskdex", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    own = {name for path in ours for name in (path.stem, path.parent.name)} | {"mskdex"}
     return {name: path for name, path in found.items() if name not in sys.stdlib_module_names | own}
 
 

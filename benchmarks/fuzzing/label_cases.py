@@ -18,9 +18,31 @@ from fuzzing.volume_cases import nifti_field
 
 _BY_NAME = {name: i for i, name in NAMES.items()}
 _JUNK: tuple[Any, ...] = (
-    None, True, False, -1, 0, 0.5, 3.0, 1e308, 65536, 10**30, "", "3", "abc", [], [3], [3, 4], [[3]], {}, {"id": 3}, "\u0000",
-    "日本", "femur_left", "femur", "background",
-)  # fmt: skip
+    None,
+    True,
+    False,
+    -1,
+    0,
+    0.5,
+    3.0,
+    1e308,
+    65536,
+    10**30,
+    "",
+    "3",
+    "abc",
+    [],
+    [3],
+    [3, 4],
+    [[3]],
+    {},
+    {"id": 3},
+    "\u0000",
+    "日本",
+    "femur_left",
+    "femur",
+    "background",
+)
 
 
 def names_json(rng: np.random.Generator, base: Base, folder: Path) -> Case:
@@ -41,12 +63,30 @@ def names_json(rng: np.random.Generator, base: Base, folder: Path) -> Case:
 def _texts(names: dict[str, Any]) -> list[str]:
     plain = json.dumps(names)
     return [
-        "[" * 100000, '{"a":' * 50000, plain[:-5], plain + plain, "\ufeff" + plain, plain.replace(":", ": 0"), "NaN", "null",
-        "[]", "7", '"femur"', "{}", plain.replace("3", "NaN"), plain.replace('"femur_left": 3', '"femur_left": 3, "femur_left": 4'),
-        json.dumps({"labels": names}), json.dumps({str(i): n for n, i in names.items()}), json.dumps([names]),
-        json.dumps([{"name": n, "id": i} for n, i in names.items()]), plain.replace("3", "3" * 5000), "{'femur_left': 3}",
-        json.dumps({"labels": {"background": 0} | names}), plain + " // comment", "\udcff" + plain,
-    ]  # fmt: skip
+        "[" * 100000,
+        '{"a":' * 50000,
+        plain[:-5],
+        plain + plain,
+        "\ufeff" + plain,
+        plain.replace(":", ": 0"),
+        "NaN",
+        "null",
+        "[]",
+        "7",
+        '"femur"',
+        "{}",
+        plain.replace("3", "NaN"),
+        plain.replace('"femur_left": 3', '"femur_left": 3, "femur_left": 4'),
+        json.dumps({"labels": names}),
+        json.dumps({str(i): n for n, i in names.items()}),
+        json.dumps([names]),
+        json.dumps([{"name": n, "id": i} for n, i in names.items()]),
+        plain.replace("3", "3" * 5000),
+        "{'femur_left': 3}",
+        json.dumps({"labels": {"background": 0} | names}),
+        plain + " // comment",
+        "\udcff" + plain,
+    ]
 
 
 def _changed(rng: np.random.Generator, names: dict[str, Any]) -> Any:
@@ -84,7 +124,11 @@ def _ids_by_name(text: bytes) -> dict[str, int] | None:
         return None
     if isinstance(found, dict):
         duplicates = len(pairs) != len(found)
-        found = {k: v for k, v in found.items() if k in _BY_NAME or type(v) is not int or v in NAMES}
+        found = {
+            k: v
+            for k, v in found.items()
+            if k in _BY_NAME or type(v) is not int or (v in NAMES and found.get(k.strip()) != v)
+        }
         found = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in found.items()}
     plain = isinstance(found, dict) and not duplicates and all(type(v) is int for v in found.values())
     return found if plain and set(found) <= set(_BY_NAME) and len(set(found.values())) == len(found) else None
@@ -158,7 +202,7 @@ def mask_folder(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         name += f" of the value {value}"
         if value == 0:
             wanted.pop(structure)
-    wanted = {n: i for n, i in wanted.items() if not n.startswith(".")}  # files that a folder hides
+    wanted = {n: i for n, i in wanted.items() if n and not n.startswith(".")}  # files that a folder hides
     known = wanted if set(wanted) <= set(_BY_NAME) and len(wanted) == len(set(wanted.values())) else None
     return Case(base.write(folder, changed), name, "names", "labels", expected=known)
 

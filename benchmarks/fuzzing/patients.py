@@ -21,8 +21,13 @@ import hospital
 NAMES = hospital.NAMES
 SHAPE = (12, 24, 30)
 _RADIOGRAPH = (48, 60)
-_count = itertools.count(1)
-hospital.generate_uid = lambda: f"1.2.826.0.1.3680043.8.498.{next(_count)}"  # the same ones in each process
+_ROOT = "1.2.826.0.1.3680043.8.498."
+
+
+def _uids_anew() -> None:
+    """The same UIDs in each process, whatever was made before."""
+    count = itertools.count(100)
+    hospital.generate_uid = lambda: f"{_ROOT}{next(count)}"
 
 
 @dataclass(frozen=True)
@@ -56,26 +61,36 @@ def phantom():
 @cache
 def slices() -> tuple[Dataset, ...]:
     """A classic series."""
+    _uids_anew()
     return tuple(hospital.slice_datasets(phantom()[0]))
 
 
 @cache
 def enhanced() -> Dataset:
     """The same as an enhanced CT."""
+    _uids_anew()
     return hospital.enhanced_ct(phantom()[0])
 
 
 @cache
 def seg_dataset() -> Dataset:
     """Labels as a DICOM SEG."""
+    images = list(deepcopy(slices()))
+    _uids_anew()
     with tempfile.TemporaryDirectory() as name:
-        path = hospital.dicom_seg(Path(name, "seg.dcm"), phantom()[1], list(deepcopy(slices())))
-        return pydicom.dcmread(io.BytesIO(path.read_bytes()))
+        path = hospital.dicom_seg(Path(name, "seg.dcm"), phantom()[1], images)
+        found = pydicom.dcmread(io.BytesIO(path.read_bytes()))
+    fixed: dict[str, str] = {}
+    for element in found.iterall():  # highdicom draws some of its own
+        if element.VR == "UI" and str(element.value).startswith("1.2.826.0.1.3680043.10.511."):
+            element.value = fixed.setdefault(str(element.value), f"{_ROOT}{900 + len(fixed)}")
+    return found
 
 
 @cache
 def radiograph() -> Dataset:
     """A DX image."""
+    _uids_anew()
     return hospital.radiograph(hospital.radiograph_values(_RADIOGRAPH))
 
 

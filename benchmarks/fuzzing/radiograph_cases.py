@@ -12,32 +12,80 @@ from fuzzing.patients import Base, encoded, radiograph
 from fuzzing.values import flipped, mutated_text, pick
 
 USED = (
-    "DistanceSourceToDetector", "DistanceSourceToPatient", "EstimatedRadiographicMagnificationFactor",
-    "ImagerPixelSpacing", "PixelSpacing", "ViewPosition", "PatientOrientation", "ImageLaterality",
-    "PixelIntensityRelationship", "PixelIntensityRelationshipSign", "PhotometricInterpretation", "RescaleSlope",
-    "RescaleIntercept", "Rows", "Columns", "PresentationIntentType", "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "PixelRepresentation", "BitsStored", "HighBit", "CollimatorShape", "Modality",
-)  # fmt: skip
+    "DistanceSourceToDetector",
+    "DistanceSourceToPatient",
+    "EstimatedRadiographicMagnificationFactor",
+    "ImagerPixelSpacing",
+    "PixelSpacing",
+    "ViewPosition",
+    "PatientOrientation",
+    "ImageLaterality",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "PhotometricInterpretation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "Rows",
+    "Columns",
+    "PresentationIntentType",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelRepresentation",
+    "BitsStored",
+    "HighBit",
+    "CollimatorShape",
+    "Modality",
+)
 """Each may change the result; `second_reader.radiograph` says how."""
 
 _ADDED = {
-    "EstimatedRadiographicMagnificationFactor": ("DS", "1.2"), "PixelSpacing": ("DS", "0.8\\0.8"),
-    "ImageLaterality": ("CS", "L"), "RescaleSlope": ("DS", "1"), "RescaleIntercept": ("DS", "0"), "RescaleType": ("LO", "US"),
-    "PixelPaddingValue": ("US", "0"), "PixelPaddingRangeLimit": ("US", "5"), "CollimatorShape": ("CS", "RECTANGULAR"),
-    "ShutterShape": ("CS", "RECTANGULAR"), "WindowCenter": ("DS", "2000"), "WindowWidth": ("DS", "4000"),
-    "PresentationLUTShape": ("CS", "INVERSE"), "BodyPartExamined": ("CS", "PELVIS"), "PositionerPrimaryAngle": ("DS", "0"),
-    "PositionerSecondaryAngle": ("DS", "0"), "BurnedInAnnotation": ("CS", "NO"), "FieldOfViewOrigin": ("DS", "0\\0"),
-    "FieldOfViewRotation": ("DS", "0"), "FieldOfViewHorizontalFlip": ("CS", "NO"), "DetectorActiveDimensions": ("DS", "43\\54"),
-    "PixelSpacingCalibrationType": ("CS", "GEOMETRY"), "NumberOfFrames": ("IS", "1"), "KVP": ("DS", "80"),
-    "ImageType": ("CS", "ORIGINAL\\PRIMARY"), "Laterality": ("CS", "R"), "Grid": ("CS", "FIXED"), "Exposure": ("IS", "10"),
-    "SmallestImagePixelValue": ("US", "0"), "SeriesDescription": ("LO", "AP pelvis"), "PixelAspectRatio": ("IS", "1\\1"),
+    "EstimatedRadiographicMagnificationFactor": ("DS", "1.2"),
+    "PixelSpacing": ("DS", "0.8\\0.8"),
+    "ImageLaterality": ("CS", "L"),
+    "RescaleSlope": ("DS", "1"),
+    "RescaleIntercept": ("DS", "0"),
+    "RescaleType": ("LO", "US"),
+    "PixelPaddingValue": ("US", "0"),
+    "PixelPaddingRangeLimit": ("US", "5"),
+    "CollimatorShape": ("CS", "RECTANGULAR"),
+    "ShutterShape": ("CS", "RECTANGULAR"),
+    "WindowCenter": ("DS", "2000"),
+    "WindowWidth": ("DS", "4000"),
+    "PresentationLUTShape": ("CS", "INVERSE"),
+    "BodyPartExamined": ("CS", "PELVIS"),
+    "PositionerPrimaryAngle": ("DS", "0"),
+    "PositionerSecondaryAngle": ("DS", "0"),
+    "BurnedInAnnotation": ("CS", "NO"),
+    "FieldOfViewOrigin": ("DS", "0\\0"),
+    "FieldOfViewRotation": ("DS", "0"),
+    "FieldOfViewHorizontalFlip": ("CS", "NO"),
+    "DetectorActiveDimensions": ("DS", "43\\54"),
+    "PixelSpacingCalibrationType": ("CS", "GEOMETRY"),
+    "NumberOfFrames": ("IS", "1"),
+    "KVP": ("DS", "80"),
+    "ImageType": ("CS", "ORIGINAL\\PRIMARY"),
+    "Laterality": ("CS", "R"),
+    "Grid": ("CS", "FIXED"),
+    "Exposure": ("IS", "10"),
+    "SmallestImagePixelValue": ("US", "0"),
+    "SeriesDescription": ("LO", "AP pelvis"),
+    "PixelAspectRatio": ("IS", "1\\1"),
     "CollimatorLeftVerticalEdge": ("IS", "5"),
-}  # fmt: skip
+}
 _SAID = (
-    "ShutterShape", "FieldOfViewOrigin", "FieldOfViewRotation", "FieldOfViewHorizontalFlip", "DetectorActiveDimensions",
-    "PixelSpacingCalibrationType", "NumberOfFrames", "SamplesPerPixel", "PixelAspectRatio", "RescaleType",
-    "PositionerPrimaryAngle", "PositionerSecondaryAngle",
-)  # fmt: skip
+    "ShutterShape",
+    "FieldOfViewOrigin",
+    "FieldOfViewRotation",
+    "FieldOfViewHorizontalFlip",
+    "DetectorActiveDimensions",
+    "PixelSpacingCalibrationType",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PixelAspectRatio",
+    "RescaleType",
+    "PositionerPrimaryAngle",
+    "PositionerSecondaryAngle",
+)
 _OWN = (*USED, "BitsAllocated", "SamplesPerPixel", "PatientName", "PatientID", "InstitutionName", "StudyInstanceUID")
 _PLAIN = {"radiograph": {"working_pixel_mm": None}}
 
@@ -99,11 +147,25 @@ def _tiff_tags(content: bytes) -> tuple[int, int]:
 
 
 SHEET = {
-    "patient_id": "P01", "ct": "ct.nii.gz", "labels": "labels.nii.gz", "label_source": "phantom",
-    "radiograph": "radiograph.png", "sdd_mm": "1100", "source_to_isocentre_mm": "950", "pixel_mm": "0.9", "view": "AP",
-    "orientation": "LF", "intensity": "linear", "grey_increases_with": "exposure", "sex": "F", "age": "71",
-    "height_cm": "160", "weight_kg": "60", "exclude": "", "exclude_reason": "",
-}  # fmt: skip
+    "patient_id": "P01",
+    "ct": "ct.nii.gz",
+    "labels": "labels.nii.gz",
+    "label_source": "phantom",
+    "radiograph": "radiograph.png",
+    "sdd_mm": "1100",
+    "source_to_isocentre_mm": "950",
+    "pixel_mm": "0.9",
+    "view": "AP",
+    "orientation": "LF",
+    "intensity": "linear",
+    "grey_increases_with": "exposure",
+    "sex": "F",
+    "age": "71",
+    "height_cm": "160",
+    "weight_kg": "60",
+    "exclude": "",
+    "exclude_reason": "",
+}
 
 
 def sheet_cell(rng: np.random.Generator, base: Base, folder: Path) -> Case:

@@ -114,15 +114,16 @@ _known: dict[str, judging.Numbers] = {}
 def _valid(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
     key = kind + repr(settings)
     if key not in _known:
-        _known[key] = _imported(kind, settings, folder)
+        _known[key] = valid_import(kind, folder, settings)[0]
     return _known[key]
 
 
-def _imported(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
+def valid_import(kind: str, folder: Path, settings: tuple = ()) -> tuple[judging.Numbers, dict]:
+    """What the valid patient of a kind gives, and his row; `settings` are pairs of a section and its changes."""
     shutil.rmtree(folder, ignore_errors=True)
     row = kinds.named(kind).base().write(folder / "in", {})
     import_patient(row, hospital.settings(**dict(settings)), folder / "out")
-    return judging.written(folder / "out")
+    return judging.written(folder / "out"), row
 
 
 def _stop(*_: object) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.io.dicom import text
+from mskdex.io.files import shown
 
 _TELLS_APART = {
     "AcquisitionNumber": "acquisition number", "TemporalPositionIdentifier": "time point", "StackID": "stack",
@@ -86,7 +87,7 @@ def require_apart(frames: Sequence[Frame], along: np.ndarray, where: Path) -> No
     one, other = frames[same[0]], frames[same[0] + 1]
     files = len({f.path for f in frames})
     differ = [
-        f"{name} {text(one.header, tag) or 'blank'} and {text(other.header, tag) or 'blank'}"
+        f"{name} {_said(one, tag)} and {_said(other, tag)}"
         for tag, name in _TELLS_APART.items()
         if text(one.header, tag) != text(other.header, tag)
     ]
@@ -117,6 +118,10 @@ def require_one_acquisition(frames: Sequence[Frame], where: Path) -> None:
             raise MskdexError(msg)
 
 
+def _said(frame: Frame, tag: str) -> str:
+    return shown(text(frame.header, tag) or "blank", 40)
+
+
 def _groups(frames: Sequence[Frame], tag: str) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for k, frame in enumerate(frames):
@@ -134,12 +139,12 @@ def _told(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]) -> st
     told = []
     for value, members in sorted(groups.items())[:4]:
         more = [
-            f"{_TELLS_APART[t]} {values.pop() or 'blank'}"
+            f"{_TELLS_APART[t]} {shown(values.pop() or 'blank', 40)}"
             for t in others
             if len(values := {text(frames[k].header, t) for k in members}) == 1
         ]
         example = frames[members[0]].name
         about = ", ".join([f"{len(members)} slices", *more, f"e.g. {example}"])
-        told.append(f"{_TELLS_APART[tag]} {value or 'blank'} ({about})")
+        told.append(f"{_TELLS_APART[tag]} {shown(value or 'blank', 40)} ({about})")
     rest = f" and {len(groups) - 4} more" if len(groups) > 4 else ""
     return f"{len(groups)} stacks: " + " and ".join(told) + rest

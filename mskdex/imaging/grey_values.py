@@ -10,7 +10,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
-from mskdex.imaging.radiograph_tags import stated_numbers
+from mskdex.imaging.radiograph_tags import stated_numbers, text_of
 from mskdex.imaging.stored_greys import as_meant
 from mskdex.io.files import shown
 
@@ -81,7 +81,8 @@ def _by_modality(
             told.append(f"tags {' and '.join(present)} are blank; grey values are taken as they are stored")
         return grey, ends
     if slope.first in (None, 0.0) or intercept.first is None:
-        said = ", ".join(f"{k} {dataset.get(k)!r}" for k in ("RescaleSlope", "RescaleIntercept"))
+        keys = ("RescaleSlope", "RescaleIntercept")
+        said = ", ".join(f"{k} {shown(text_of(dataset, k) or 'blank', 60)}" for k in keys)
         msg = f"its grey values cannot be scaled by {said}; correct the tags or export the image again"
         raise MskdexError(msg)
     return grey * slope.first + intercept.first, ends * slope.first + intercept.first

@@ -51,8 +51,6 @@ def read_picture(path: Path, kind: str, max_megapixels: float) -> Picture:
         MskdexError: colour, several pages, too large, damaged, or with pixels that are no number.
     """
     with reading(path):
-        if kind == "png":
-            _require_checksums(path)
         found = _by_pillow(path, max_megapixels) if kind in _BY_PILLOW else _by_sitk(path, max_megapixels)
     if not np.isfinite(found.grey).all():
         msg = f"{path} has pixels that are no number (NaN or infinite); export it again"
@@ -87,6 +85,8 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             raise MskdexError(msg) from error
         with opened as image:
             require_size(path, image.size[::-1], 1, max_megapixels)
+            if image.format == "PNG":
+                _require_checksums(path)
             if (pages := int(getattr(image, "n_frames", 1))) > 1:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)

@@ -156,16 +156,19 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     burnt_in = text_of(header, "BurnedInAnnotation").upper()
     facts["burned_in_annotation"] = burnt_in or None
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
-    return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _unknown_intent(header))
+    return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _passed_over(header))
 
 
-def _unknown_intent(header: Dataset) -> list[str]:
-    said = text_of(header, "PresentationIntentType")
-    if not said or said.upper() in _INTENTS:
-        return []
-    return [
-        f"tag PresentationIntentType is {shown(said, 40)}, neither FOR PROCESSING nor FOR PRESENTATION; passed over"
-    ]
+def _passed_over(header: Dataset) -> list[str]:
+    """Values of tags on grey values that mean nothing."""
+    told = []
+    intent, sign = (text_of(header, k) for k in ("PresentationIntentType", "PixelIntensityRelationshipSign"))
+    if intent and intent.upper() not in _INTENTS:
+        named = f"{_INTENTS[1]} nor {_INTENTS[0]}"
+        told.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
+    if sign and stated_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
+        told.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
+    return told
 
 
 def _words(dataset: Dataset, path: Path) -> np.ndarray:

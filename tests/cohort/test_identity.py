@@ -165,3 +165,13 @@ def test_stage_finds_one_dicom_id_under_two_of_the_sheets(tmp_path, cohort):
     allowed = [cohort[0], cohort[1] | {"allow_id_mismatch": "yes"}, cohort[2]]
     assert checked(tmp_path, allowed)["persons"] == 2
     assert b"HOSP" not in (tmp_path / "identity.json").read_bytes()
+
+
+def test_a_patient_id_of_an_unknown_representation_ends_in_no_traceback(tmp_path):
+    row = make.patient(tmp_path)
+    path = Path(row["radiograph"])
+    content = path.read_bytes()
+    at = content.index(b"\x10\x00\x20\x00LO")
+    path.write_bytes(content[: at + 4] + b"NO" + content[at + 6 :])
+    require_one_patient(row)
+    assert set(dicom_patient_ids(row)) == {"radiograph"}

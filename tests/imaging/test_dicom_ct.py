@@ -1,5 +1,6 @@
 """CTs as DICOM: every tag that changes a voxel's value, size, place or meaning."""
 
+import tracemalloc
 import zlib
 from copy import deepcopy
 from io import BytesIO
@@ -23,7 +24,9 @@ from pydicom.uid import (
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import read_ct
+from mskdex.io.dicom import read_dataset
 from mskdex.io.dicom_pixels import stored_values
+from mskdex.pipeline.stages.importing import import_patient
 from mskdex.quantities import HU_MIN
 
 CT = make.settings().ct
@@ -290,6 +293,46 @@ def test_bits_beyond_the_stored_ones_do_not_count(tmp_path):
         dataset.PixelData = (hu & 0x0FFF).astype(np.uint16).tobytes()
         del dataset[0x60000100], dataset[0x60000102]
     same(read(datasets, tmp_path / "t"))
+
+
+@pytest.mark.parametrize("keyword", ["PixelPaddingValue", "PixelPaddingRangeLimit"])
+def test_padding_that_is_no_number_is_refused(tmp_path, keyword):
+    datasets = make.slice_datasets(PHANTOM, PixelPaddingValue=-2000)
+    tag = pydicom.tag.Tag(keyword)
+    datasets[3][tag] = pydicom.dataelem.RawDataElement(tag, "US", 4, b"\1\2\3\4", 0, False, True)
+    with pytest.raises(MskdexError, match=rf"IM03743: its {keyword} .* is no number"):
+        read(datasets, tmp_path / "s")
+
+
+def test_more_pixels_than_the_header_claims_are_refused_and_a_few_zeros_are_padding(tmp_path):
+    datasets = make.slice_datasets(PHANTOM)
+    datasets[3].PixelData += bytes(40)
+    same(read(datasets, tmp_path / "padded"))
+    for dataset in datasets:
+        dataset.Columns = 39
+    with pytest.raises(MskdexError, match="holds 2400 bytes of pixels, its header claims 30 x 39, which are 2340"):
+        read(datasets, tmp_path / "narrower")
+
+
+def test_a_length_beyond_the_end_of_the_file_takes_no_memory(tmp_path):
+    path = make.save(make.slice_datasets(PHANTOM)[0], tmp_path / "a.dcm")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xe0\x7f\x10\x00OW") + 8  # length of PixelData
+    content[at : at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    np.testing.assert_array_equal(stored_values(read_dataset(path), path), PHANTOM.array[0] + 1024)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 22
+
+
+def test_a_long_or_unprintable_value_is_cut_in_messages(tmp_path):
+    row = make.patient(tmp_path / "in")
+    datasets = make.slice_datasets(PHANTOM, RescaleType="HU\x01" + "x" * 3000)
+    row["ct"] = str(make.save_all(datasets, tmp_path / "in" / "s"))
+    with pytest.raises(MskdexError, match=r"IM00000 holds HU\?X{37}\.\.\., not HU; name the series"):
+        import_patient(row, make.settings(), tmp_path / "out")
 
 
 @pytest.mark.parametrize(("tag", "value"), [("RescaleIntercept", -24.0), ("RescaleSlope", 2.0)])

@@ -176,3 +176,19 @@ def test_labels_of_a_resampled_grid_keep_what_their_edge_cuts(tmp_path):
     found = read_labels(request(path), make.phantom()[0], lenient)
     assert CHANNELS["femur_left"].label in found.cut
     assert CHANNELS["pelvis_left"].label not in found.cut
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [((0, 0, 0), (19, 30, 40), "1 at the top"), ((1, 0, 2), (20, 30, 40), "2 at the left, 1 at the bottom")],
+)
+def test_labels_that_reach_beyond_the_ct_are_told(tmp_path, low, high, told):
+    ct, labels = make.phantom()
+    own = part(low, high)
+    smaller = Volume(ct.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], own.world_from_voxel)
+    asked = request(make.write(tmp_path / "l.nii.gz", labels), "phantom")
+    found = read_labels(asked, smaller, SETTINGS.ct)
+    np.testing.assert_array_equal(found.volume.array, expected(own))
+    assert [w for w in found.warnings if "reach beyond" in w] == [
+        f"labels reach beyond the CT by voxels ({told}): the CT may lack slices or be cropped; look at it"
+    ]

@@ -398,3 +398,17 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path):
     with pytest.raises(MskdexError, match=r"r\.dcm") as error:
         load(tmp_path, dataset)
     assert "\n" not in str(error.value)
+
+
+def test_a_sign_that_is_none_is_told(tmp_path):
+    found = load(tmp_path, make.radiograph(PixelIntensityRelationshipSign=257))
+    assert "tag PixelIntensityRelationshipSign is 257, neither 1 nor -1; passed over" in found.warnings
+
+
+def test_an_unknown_presentation_intent_is_told(tmp_path):
+    right = load(tmp_path, make.radiograph())
+    other = load(tmp_path, make.radiograph(PresentationIntentType="PROCESSING"))
+    np.testing.assert_array_equal(other.image, right.image)
+    assert other.warnings == [
+        "tag PresentationIntentType is PROCESSING, neither FOR PROCESSING nor FOR PRESENTATION; passed over"
+    ]

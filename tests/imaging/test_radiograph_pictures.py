@@ -194,6 +194,16 @@ def test_every_flipped_byte_is_a_picture_or_one_sentence(tmp_path):
             assert np.isfinite(found.image).all() if error is None else "\n" not in error
 
 
+def test_every_flipped_bit_of_a_pngs_pixels_is_found(tmp_path):
+    path = saved(np.arange(64 * 80, dtype=np.uint16).reshape(64, 80), tmp_path / "r.png")
+    content = path.read_bytes()
+    begin, end = content.index(b"IDAT") + 4, content.index(b"IEND") - 8
+    for at in range(begin, end, max(1, (end - begin) // 20)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        with pytest.raises(MskdexError, match=r"r\.png is damaged: the checksum of its chunk IDAT is wrong"):
+            load(path)
+
+
 def test_eight_bit_nrrd_is_processed_and_floats_are_read(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(SHOWN), str(tmp_path / "r.nrrd"))
     assert load(tmp_path / "r.nrrd").scale == "relative"

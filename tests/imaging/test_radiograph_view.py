@@ -161,3 +161,9 @@ def test_sides():
     assert found(Laterality="R").laterality == "R"
     tags = found(ImageLaterality="B", Laterality="R")
     assert (tags.laterality, tags.warnings) == (None, [])
+
+
+def test_a_view_position_without_letters_is_told():
+    tags = found(ViewPosition=["1", "2", "3"])
+    assert (tags.view, tags.problems) == (None, [])
+    assert tags.warnings == ["tag ViewPosition '1 2 3' names no view; passed over"]

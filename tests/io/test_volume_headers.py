@@ -194,6 +194,8 @@ def test_a_voxel_size_rounded_to_four_digits_is_none(tmp_path):
         ({"datatype": 32, "bitpix": 64}, r"values of datatype 32 \(complex64\)"),
         ({"datatype": 128, "bitpix": 24}, "3 values per voxel"),
         ({"vox_offset": 1e9}, r"begin at byte 1e\+09"),
+        ({"vox_offset": 0}, "begin at byte 0 "),  # ITK reads such files from byte 348, nibabel from 0
+        ({"vox_offset": 351}, "begin at byte 351 "),
         ({"xyzt_units": 5}, "name no unit of length"),
         ({"dim": [9, 40, 30, 20, 1, 1, 1, 1]}, r"dim\[0\] 9"),
         ({"dim": [3, -40, 30, 20, 1, 1, 1, 1]}, "claims"),
@@ -274,6 +276,11 @@ def test_a_body_that_no_patient_has_stops_the_import(tmp_path):
         ({"dimension": "2"}, "3 sizes for dimension 2"),
         ({"old_min": "-1000"}, "were quantised"),
         ({"space_orgin": "(0,0,0)"}, "no field of NRRD"),
+        ({"spacings": "1 1 1"}, r"two voxel sizes: 1 1 1 \(spacings\) and 2 x 2\.5 x 3 \(space directions\)"),
+        ({"spacings": "2 2.5"}, "two voxel sizes"),
+        ({"space_dimension": "4"}, "its space dimension is 4, not 3"),
+        ({"block_size": "2"}, "has a block size"),
+        ({"type": "x" * 5000}, r"of type x{60}\.\.\.; export"),
         ({"byte_skip": "-7"}, "cannot be"),
         ({"data_file": "LIST"}, "lists several data files"),
         ({"data_file": "ct%03d.raw 1 20 1"}, "lists several data files"),
@@ -291,6 +298,8 @@ def test_nrrd_fields_that_are_used(tmp_path):
               space_origin="(40,30,100)"))  # fmt: skip
     same(nrrd(tmp_path / "d.nrrd", space="left-anterior-superior", space_directions="(-2,0,0) (0,2.5,0) (0,0,3)",
               space_origin="(40,-30,100)"))  # fmt: skip
+    same(nrrd(tmp_path / "spacings.nrrd", spacings="2 2.5 3", space_dimension="3"))
+    same(nrrd(tmp_path / "nan.nrrd", spacings="nan nan nan"))
     same(nrrd(tmp_path / "e.nrrd", b"12345" + PHANTOM.array.tobytes(), byte_skip="5"))
     same(nrrd(tmp_path / "f.nrrd", b"12345" + PHANTOM.array.tobytes(), byteskip="-1"))
     same(nrrd(tmp_path / "g.nrrd", b"one\ntwo\n" + PHANTOM.array.tobytes(), line_skip="2"))
@@ -358,6 +367,8 @@ def test_metaimage_fields_that_are_used(tmp_path):
     same(mha(tmp_path / "e.mha", Modality="MET_MOD_CT", ElementSize="2 2.5 1", CenterOfRotation="9 9 9", Comment="x"))
     same(mha(tmp_path / "f.mha", AnatomicalOrientation="LPI"))
     same(mha(tmp_path / "g.mha", AnatomicalOrientation="SAR"), warnings=1)
+    same(mha(tmp_path / "half.mha", AnatomicalOrientation="LP"), warnings=1)
+    same(mha(tmp_path / "unknown.mha", AnatomicalOrientation="???"))
     same(mha(tmp_path / "h.mha", DistanceUnits="cm", Offset="4 3 10", ElementSpacing=".2 .25 .3"), warnings=1)
     same(mha(tmp_path / "i.mha", TransformMatrix=None, Offset=None, Orientation="-1 0 0 0 -1 0 0 0 1",
              Position="40 30 100"))  # fmt: skip
