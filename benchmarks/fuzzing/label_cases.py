@@ -124,14 +124,17 @@ def _ids_by_name(text: bytes) -> dict[str, int] | None:
         return None
     if isinstance(found, dict):
         duplicates = len(pairs) != len(found)
-        found = {
-            k: v
-            for k, v in found.items()
-            if k in _BY_NAME or type(v) is not int or (v in NAMES and found.get(k.strip()) != v)
-        }
+        found = {k: v for k, v in found.items() if not _of_no_voxel(k, v, found)}
         found = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in found.items()}
     plain = isinstance(found, dict) and not duplicates and all(type(v) is int for v in found.values())
     return found if plain and set(found) <= set(_BY_NAME) and len(set(found.values())) == len(found) else None
+
+
+def _of_no_voxel(name: str, value: Any, names: dict[str, Any]) -> bool:
+    """Whether a name of none of the structures is of an id that no voxel has, or spells one again with blanks."""
+    if name in _BY_NAME or type(value) is not int:
+        return False
+    return value not in NAMES or (name.strip() != name and names.get(name.strip()) == value)
 
 
 def slicer_header(rng: np.random.Generator, base: Base, folder: Path) -> Case:

@@ -187,6 +187,8 @@ def header_line(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     contradicts = key in _TWICE and not re.search(
         r"^bits|2 2.5 3|dimension: 3|without|twice|-> ''|-> '(RAI|LPS)'|-> 'RAS'", what
     )
+    if claim == "used" and what == """with 'space units: "mm" "mm" "mm"'""":
+        claim = "twice"  # ITK wants the line after that of the space, and millimetres change nothing
     if claim == "used" and all(_same_words(c, base.files[n]) for n, c in changed.items()):
         claim = "twice"  # blanks, or small and capital letters
     return Case(base.write(folder, changed), f"{part}: {what}", claim, part, contradicts=contradicts)
