@@ -73,7 +73,8 @@ def order_slices(frames: Sequence[Frame], where: Path) -> Slices:
     way, tilt = _way(origins, normal, float(spacing.min()), where)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = directions[0] * spacing[1], directions[1] * spacing[0], way * step
-    affine[:3, 3] = origins[0]
+    line = np.median(origins - np.outer(along, way), axis=0)  # one slice's position does not move the whole volume
+    affine[:3, 3] = line + along[0] * way
     warnings += _count_warnings(frames) + _distance_warnings(frames, step) + _tilt_warnings(frames, tilt)
     return Slices(tuple(frames), along - along[0], _RAS_FROM_LPS @ affine, shape, even, tilt, tuple(warnings))
 

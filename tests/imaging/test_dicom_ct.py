@@ -295,6 +295,14 @@ def test_bits_beyond_the_stored_ones_do_not_count(tmp_path):
     same(read(datasets, tmp_path / "t"))
 
 
+@pytest.mark.parametrize("at", [0, 9, 19])
+def test_one_slice_that_lies_a_little_aside_does_not_move_the_volume(tmp_path, at):
+    datasets = make.slice_datasets(PHANTOM)
+    x, y, z = datasets[at].ImagePositionPatient
+    datasets[at].ImagePositionPatient = [x + 0.9, y, z]
+    same(read(datasets, tmp_path / "s"))
+
+
 @pytest.mark.parametrize("keyword", ["PixelPaddingValue", "PixelPaddingRangeLimit"])
 def test_padding_that_is_no_number_is_refused(tmp_path, keyword):
     datasets = make.slice_datasets(PHANTOM, PixelPaddingValue=-2000)
