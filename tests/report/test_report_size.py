@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SETTINGS, make_index, make_results
 from fabricated import Fabrication
+from fabricated_report import SETTINGS, make_index, make_results
 
 from mskdex.config import Config
 from mskdex.config.learning import FoldSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SETTINGS, make_index, make_results
 from fabricated import Fabrication
+from fabricated_report import SETTINGS, make_index, make_results
 from PIL import Image
 
 from mskdex.config import Config
