@@ -20,6 +20,7 @@ from mskdex.imaging.label_origin import label_source
 from mskdex.io.volume import Volume
 from mskdex.pipeline.stages.cohort_check import check_cohort, problem_table, read_config
 from mskdex.pipeline.stages.cohort_init import draft_sheet
+from mskdex.pipeline.stages.patient_check import check_patient
 
 CONFIG = Config.model_validate({"label_sources": {"phantom": make.IDS}, "ct": make.SMALL_STRUCTURES})
 
@@ -216,6 +217,24 @@ def test_labels_are_checked_where_the_ct_cannot_be_read_and_the_reverse(tmp_path
     assert ("bad", "labels") in found
     assert ("good", "labels") in found
     assert ("good", "ct") not in found
+
+
+@pytest.mark.parametrize("form", ["masks", "seg_nrrd", "dicom_seg"])
+def test_labels_of_every_form_are_read_where_the_ct_cannot_be(tmp_path, form):
+    row = make.patient(tmp_path / "P01")
+    row |= {"label_source": "named", "data_root": str(tmp_path), "person": "P01"}
+    ct, labels = make.phantom()
+    slices = make.slice_datasets(ct)
+    row["ct"] = str(make.save_all(slices[:3] + slices[9:], tmp_path / "P01" / "gap"))
+    made = {
+        "masks": lambda: make.masks(tmp_path / "P01" / "masks", labels),
+        "seg_nrrd": lambda: make.seg_nrrd(tmp_path / "P01" / "labels.seg.nrrd", labels),
+        "dicom_seg": lambda: make.dicom_seg(tmp_path / "P01" / "seg.dcm", labels, slices),
+    }
+    row["labels"] = str(made[form]())
+    found = [(column, told) for column, told, _ in check_patient(row, make.settings()).problems]
+    assert [column for column, _ in found] == ["ct"]
+    assert "lacks 6 of 20 slices" in found[0][1]
 
 
 @pytest.mark.parametrize("reader", ["read_patient_ct", "read_patient_volumes", "read_patient_radiograph"])

@@ -96,7 +96,7 @@ def _which(row: Mapping[str, Any], settings: ImportStage, failed: list[Told]) ->
 
 def _labels_alone(row: Mapping[str, Any], settings: ImportStage) -> None:
     """Reads labels whose CT cannot be read, onto their own grid."""
-    request = label_request(row, settings)
+    request = replace(label_request(row, settings), ct=None)
     read_labels(request, to_ras(_own_grid(request, settings.ct.max_megavoxels)), settings.ct)
 
 
@@ -106,9 +106,10 @@ def _own_grid(request: LabelRequest, max_megavoxels: float) -> Volume:
     if masks:
         path = path / next(iter(masks))
     elif path.is_dir() or file_kind(path) == "dicom":
-        from mskdex.imaging.dicom_multiframe import read_segmentation
+        from mskdex.imaging.dicom_seg import read_segmentation
 
-        return next(iter(read_segmentation(path, request.series_uid, request.root, max_megavoxels)[0].values()))
+        segmentation = read_segmentation(path, request.series_uid, request.root, max_megavoxels)
+        return next(iter(segmentation.masks.values()))()
     raw, _ = read_volume_file(path, "labels", max_megavoxels, layers=True)
     return Volume(np.zeros(raw.array.shape[:3], np.uint8), raw.world_from_voxel)
 
