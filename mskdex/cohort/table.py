@@ -63,6 +63,9 @@ def _decoded(path: Path) -> str:
     except OSError as error:
         msg = f"cohort sheet {path} cannot be read ({error.strerror}); check cohort.sheet in config.yaml"
         raise MskdexError(msg) from error
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        msg = f"cohort sheet {path} is an Excel workbook or an archive; {_ADVICE}"
+        raise MskdexError(msg)
     try:
         text = content.decode(_encoding(content))
     except UnicodeDecodeError as error:

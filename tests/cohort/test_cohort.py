@@ -207,6 +207,8 @@ def test_header_problems(folder):
     [
         ("patient_id\tct\nMüller\tx".encode("latin-1"), "is not UTF-8"),
         (b"patient_id\tct\nx\0\ty", "holds zero bytes"),
+        (b"PK\x03\x04" + bytes(60), "is an Excel workbook or an archive"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "is an Excel workbook or an archive"),
         (b"", "is not a table"),
         (b"patient_id\tct\n", "has no patients"),
         (b"patient_id,ct\na,b,c,d\n", "is not a table"),
