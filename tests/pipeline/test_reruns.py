@@ -295,7 +295,7 @@ EXPECTED = {
     "a command in `pipeline/cli.py`, that of the stack": {"stack": 8, **ALL},
     "a template or style sheet of the report, its tables of published results": {"report": 1},
 }
-NEW_COHORT = {"synthesize_sheet": 1, "cohort": 1, "folds": 1, "quality": 1, "collect": 1, **ALL}
+NEW_COHORT = {"synthesize_sheet": 1, "cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL}
 VIRTUAL = {
     "`virtual.patients`, one more": NEW_COHORT | dict.fromkeys((*PATIENT, "synthesize", "import_patient"), 1),
     "`virtual.exclude`": NEW_COHORT,
