@@ -23,6 +23,18 @@ _NOT_HU = frozenset({
 Source: DICOM PS3.3, C.8.15.2.1.1.5 (multi-energy CT); the last ones are vendors'.
 """
 
+_COMBINED = frozenset({
+    "MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "STD_DEVIATION", "SUBTRACTION", "DIVISION", "QUANTITY",
+    "VOLUME_RENDER", "SURFACE_RENDER",
+})  # fmt: skip
+"""Words of ImageType, FrameType or VolumeBasedCalculationTechnique for images whose values are no voxel's.
+
+Source: DICOM PS3.3, Volume Based Calculation Technique and Derived Pixel Contrast of enhanced CT; MIP and MINIP are
+vendors'.
+"""
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
 _ENERGY = {
     "VMI": "virtual monoenergetic",
     "MONOENERGETIC": "virtual monoenergetic",
@@ -61,7 +73,11 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
         warnings = _require_hu(frame, dataset)
         slope, intercept = number(frame.header, "RescaleSlope"), number(frame.header, "RescaleIntercept")
         if slope is None or intercept is None or slope == 0:
-            msg = f"{path} has no rescale slope and intercept, so its values are not HU; export the series again"
+            odd = [
+                k for k in ("RescaleSlope", "RescaleIntercept") if k in frame.header and number(frame.header, k) is None
+            ]
+            told = f"has a {' and a '.join(odd)} that is no number" if odd else "has no rescale slope and intercept"
+            msg = f"{path} {told}, so its values are not HU; export the series again"
             raise MskdexError(msg)
         pixels = stored_values(dataset, path, frame.index, all_bits=True)
         if pixels.shape != shape:
@@ -88,6 +104,12 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
     if maps := words & _NOT_HU:
         msg = f"{path} is a map of {', '.join(sorted(maps))} (ImageType), not HU; name the series of the CT itself"
         raise MskdexError(msg)
+    if combined := (words | {text(dataset, "VolumeBasedCalculationTechnique").strip().upper()}) & _COMBINED:
+        msg = (
+            f"{path} is made of several voxels' values ({', '.join(sorted(combined))}), as a projection is; name the "
+            "series of the CT itself"
+        )
+        raise MskdexError(msg)
     colours = text(dataset, "PhotometricInterpretation").strip().upper()
     if whole(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
         msg = f"{path} is a picture ({shown(colours, 40)}), not a CT; name the series of the CT itself"
@@ -105,7 +127,13 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
         msg = f"{path}: its PixelAspectRatio {':'.join(aspect)} contradicts its PixelSpacing; export it again"
         raise MskdexError(msg)
     _require_same_mapping(frame, dataset)
-    return [
+    return _how_they_were_made(words, text(dataset, "SOPClassUID"))
+
+
+def _how_they_were_made(words: set[str], sop_class: str) -> list[str]:
+    captured = f"{sop_class}.".startswith(f"{_SECONDARY_CAPTURE}.")
+    said = ["its images are secondary captures, which a program made of others; use the scanner's own"]
+    return (said if captured else []) + [
         f"{name} images ({word} in ImageType): HU of muscle and bone depend on how they were made"
         for word, name in _ENERGY.items()
         if word in words

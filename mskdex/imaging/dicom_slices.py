@@ -196,7 +196,8 @@ def _rounded(frame: Frame) -> list[str]:
 def _position(frame: Frame) -> np.ndarray:
     position = numbers(frame.header, "ImagePositionPatient", 3)
     if position is None:
-        msg = f"{frame.path} has no ImagePositionPatient; it cannot be placed, export the series again"
+        lacking = "not three numbers as" if "ImagePositionPatient" in frame.header else "no"
+        msg = f"{frame.path} has {lacking} ImagePositionPatient; it cannot be placed, export the series again"
         raise MskdexError(msg)
     return position
 

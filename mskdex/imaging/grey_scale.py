@@ -134,7 +134,12 @@ def _direction(
     if seen.rises_with in {None, rises}:
         return rises
     what = "air beside the patient" if seen.sure else "a middle and sides"
-    told = f"its pixels show {what} as if grey values rose with {seen.rises_with}, by the {where} with {rises}"
+    by = (
+        f"where {where.removeprefix('assumed of ')} are assumed to rise"
+        if where.startswith("assumed")
+        else f"by the {where}"
+    )
+    told = f"its pixels show {what} as if grey values rose with {seen.rises_with}, {by} with {rises}"
     if human or not seen.sure:
         warnings.append(f"{told}; check grey_increases_with")
         return rises

@@ -102,9 +102,12 @@ def file_kind(path: Path) -> str:
         nifti, nrrd, metaimage, dicom, png, tiff, jpeg, archive or unknown.
 
     Raises:
-        MskdexError: unreadable or empty.
+        MskdexError: unreadable, empty, or no file.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        msg = f"{path} is {'a folder' if path.is_dir() else 'a pipe or device'}, not a file; correct the path"
+        raise MskdexError(msg)
     start = _start(path)
     if not start:
         msg = f"{path} is empty (0 bytes); copy it again"

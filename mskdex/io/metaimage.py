@@ -157,6 +157,7 @@ def _affine(path: Path, fields: Mapping[str, str], axes: int) -> tuple[np.ndarra
             f"{offset.tolist()} cannot be; export it again"
         )
         raise MskdexError(msg)
+    _require_one_size(path, fields, spacing)
     directions = matrix.reshape(3, 3)  # a row an axis
     norms = np.linalg.norm(directions, axis=1)
     if np.abs(norms - 1).max() > 2e-3:
@@ -170,6 +171,18 @@ def _affine(path: Path, fields: Mapping[str, str], axes: int) -> tuple[np.ndarra
         warnings.append(f"{path.name} gives no Offset; its first voxel is taken to lie at 0")
     warnings += _orientation_warning(path, fields, directions)
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, tuple(warnings)
+
+
+def _require_one_size(path: Path, fields: Mapping[str, str], spacing: np.ndarray) -> None:
+    """ElementSize is a voxel's own extent: along the slices' normal it may be other than their distance, not within."""
+    if "ElementSize" in fields:
+        size = finite(path, "ElementSize", fields["ElementSize"].split())
+        if size.size != 3 or not np.allclose(size[:2], spacing[:2], rtol=1e-3):
+            msg = (
+                f"{path} says two voxel sizes: ElementSize {size.tolist()} and ElementSpacing {spacing.tolist()}; find "
+                "out which is true and export it again"
+            )
+            raise MskdexError(msg)
 
 
 def _scale(path: Path, fields: Mapping[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -80,6 +81,12 @@ def ct_cut_short(row):
 @broken(r"ct\.nii\.gz is empty \(0 bytes\)")
 def ct_of_zero_bytes(row):
     Path(row["ct"]).write_bytes(b"")
+
+
+@broken(r"ct\.nii is a pipe or device, not a file")
+def ct_that_is_a_pipe(row):
+    row["ct"] = str(home(row) / "ct.nii")
+    os.mkfifo(row["ct"])
 
 
 @broken(r"absent\.nii\.gz does not exist; correct the sheet's column ct")

@@ -200,10 +200,14 @@ def test_what_lies_about_in_a_folder_is_passed_over(tmp_path):
         ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "MAT_SPECIFIC"]}, "map of MAT_SPECIFIC"),
         ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "EFF_ATOMIC_NUM"]}, "map of EFF_ATOMIC_NUM"),
         ({"ImageType": ["DERIVED", "SECONDARY", "IODINE"]}, "map of IODINE"),
-        ({"RescaleSlope": "nan"}, "no rescale slope"),
-        ({"RescaleSlope": ""}, "no rescale slope"),
-        ({"RescaleSlope": "1,0"}, "no rescale slope"),
-        ({"RescaleIntercept": "inf"}, "no rescale slope"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}, r"made of several voxels' values \(MIP\)"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"]}, r"several voxels' values \(MAXIMUM\)"),
+        ({"VolumeBasedCalculationTechnique": "MAX_IP"}, r"several voxels' values \(MAX_IP\)"),
+        ({"RescaleSlope": "nan"}, "has a RescaleSlope that is no number"),
+        ({"RescaleSlope": ""}, "has a RescaleSlope that is no number"),
+        ({"RescaleSlope": "1,0"}, "has a RescaleSlope that is no number"),
+        ({"RescaleIntercept": "inf"}, "has a RescaleIntercept that is no number"),
+        ({"ImagePositionPatient": [1.0, 2.0]}, "has not three numbers as ImagePositionPatient"),
         ({"SamplesPerPixel": 3}, "is a picture"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, r"is a picture \(PALETTE COLOR\)"),
         ({"PixelAspectRatio": ["2", "1"]}, "PixelAspectRatio 2:1 contradicts"),
@@ -261,6 +265,11 @@ def test_a_modality_lut_is_refused(tmp_path):
 def test_images_in_hu_that_depend_on_how_they_were_made_are_said(tmp_path, word, told):
     datasets = make.slice_datasets(PHANTOM, ImageType=["DERIVED", "PRIMARY", "AXIAL", word])
     same(read(datasets, tmp_path / "s"), [told])
+
+
+def test_secondary_captures_are_said(tmp_path):
+    captured = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.3"}
+    same(read(make.slice_datasets(PHANTOM, **captured), tmp_path / "s"), ["secondary captures"])
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,8 @@ def test_without_any_word_the_pixels_decide_and_it_is_said(tmp_path):
     found = load(tmp_path, dx(unsigned(65535 - EXPOSURE), **tags))
     np.testing.assert_allclose(found.image, VALUES, atol=2e-3)
     assert found.facts["sources"]["grey_increases_with"] == "the pixels: air beside the patient"
-    assert any("the pixels are followed" in w for w in found.warnings)
+    told = "as if grey values rose with attenuation, where linear grey values are assumed to rise with exposure"
+    assert any(told in w and "the pixels are followed" in w for w in found.warnings)
 
 
 # ---- saturation, padding, text

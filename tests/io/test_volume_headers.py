@@ -352,6 +352,7 @@ def test_a_field_given_twice_is_refused(tmp_path):
         ({"ElementDataFile": "LIST"}, "lists several data files"),
         ({"ElementDataFile": "ct%03d.raw 1 20 1"}, "lists several data files"),
         ({"ElementNumberOfChannels": "3"}, "3 values per voxel"),
+        ({"ElementSize": "1 1 1"}, "says two voxel sizes"),
     ],
 )
 def test_metaimage_fields_that_cannot_be_are_refused(tmp_path, changes, message):
