@@ -216,6 +216,9 @@ def _count_warnings(frames: Sequence[Frame]) -> list[str]:
             told.append(f"InstanceNumbers run from {low} to {high} for {len(numbers_)} slices: some may be missing")
         elif low > 1:
             told.append(f"InstanceNumbers begin at {low}: slices before it may be missing")
+    elif numbers_ and len(groups) == 1 and len(set(numbers_)) > 1:
+        twice = len(numbers_) - len(set(numbers_))
+        told.append(f"{twice} InstanceNumbers occur again: slices of two stacks may lie between each other; look at it")
     return told
 
 

@@ -145,6 +145,14 @@ def test_a_slice_missing_at_an_end_is_said(tmp_path):
     same(read(make.slice_datasets(PHANTOM, ImagesInAcquisition=20), tmp_path / "u"))
 
 
+def test_numbers_that_occur_again_are_said(tmp_path):
+    datasets = make.slice_datasets(PHANTOM)
+    for k, dataset in enumerate(datasets):
+        dataset.InstanceNumber = k // 2 + 1
+    same(read(datasets, tmp_path / "s"), ["10 InstanceNumbers occur again"])
+    same(read(make.slice_datasets(PHANTOM, InstanceNumber=None), tmp_path / "t"))
+
+
 def test_distances_that_contradict_the_tags_are_said(tmp_path):
     assert (
         "SpacingBetweenSlices is 1.5 mm"
