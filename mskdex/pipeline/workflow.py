@@ -49,8 +49,10 @@ def read_cohort(config: Config) -> pd.DataFrame:
         root = Path(config.cohort.data_root) if config.cohort.data_root else sheet_path(config).parent
         for column in PATHS:
             sheet[column] = [portable(path, root) if isinstance(path, str) else path for path in sheet[column]]
-        blank = sheet["labels"].isna()
-        sheet.loc[blank, "labels"] = [str(SEGMENTED_ROOT / p / "labels.nii.gz") for p in sheet.loc[blank, "patient_id"]]
+        sheet["labels"] = [
+            path if isinstance(path, str) else str(SEGMENTED_ROOT / patient / "labels.nii.gz")
+            for path, patient in zip(sheet["labels"], sheet["patient_id"], strict=True)
+        ]
     else:
         from mskdex.virtual.population import cohort_sheet
 
