@@ -32,7 +32,7 @@ def register(
 
     Each body has its camera_from_ct (4×4, null when it was not accepted), the start, similarity, confidence,
     `accepted` with the `reason` when it was not, standard deviations and CPU seconds. A bone that cannot be
-    registered is an entry with a reason, not an error.
+    registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume.
 
     Raises:
         MskdexError: a file that cannot be read, or that does not belong to the others.
@@ -47,7 +47,8 @@ def register(
     found = register_bodies(patient, settings, rendering.step_mm)
     content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
     facts = {"seed": settings.seed, "accepted": sum(entry["accepted"] for entry in content.values())}
-    write_json(out, {"bodies": content, "manifest": manifest("register", started, **facts)})
+    voxel_mm = round(abs(float(np.linalg.det(volume.world_from_voxel[:3, :3]))) ** (1 / 3), 3)
+    write_json(out, {"bodies": content, "voxel_mm": voxel_mm, "manifest": manifest("register", started, **facts)})
 
 
 def _names(settings: RegistrationSettings, channels: Sequence[Channel]) -> list[str]:
