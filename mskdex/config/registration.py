@@ -62,6 +62,21 @@ class CalibrationSettings(Settings):
         return self
 
 
+class CameraPriorSettings(Settings):
+    """How uncertain a radiograph's camera is, by where its numbers come from."""
+
+    sdd_measured_sd_mm: float = Field(
+        1.0, ge=0, description="standard deviation of a distance from source to detector from a tag or the sheet"
+    )
+    sdd_assumed_sd_mm: float = Field(50.0, ge=0, description="of one that the config assumes")
+    principal_point_measured_sd_mm: float = Field(
+        0.5, ge=0, description="standard deviation of a principal point from tags or the sheet, on the detector"
+    )
+    principal_point_assumed_sd_mm: float = Field(
+        10.0, ge=0, description="of one that is taken to be the middle of the image"
+    )
+
+
 class RegistrationSettings(Settings):
     """How bones are registered to the radiograph."""
 
@@ -69,6 +84,7 @@ class RegistrationSettings(Settings):
         default_bodies(),
         description="rigid bodies, parents before children",
     )
+    camera_prior: CameraPriorSettings = CameraPriorSettings()
     seed: int = Field(0, ge=0, description="seed of the search")
     starts: str | None = Field(
         None,
