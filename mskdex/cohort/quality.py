@@ -68,28 +68,43 @@ def structure_table(imports: Mapping[str, Mapping[str, Any]], channels: Sequence
     return table.assign(**scores)
 
 
-def flags(table: pd.DataFrame, limit: float, warnings: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
+def flags(
+    table: pd.DataFrame,
+    limit: float,
+    warnings: Mapping[str, Sequence[str]] | None = None,
+    findings: Mapping[str, Sequence[str]] | None = None,
+) -> pd.DataFrame:
     """What stands out, in words.
 
     Args:
         table: of `structure_table`.
         limit: scores beyond this, either way, are flagged.
-        warnings: those of each patient's import; patients who have any come first.
+        warnings: those of each patient's import.
+        findings: what the registration and the calibration found wrong with each pair of radiograph and CT.
 
     Returns:
-        Columns patient_id, flags (number), reasons; one row a patient, most flags first.
+        Columns patient_id, flags (number), reasons; one row a patient, findings before warnings of the import before
+        all else, of the patients and of each one's reasons; then most flags first.
     """
-    warnings = warnings or {}
-    found = {p: [f"import: {w}" for w in warnings.get(p, ())] for p in table["patient_id"].unique()}
+    warnings, findings = warnings or {}, findings or {}
+    found = {
+        p: [*findings.get(p, ()), *(f"import: {w}" for w in warnings.get(p, ()))] for p in table["patient_id"].unique()
+    }
     for row in table.to_dict("records"):
         told, name = found[row["patient_id"]], row["object"]
         told += [r for r in _stands_out(row, limit) if not any(r in t for t in told)]
         if row["present"] and row["largest_piece"] < 0.9 and not any(f"{name} is in " in t for t in told):
             told.append(f"{name} in {int(row['pieces'])} pieces")
-    rows = [{"patient_id": p, "flags": len(r), "reasons": "; ".join(r), "warned": bool(warnings.get(p))}
-            for p, r in found.items()]  # fmt: skip
-    order = pd.DataFrame(rows).sort_values(["warned", "flags", "patient_id"], ascending=[False, False, True])
-    return order.drop(columns="warned").reset_index(drop=True)
+    rows = [
+        {
+            "patient_id": p, "flags": len(r), "reasons": "; ".join(r), "found": bool(findings.get(p)),
+            "warned": bool(warnings.get(p)),
+        }
+        for p, r in found.items()
+    ]  # fmt: skip
+    by = ["found", "warned", "flags", "patient_id"]
+    order = pd.DataFrame(rows).sort_values(by, ascending=[False, False, False, True])
+    return order.drop(columns=["found", "warned"]).reset_index(drop=True)
 
 
 def _stands_out(row: Mapping[Any, Any], limit: float) -> list[str]:

@@ -13,7 +13,7 @@ from mskdex.config.evaluation import EvaluationSettings, ReportSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings, FoldSettings, default_experiments
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
-from mskdex.config.registration import RegistrationSettings, paired
+from mskdex.config.registration import CalibrationSettings, RegistrationSettings, paired
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -36,6 +36,7 @@ class Config(Settings):
     image: ImageSettings = ImageSettings()
     rendering: RenderingSettings = RenderingSettings()
     registration: RegistrationSettings = RegistrationSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     folds: FoldSettings = FoldSettings()
     experiments: dict[str, ExperimentSettings] = Field(
         default_experiments(),

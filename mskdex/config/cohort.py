@@ -29,6 +29,12 @@ class CohortSettings(Settings):
         description="device that TotalSegmentator runs on: gpu, gpu:i, cpu or mps",
         json_schema_extra=NO_RESULT,
     )
+    keep_pairs: dict[str, str] = Field(
+        {},
+        description="patients, each with the reason, who count although the registration finds that radiograph and "
+        "CT do not belong together",
+        json_schema_extra=NO_RESULT,  # of the cohort; the patient's stack and the tables have it as keys of their own
+    )
     flag_robust_z: float = Field(
         3.5,
         gt=0,

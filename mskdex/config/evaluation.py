@@ -20,7 +20,8 @@ class EvaluationSettings(Settings):
         0.8,
         ge=0,
         le=1,
-        description="an object with a smaller fraction inside the detector is left out of the agreement",
+        description="an object with a smaller fraction of its mass inside the exposed field counts in neither training "
+        "nor evaluation",
     )
     tuning_folds: tuple[int, ...] = Field(
         (), description="folds that loss weights were chosen on; they enter no table of results, only the ablation"

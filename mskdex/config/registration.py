@@ -1,6 +1,6 @@
 """2D-3D registration of each rigid body."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mskdex.config.base import NO_RESULT, Settings
 
@@ -29,6 +29,54 @@ def paired(bodies: tuple[BodySettings, ...]) -> tuple[str, ...]:
     return tuple(b.name for b in bodies if b.paired)
 
 
+class CalibrationSettings(Settings):
+    """What a sound radiograph's grey values are, beside the attenuation of the patient's own CT."""
+
+    slope: tuple[float, float] = Field(
+        (0.85, 1.2), description="attenuation of an absolute radiograph per neper of the CT: flagged outside this"
+    )
+    at_3_nepers: tuple[float, float] = Field(
+        (2.9, 3.7), description="its attenuation in nepers where the CT's is 3: flagged outside this"
+    )
+    bend: tuple[float, float] = Field(
+        (0.6, 1.3), description="steepness of its curve in thick parts over that in thin ones: flagged outside this"
+    )
+    max_residual: float = Field(
+        0.15, gt=0, description="scatter around the curve, in nepers of the CT, above which any radiograph is flagged"
+    )
+    expected_slope: float = Field(1.02, gt=0, description="slope that a correction leads to; of sound virtual patients")
+    expected_offset: float = Field(0.21, description="offset in nepers that a correction leads to; the same")
+    correct: bool = Field(
+        False,
+        description="train on flagged absolute radiographs with their fitted line taken to the expected one; those of "
+        "test patients stay as they are, for their CT is what is asked for",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> "CalibrationSettings":
+        for name in ("slope", "at_3_nepers", "bend"):
+            low, high = getattr(self, name)
+            if not low < high:
+                msg = f"{name}: {low:g} to {high:g} is no range; give the lower limit first"
+                raise ValueError(msg)
+        return self
+
+
+class CameraPriorSettings(Settings):
+    """How uncertain a radiograph's camera is, by where its numbers come from."""
+
+    sdd_measured_sd_mm: float = Field(
+        1.0, ge=0, description="standard deviation of a distance from source to detector from a tag or the sheet"
+    )
+    sdd_assumed_sd_mm: float = Field(50.0, ge=0, description="of one that the config assumes")
+    principal_point_measured_sd_mm: float = Field(
+        0.5, ge=0, description="standard deviation of a principal point from tags or the sheet, on the detector"
+    )
+    principal_point_assumed_sd_mm: float = Field(
+        10.0, ge=0, description="of one that is taken to be the middle of the image"
+    )
+
+
 class RegistrationSettings(Settings):
     """How bones are registered to the radiograph."""
 
@@ -36,6 +84,7 @@ class RegistrationSettings(Settings):
         default_bodies(),
         description="rigid bodies, parents before children",
     )
+    camera_prior: CameraPriorSettings = CameraPriorSettings()
     seed: int = Field(0, ge=0, description="seed of the search")
     starts: str | None = Field(
         None,

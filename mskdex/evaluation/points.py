@@ -33,7 +33,8 @@ class Cohort:
     """The cohort's tables.
 
     Attributes:
-        patients: demographics, indexed by patient_id.
+        patients: demographics, indexed by patient_id; those whose radiograph and CT do not belong together are in none
+            of the tables.
         folds: fold of each patient, indexed by patient_id.
         quantities: truth, row per patient and channel.
         objects: one dict per channel, as in objects.json.
@@ -46,7 +47,7 @@ class Cohort:
 
     @classmethod
     def read(cls, folder: Path) -> "Cohort":
-        """Reads patients, folds, quantities and objects from results/cohort.
+        """Reads patients, folds, quantities, pairs and objects from results/cohort.
 
         Raises:
             MskdexError: a table is damaged, or the truth lacks an object of the cohort.
@@ -54,8 +55,11 @@ class Cohort:
         patients = read_parquet(folder / "patients.parquet")
         folds = read_parquet(folder / "folds.parquet")
         quantities = read_parquet(folder / "quantities.parquet")
-        for table in (patients, folds, quantities):
-            table["patient_id"] = table["patient_id"].astype(str)
+        refused = refused_pairs(folder / "pairs.parquet")
+        patients, folds, quantities = (
+            table[~table["patient_id"].isin(refused)].reset_index(drop=True)
+            for table in (t.astype({"patient_id": str}) for t in (patients, folds, quantities))
+        )
         objects = read_json(folder / "objects.json")
         if missing := [c["name"] for c in objects if c["name"] not in set(quantities["object"])]:
             path = folder / "quantities.parquet"
@@ -79,6 +83,19 @@ class Cohort:
         wide = table.pivot(index="patient_id", columns="object", values=list(QUANTITY_COLUMNS))  # noqa: PD010
         wide = wide.swaplevel(axis=1)
         return wide.reindex(index=self.folds.index)[[(n, q) for q in QUANTITY_COLUMNS for n in names]]
+
+
+def refused_pairs(path: Path) -> dict[str, str]:
+    """Patients who do not count because radiograph and CT do not belong together, each with the reason.
+
+    Args:
+        path: pairs.parquet; patients who have never been registered have none.
+    """
+    if not path.is_file():
+        return {}
+    table = read_parquet(path)
+    table = table[table["refused"].notna() & table["kept_because"].isna()]
+    return dict(zip(table["patient_id"].astype(str), table["refused"].astype(str), strict=True))
 
 
 def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Sequence[int], cohort: Cohort) -> Any:
@@ -127,11 +144,13 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
     Args:
         points: method, fold, patient_id, channel, quantity, predicted.
         cohort: the cohort's tables.
-        min_visible_fraction: objects with less inside the detector do not count.
+        min_visible_fraction: objects with less inside the exposed field do not count.
 
     Returns:
         `COLUMNS_OF_POINTS`; `left_out` is None where the row counts. Visibility is the patient's, whatever
-        the method, so that all methods are compared on the same patients.
+        the method, so that all methods are compared on the same patients. The truth is that of the visible share,
+        which is what a network is trained to find; baselines and rivals, which predict whole objects, are taken
+        times the same share.
     """
     channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]].rename(columns={"name": "channel"})
     quantities = cohort.quantities.rename(columns={"object": "channel"})
@@ -145,8 +164,11 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
     if "visible" not in given:
         given["visible"] = np.nan
     seen = given.groupby(["patient_id", "channel"])["visible"].transform("min")
-    table = given.assign(visible=seen).merge(channels, on="channel", how="inner")
+    table = given.assign(visible=seen, of_visible=given["visible"].notna()).merge(channels, on="channel", how="inner")
     table = table.merge(truth, on=["patient_id", "channel", "quantity"], how="left")
+    share = table["visible"].clip(0.0, 1.0).fillna(1.0)
+    table["truth"] = table["truth"] * share
+    table["predicted"] = table["predicted"].where(table["of_visible"], table["predicted"] * share)
     table["left_out"] = _left_out(table, min_visible_fraction)
     return _ordered(table, list(channels["channel"]))[list(COLUMNS_OF_POINTS)]
 
@@ -165,7 +187,7 @@ def _left_out(table: pd.DataFrame, min_visible_fraction: float) -> np.ndarray:
         "absent from the CT's labels": ~present,
         "truncated by the CT's field of view": table["truncated"].eq(True),
         "truth unknown": ~np.isfinite(table["truth"].astype(np.float64)),
-        "outside the detector": table["visible"] < min_visible_fraction,
+        "outside the exposed field": table["visible"] < min_visible_fraction,
     }
     reasons = np.full(len(table), None, dtype=object)
     for reason, holds in reversed(conditions.items()):

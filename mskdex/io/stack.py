@@ -1,7 +1,7 @@
 """The training sample of one patient: radiograph, DRRs, aligned bones and the CT's sums, in one file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,12 @@ class Stack:
         aligned_objects: names of those bones.
         truth: (3, N), sums over the CT's voxels; cm³, cm³, g; 0 where not known.
         known: (N,) bool, the CT holds the object and holds it whole.
-        visible: (N,), fraction of the object within the image, 0 to 1.
+        visible: (N,), fraction of the object's mass within the image and the exposed field, 0 to 1.
         source_to_isocentre_mm: distance from the source to the middle of the patient.
         scale: of the radiograph: absolute (nepers) or relative (standardised by soft tissue and bone).
+        min_visible_fraction: an object of which less is visible counts in neither training nor evaluation.
+        correction: gain and shift that training applies to the radiograph, from its own CT; None leaves it as it is.
+        refused: why radiograph and CT are taken not to belong together, and the patient counts nowhere; else None.
     """
 
     patient: str
@@ -47,6 +50,22 @@ class Stack:
     visible: np.ndarray
     source_to_isocentre_mm: float
     scale: str = "absolute"
+    min_visible_fraction: float = 0.0
+    correction: tuple[float, float] | None = None
+    refused: str | None = None
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Objects that training asks for, bool (N,): whole in the CT, and visible enough in the radiograph."""
+        counted: np.ndarray = self.known & (self.visible >= self.min_visible_fraction)
+        return counted
+
+    def corrected(self) -> "Stack":
+        """The same sample with its radiograph corrected, as training takes it."""
+        if self.correction is None:
+            return self
+        gain, shift = self.correction
+        return replace(self, radiograph=(gain * self.radiograph + shift).astype(np.float32), correction=None)
 
     @property
     def relative(self) -> bool:
@@ -97,6 +116,9 @@ def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None
         "aligned_objects": list(stack.aligned_objects),
         "source_to_isocentre_mm": stack.source_to_isocentre_mm,
         "scale": stack.scale,
+        "min_visible_fraction": stack.min_visible_fraction,
+        "correction": stack.correction,
+        "refused": stack.refused,
         "quantities": list(QUANTITIES),
         "manifest": manifest or {},
     }
@@ -137,4 +159,7 @@ def read_stack(path: Path, patient: str | None = None) -> Stack:
         visible=np.asarray(arrays["visible"]),
         source_to_isocentre_mm=meta["source_to_isocentre_mm"],
         scale=meta.get("scale", "absolute"),
+        min_visible_fraction=meta.get("min_visible_fraction", 0.0),
+        correction=None if meta.get("correction") is None else (meta["correction"][0], meta["correction"][1]),
+        refused=meta.get("refused"),
     )

@@ -90,7 +90,7 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         total = total + drr
         peaks.append(drr.max(axis=(-2, -1)))
         sums.append(stack.truth * stack.visible)
-        known.append(stack.known)
+        known.append(stack.counted)
         scales.add(stack.scale)
         water[stack.relative].append(water_volume(stack.radiograph, stack.camera, stack.source_to_isocentre_mm))
         exposed = stack.radiograph[stack.field]

@@ -206,7 +206,8 @@ def render(
             render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, target)
         else:
             own = poses if len(patient) == 1 else folder / poses.name
-            render_aligned(ct, labels, camera, own, s.channels, s.image, s.rendering, target)
+            field = folder / "field.nii.gz"
+            render_aligned(ct, labels, camera, own, s.channels, s.image, s.rendering, target, field)
 
 
 @app.command()
@@ -230,6 +231,16 @@ def qc(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
 
 
 @app.command()
+def calibrate(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
+    """Compare the radiograph's grey values with the attenuation of the CT at the registered pose."""
+    from mskdex.pipeline.settings import CalibrateStage
+    from mskdex.pipeline.stages.calibrate import calibrate as stage
+
+    s = CalibrateStage.model_validate_json(settings)
+    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, s.channels, s.calibration, out)
+
+
+@app.command()
 def stack(
     patient: PatientDir,
     settings: SettingsJson,
@@ -243,7 +254,10 @@ def stack(
     drr, aligned, quantities = (
         patient / name for name in ("drr.safetensors", "aligned.safetensors", "quantities.parquet")
     )
-    stage(drr, aligned, patient, quantities, s.cohort_channels, s.image, out)
+    stage(
+        drr, aligned, patient, quantities, s.cohort_channels, s.image, out,
+        min_visible_fraction=s.min_visible_fraction, kept_because=s.kept_because, correct=s.correct,
+    )  # fmt: skip
 
 
 @app.command()
@@ -285,11 +299,17 @@ def predict(
 
 
 @app.command()
-def collect(patients: PatientsRoot, table: Annotated[Path, typer.Option(help="patients.parquet")], out: Out) -> None:
+def collect(
+    patients: PatientsRoot,
+    table: Annotated[Path, typer.Option(help="patients.parquet")],
+    out: Out,
+    settings: SettingsJson = "{}",
+) -> None:
     """Collect the truth and the registrations of all patients into tables."""
+    from mskdex.pipeline.settings import CollectStage
     from mskdex.pipeline.stages.collect import collect as stage
 
-    stage(patients, table, out)
+    stage(patients, table, out, CollectStage.model_validate_json(settings).kept_pairs)
 
 
 @app.command()

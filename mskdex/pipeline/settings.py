@@ -16,7 +16,7 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
-from mskdex.config.registration import RegistrationSettings, default_bodies, paired
+from mskdex.config.registration import CalibrationSettings, RegistrationSettings, default_bodies, paired
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -101,16 +101,31 @@ class RegisterStage(Anatomy):
     rendering: RenderingSettings = RenderingSettings()
 
 
+class CalibrateStage(Anatomy):
+    """Settings of the comparison of grey values with the CT."""
+
+    calibration: CalibrationSettings = CalibrationSettings()
+
+
 class StackStage(Anatomy):
     """Settings of a patient's training sample."""
 
     cohort_objects: tuple[str, ...]
     image: ImageSettings = ImageSettings()
+    min_visible_fraction: float = 0.0
+    correct: bool = False
+    kept_because: str | None = None
 
     @property
     def cohort_channels(self) -> tuple[Channel, ...]:
         """The channels of the objects that the whole cohort has."""
         return tuple(c for c in self.channels if c.object in self.cohort_objects)
+
+
+class CollectStage(Settings):
+    """Settings of the tables of the whole cohort: pairs that are kept though the registration refuses them, and why."""
+
+    kept_pairs: dict[str, str] = Field(default_factory=dict)
 
 
 class TrainStage(Settings):
@@ -182,10 +197,27 @@ def register_stage(config: Config) -> RegisterStage:
     return RegisterStage(**_anatomy(config), registration=config.registration, rendering=config.rendering)
 
 
-def stack_stage(config: Config, cohort_channels: Sequence[Channel]) -> StackStage:
+def calibrate_stage(config: Config) -> CalibrateStage:
+    """Settings of the comparison of grey values with the CT; whether they are corrected is the stack's."""
+    limits = config.calibration.model_copy(update={"correct": CalibrationSettings().correct})
+    return CalibrateStage(**_anatomy(config), calibration=limits)
+
+
+def stack_stage(config: Config, cohort_channels: Sequence[Channel], patient: str | None = None) -> StackStage:
     """Settings of a patient's training sample, of the channels that the whole cohort has."""
-    objects = tuple(dict.fromkeys(c.object for c in cohort_channels))
-    return StackStage(**_anatomy(config), cohort_objects=objects, image=config.image)
+    return StackStage(
+        **_anatomy(config),
+        cohort_objects=tuple(dict.fromkeys(c.object for c in cohort_channels)),
+        image=config.image,
+        min_visible_fraction=config.evaluation.min_visible_fraction,
+        correct=config.calibration.correct,
+        kept_because=config.cohort.keep_pairs.get(patient or ""),
+    )
+
+
+def collect_stage(config: Config) -> CollectStage:
+    """Settings of the tables of the whole cohort."""
+    return CollectStage(kept_pairs=config.cohort.keep_pairs)
 
 
 def train_stage(config: Config, name: str, fold: int) -> TrainStage:

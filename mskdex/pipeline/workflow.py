@@ -69,6 +69,22 @@ def included(sheet: pd.DataFrame) -> pd.DataFrame:
     return sheet[~sheet["exclude"].astype(bool)].reset_index(drop=True)
 
 
+def check_kept_pairs(config: Config, sheet: pd.DataFrame) -> None:
+    """Refuses a `cohort.keep_pairs` that names nobody of the sheet or gives no reason.
+
+    Raises:
+        MskdexError: names the patient.
+    """
+    known = set(sheet["patient_id"])
+    for patient, reason in config.cohort.keep_pairs.items():
+        if patient not in known:
+            msg = f"cohort.keep_pairs: {patient} is not in {sheet_path(config)}; correct the id or remove it"
+            raise MskdexError(msg)
+        if not reason.strip():
+            msg = f"cohort.keep_pairs: {patient} has no reason; say why radiograph and CT belong together all the same"
+            raise MskdexError(msg)
+
+
 def sheet_rows(sheet: pd.DataFrame) -> dict[str, dict[str, object]]:
     """The rows by patient_id, without missing cells; a cell of a large sheet is slow to look up in pandas."""
     rows = sheet.to_dict("records")

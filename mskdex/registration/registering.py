@@ -32,12 +32,13 @@ class Registration:
         pose: camera_from_ct, None where it was not accepted.
         start: camera_from_ct that the search began at.
         similarity: share of the radiograph's gradient energy near the bone that its DRR explains, 0 … 1.
-        confidence: calibrated probability that mTRE is below 2 mm.
+        confidence: calibrated probability that mTRE is below 2 mm if the camera is as it was given: about the image.
         accepted: whether the pose may be used.
         reason: why not; None when accepted.
-        sd_mm, sd_deg: standard deviation of the centre's position and of the rotation.
+        sd_mm, sd_deg: standard deviation of the centre's position and of the rotation, given the camera.
         seconds: CPU time.
         scores: the measures behind the confidence.
+        covariance: of `rigid.PARAMETERS` about the centre, given the camera, (6, 6); None where nothing was tried.
     """
 
     objects: tuple[str, ...]
@@ -51,6 +52,7 @@ class Registration:
     sd_deg: float | None
     seconds: float
     scores: dict[str, float] = field(default_factory=dict)
+    covariance: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class _Run:
             scores["sd_deg"],
             done.seconds,
             scores,
+            done.outcome.refined.covariance,
         )
 
 

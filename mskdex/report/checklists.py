@@ -50,14 +50,15 @@ def _data_answers(results: Results) -> dict[str, str]:
     spacing = f"resampled to {c.ct.spacing_mm} mm" if c.ct.spacing_mm else "on its native grid"
     return {
         "sources": f"Cohort sheet: {sheet}.",
-        "exclusions": f"{len(results.excluded)} patients excluded by the cohort sheet, with the reasons listed in this "
-        "report; clinical criteria are for the author to add.",
+        "exclusions": f"{len(results.excluded)} patients excluded by the cohort sheet or because the radiograph could "
+        "not be registered to the CT, with the reasons listed in this report; clinical criteria are for the author "
+        "to add.",
         "preprocessing": f"CT in HU, {spacing}; radiographs as log attenuation; DRRs on {c.image.rows} × "
         f"{c.image.columns} pixels of {c.image.pixel_mm} mm; intensities normalised by constants of the training "
         "folds.",
         "subsets": f"Folds {_folds(results)} of {c.folds.count} were trained and tested.",
         "missing": f"Demographics: {absent}; the regression takes the training mean. Objects that the CT cuts off or "
-        "that lie outside the detector count in no statistic, and are listed.",
+        "that lie outside the exposed field count in no statistic, and are listed.",
         "reference": "Volume and lean mass of each object, summed over the CT's voxels within its label.",
         "reference_reason": "The CT measures in three dimensions what the radiograph shows as a projection.",
         "label_sources": f"Label source: {sources}.",

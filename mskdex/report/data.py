@@ -9,6 +9,7 @@ import pandas as pd
 
 from mskdex.config import Config
 from mskdex.evaluation.baselines import BASELINES
+from mskdex.evaluation.points import refused_pairs
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS, method_name
 from mskdex.io.artifacts import read_json, read_parquet
 
@@ -43,9 +44,10 @@ class Results:
         root: results.
         config: the whole config.
         patients: demographics with fold, indexed by patient_id; `bmi` in kg/m² where known.
-        excluded: patient_id, reason.
+        excluded: patient_id, reason: by the cohort sheet, or because radiograph and CT do not belong together.
         quantities: truth per patient and channel.
         registration: row per patient and body.
+        calibration: row per patient, grey values beside the CT; None where they were not compared.
         objects: dict per channel.
         agreement: table of agreement, and so on for images, tests, points, tuning.
         ranges: fixed intensity range per object and quantity.
@@ -71,6 +73,7 @@ class Results:
     ranges: dict[str, dict[str, float]]
     evaluation: dict[str, Any]
     flagged: pd.DataFrame | None = None
+    calibration: pd.DataFrame | None = None
     warnings: dict[str, list[str]] = field(default_factory=dict)
     trainings: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     histories: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
@@ -132,14 +135,15 @@ def read_results(root: Path, config: Config) -> Results:
     """
     cohort, evaluation = root / "cohort", root / "evaluation"
     tuning, quality = read_parquet(evaluation / "tuning.parquet"), cohort / "quality.parquet"
+    calibration = cohort / "calibration.parquet"
     trainings, histories = _trainings(root / "experiments", config)
     patients = _patients(cohort)
     return Results(
         root=root,
         config=config,
         patients=patients,
-        excluded=read_parquet(cohort / "excluded.parquet"),
-        quantities=read_parquet(cohort / "quantities.parquet").astype({"patient_id": str}),
+        excluded=_excluded(cohort),
+        quantities=_of(patients.index, read_parquet(cohort / "quantities.parquet")),
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
         objects=read_json(cohort / "objects.json"),
         **{name: read_parquet(evaluation / f"{name}.parquet") for name in ("agreement", "images", "tests", "points")},
@@ -147,15 +151,28 @@ def read_results(root: Path, config: Config) -> Results:
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),
         flagged=read_parquet(quality) if quality.is_file() else None,
+        calibration=read_parquet(calibration) if calibration.is_file() else None,
         warnings=_warnings(root / "patients", patients.index),
         trainings=trainings,
         histories=histories,
     )
 
 
+def _of(patients: Iterable[str], table: pd.DataFrame) -> pd.DataFrame:
+    table = table.astype({"patient_id": str})
+    return table[table["patient_id"].isin(list(patients))].reset_index(drop=True)
+
+
+def _excluded(cohort: Path) -> pd.DataFrame:
+    refused = refused_pairs(cohort / "pairs.parquet")
+    pairs = pd.DataFrame({"patient_id": list(refused), "reason": list(refused.values())})
+    return pd.concat([read_parquet(cohort / "excluded.parquet"), pairs.astype(str)], ignore_index=True)
+
+
 def _patients(cohort: Path) -> pd.DataFrame:
     table = read_parquet(cohort / "patients.parquet").astype({"patient_id": str})
     folds = read_parquet(cohort / "folds.parquet").astype({"patient_id": str})
+    table = table[~table["patient_id"].isin(refused_pairs(cohort / "pairs.parquet"))]
     table = table.merge(folds[["patient_id", "fold"]], on="patient_id", how="left").set_index("patient_id")
     for column in ("age", "height_cm", "weight_kg"):
         table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else float("nan")

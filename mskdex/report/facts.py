@@ -159,10 +159,30 @@ def rejected_table(results: Results) -> Table:
     )
 
 
+def calibration_table(results: Results) -> Table | None:
+    """How each radiograph's grey values fit its CT; None where they were not compared."""
+    if results.calibration is None or results.calibration.empty:
+        return None
+    rows = [
+        [
+            words(r.patient_id), words(r.scale), number(_float(r.slope), 2), number(_float(r.at_reference), 2),
+            number(_float(r.bend), 2), number(_float(r.residual), 3), number(_float(r.pixels), 0),
+            words(r.flags or "none"),
+        ]
+        for r in results.calibration.itertuples()
+    ]  # fmt: skip
+    labels = ["Patient", "Scale", "Slope", "At 3 nepers", "Bend", "Residual", "Pixels", "Flags"]
+    caption = (
+        "Grey values of each radiograph beside the attenuation of its CT at the registered pose: a robust line's slope "
+        "and value where the CT's attenuation is 3 nepers, steepness in thick over thin parts, scatter in nepers."
+    )
+    return plain("grey_values", caption, labels, rows)
+
+
 def excluded_table(results: Results) -> Table:
-    """Patients that the cohort sheet excludes."""
+    """Patients whom the cohort sheet excludes, or whose radiograph and CT do not belong together."""
     rows = [[words(r.patient_id), words(r.reason)] for r in results.excluded.itertuples()]
-    return plain("excluded", "Excluded by the cohort sheet.", ["Patient", "Reason"], rows)
+    return plain("excluded", "Excluded by the cohort sheet or by the registration.", ["Patient", "Reason"], rows)
 
 
 def flagged_table(results: Results) -> Table | None:

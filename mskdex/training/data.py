@@ -36,7 +36,7 @@ class Batch:
         aligned: registered bones of the patients themselves, the K bones of the bone loss.
         available: bones whose registration was accepted.
         target: sums that the patients' DRRs shall have, cm³ and g.
-        known: objects that have such a sum.
+        known: objects that have such a sum and are visible enough.
     """
 
     patients: tuple[str, ...]
@@ -67,7 +67,7 @@ class StackStore:
     def __getitem__(self, patient: str) -> Stack:
         found = self._cache.get(patient)
         if found is None:
-            found = read_stack(self.paths[patient], patient)
+            found = read_stack(self.paths[patient], patient).corrected()
             self._check(found, patient)
             size = found.drr.values.nbytes + found.aligned.values.nbytes + found.radiograph.nbytes
             if size <= self._left:
@@ -122,7 +122,10 @@ class Loader:
     ):
         """`rank`: (this process's number, number of processes) of a training that shares each batch among several."""
         if len(store.patients) < 2:
-            msg = f"{len(store.patients)} training patients; unpaired training needs at least 2, add patients or folds"
+            msg = (
+                f"{len(store.patients)} training patients whose radiograph and CT belong together; unpaired training "
+                "needs at least 2, add patients or folds"
+            )
             raise MskdexError(msg)
         self.store, self.normalisation, self.device = store, normalisation, device
         self.batch_size, self.seed, self.augmentation, self.rank = batch_size, seed, augmentation, rank
@@ -179,7 +182,7 @@ class Loader:
             aligned=aligned[None],
             available=available[None],
             target=(target * factor[flipped])[None],
-            known=torch.as_tensor(a.known[flipped], device=self.device)[None],
+            known=torch.as_tensor(a.counted[flipped], device=self.device)[None],
         )
 
     def _radiograph(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.geometry.pose import moved
+from mskdex.imaging.radiograph import write_image
 from mskdex.io.arrays import read_arrays
 from mskdex.io.artifacts import write_json
 from mskdex.io.volume import Volume, write_volume
@@ -145,3 +146,22 @@ def test_several_patients_in_one_process(patient: Path, tmp_path_factory: pytest
     assert one["drr"][1, 2].sum() > 0
     for folder in (patient, other):
         np.testing.assert_array_equal(read_arrays(folder / "many.safetensors")[0]["drr"], one["drr"])
+
+
+def test_what_the_collimator_hides_is_not_visible(patient: Path) -> None:
+    start = np.array(json.loads((patient / "camera.json").read_text(encoding="utf-8"))["camera_from_ct"])
+    write_json(patient / "pose.json", {"bodies": {"pelvis": {"accepted": True, "camera_from_ct": start}}})
+    files = [patient / name for name in ("ct.nii.gz", "labels.nii.gz", "camera.json", "pose.json")]
+    drr = read_arrays(nominal(patient))[0]["drr"][0, :3]
+    field = np.ones((400, 300), np.uint8)
+    field[:, 150:] = 0
+    write_image(patient / "field.nii.gz", field, 0.5)
+    out = patient / "aligned.safetensors"
+    render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), out, patient / "field.nii.gz")
+    visible = read_arrays(out)[1]["visible"]
+    left = drr[..., :24].sum(axis=(1, 2)) / drr.sum(axis=(1, 2))
+    np.testing.assert_allclose([visible[n] for n in ("hip", "thigh", "flesh")], left, atol=1e-3)
+    assert 0.01 < min(left) < max(left) < 0.98
+    write_image(patient / "field.nii.gz", field[:-1], 0.5)
+    with pytest.raises(MskdexError, match="different shapes"):
+        render_aligned(*files, CHANNELS, IMAGE, RenderingSettings(), out, patient / "field.nii.gz")

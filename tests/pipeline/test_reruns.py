@@ -17,7 +17,7 @@ from mskdex.pipeline.sources import FIRST, recorded
 
 CHANGED = "V0003"
 SEGMENTED = "V0007"  # tested in the same fold
-PATIENT = ("quantities", "render", "register", "qc", "render_aligned", "stack")
+PATIENT = ("quantities", "render", "register", "calibrate", "qc", "render_aligned", "stack")
 END = {"evaluate": 1, "report": 1}
 ALL = {"train": 4, "predict": 4, **END}
 LONG_AGO = 1_000_000_000
@@ -185,6 +185,11 @@ def changes(project):
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
         "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0004"),
         "a patient excluded": sheet(project, "exclude", "yes"),
+        "a patient in `cohort.keep_pairs`": setting(
+            project, "cohort", "keep_pairs", value={CHANGED: "seen by a reader"}
+        ),
+        "`evaluation.min_visible_fraction`": setting(project, "evaluation", "min_visible_fraction", value=0.9),
+        "`calibration.…`": setting(project, "calibration", "max_residual", value=0.2),
         "`cohort.flag_robust_z`": setting(project, "cohort", "flag_robust_z", value=2.5),
         "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": settings(
             project,
@@ -240,7 +245,8 @@ def patients(number, trainings):
 
 ALL_PATIENTS = patients(8, trainings=4)
 ONE_PATIENT = patients(1, trainings=2)
-REGISTRATION = {"register": 8, "qc": 8, "render_aligned": 8, "stack": 8, "collect": 1, **ALL}
+REGISTRATION = dict.fromkeys(("register", "calibrate", "qc", "render_aligned", "stack"), 8)
+REGISTRATION |= {"quality": 1, "collect": 1, **ALL}
 REPLACED = [f"a patient's {what} replaced" for what in ("CT", "label map", "radiograph")]
 MODULES = {
     "`pipeline/stages/cohort.py`": {"cohort": 1, "quality": 1, "collect": 1, **END},
@@ -253,6 +259,7 @@ MODULES = {
     "`pipeline/stages/project.py`": {"render": 8, "render_aligned": 8, "stack": 8, **ALL},
     "`pipeline/stages/register.py`": REGISTRATION,
     "`registration/similarity.py`": REGISTRATION,
+    "`pipeline/stages/calibrate.py`": {"calibrate": 8, "quality": 1, "collect": 1, **END},
     "`pipeline/stages/qc.py`": {"qc": 8, "report": 1},
     "`pipeline/stages/stack.py`": {"stack": 8, **ALL},
     "`pipeline/stages/collect.py`": {"collect": 1, **END},
@@ -274,7 +281,7 @@ EXPECTED = {
     "a file added to a patient's folder": patients(1, trainings=4),
     "a camera column of the sheet": ONE_PATIENT,
     "a patient's start poses in `registration.starts`": {
-        **dict.fromkeys(("register", "qc", "render_aligned", "stack", "collect"), 1),
+        **dict.fromkeys(("register", "calibrate", "qc", "render_aligned", "stack", "quality", "collect"), 1),
         **ALL,
         "train": 2,
     },
@@ -282,6 +289,9 @@ EXPECTED = {
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
     "`same_patient_as` of a patient": {"folds": 1, "identity": 1, **ALL},
     "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
+    "a patient in `cohort.keep_pairs`": {"stack": 1, "collect": 1, **ALL, "train": 2},
+    "`evaluation.min_visible_fraction`": {"stack": 8, **ALL},
+    "`calibration.…`": {"calibrate": 8, "quality": 1, "collect": 1, **END},
     "`cohort.flag_robust_z`": {"quality": 1, "report": 1},
     "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": {},
     "`optimisation.tensorboard`, `.cache_gb`, `.checkpoint_minutes`": {},

@@ -34,11 +34,16 @@ def test_poses_are_written_with_what_tells_their_worth(folder, case):
     content = json.loads((folder / "pose.json").read_text(encoding="utf-8"))
     assert list(content["bodies"]) == ["pelvis", "femur_left", "femur_right"]
     assert content["manifest"]["accepted"] == 3
+    assert content["voxel_mm"] == pytest.approx(3.0, abs=0.1)
     for name, entry in content["bodies"].items():
         assert entry["accepted"]
         assert entry["reason"] is None
         assert 0.5 < entry["confidence"] <= 1
         assert 0 < entry["sd_mm"] < 2
+        assert entry["confidence_image"] == entry["confidence"]
+        assert entry["confidence_space"] <= entry["confidence_image"]
+        assert entry["expected_mpd_mm"] < 1.0
+        assert entry["sd_space_mm"] > 8.0, "the principal point is assumed to be the middle of the image"
         assert np.array(entry["start"]).shape == (4, 4)
         body = case.patient.bodies[name]
         error = pose_error(

@@ -55,7 +55,6 @@ rule cohort:
     output:
         patients="results/cohort/patients.parquet",
         excluded="results/cohort/excluded.parquet",
-        excluded_for_people="results/cohort/excluded.csv",
         objects="results/cohort/objects.json",
     log:
         "results/logs/cohort.log",

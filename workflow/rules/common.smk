@@ -19,6 +19,7 @@ from mskdex.pipeline.snakemake_gaps import forget_benchmark, stop_reevaluation
 from mskdex.pipeline.sources import RECORD, Digests, edition
 from mskdex.pipeline.workflow import (
     atlas_digest,
+    check_kept_pairs,
     folds_of_patients,
     import_row,
     included,
@@ -59,6 +60,7 @@ try:
     CONFIG = load_config(config)
     EVERYONE = read_cohort(CONFIG)
     SHEET = included(EVERYONE)
+    check_kept_pairs(CONFIG, EVERYONE)
     LEFT_OUT = left_out_objects(CONFIG, SHEET)
     FOLDS, too_few = folds_of_patients(SHEET, CONFIG.folds)
 except MskdexError as error:
@@ -195,6 +197,17 @@ def import_settings_of(source):
 def import_settings(wildcards):
     """Settings of a patient's import."""
     return import_settings_of(ROWS[wildcards.patient]["label_source"])
+
+
+def calibration_file(wildcards):
+    """The comparison of a patient's grey values with the CT, where training corrects them by it."""
+    path = f"results/patients/{wildcards.patient}/calibration.json"
+    return [path] if CONFIG.calibration.correct else []
+
+
+def stack_settings(wildcards):
+    """Settings of a patient's training sample."""
+    return stages.stack_stage(CONFIG, CHANNELS, wildcards.patient)
 
 
 def train_settings(wildcards):

@@ -1,12 +1,17 @@
 rule collect:
-    """Collect the truth and the registrations of all patients into tables."""
+    """Collect the truth, the registrations and who does not count, of all patients, into tables."""
     input:
         quantities=patient_results("quantities.parquet"),
         poses=patient_results("pose.json"),
+        calibrations=patient_results("calibration.json"),
         patients="results/cohort/patients.parquet",
+        excluded="results/cohort/excluded.parquet",
     output:
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
+        calibration="results/cohort/calibration.parquet",
+        pairs="results/cohort/pairs.parquet",
+        excluded_for_people="results/cohort/excluded.csv",
     log:
         "results/logs/collect.log",
     benchmark:
@@ -18,10 +23,13 @@ rule collect:
         mem_mb=growing(1000),
         runtime=growing(30),
     params:
+        settings=compared(stages.collect_stage(CONFIG)),
+        arguments=arguments(stages.collect_stage(CONFIG)),
         out=subpath(output.quantities, parent=True),
         code=stage_hash("collect"),
     shell:
-        "mskdex --log {log:q} collect --patients results/patients --table {input.patients:q} --out {params.out:q}"
+        "mskdex --log {log:q} collect --patients results/patients --table {input.patients:q} "
+        "--settings {params.arguments:q} --out {params.out:q}"
 
 
 rule evaluate:
@@ -35,6 +43,7 @@ rule evaluate:
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",
         quantities="results/cohort/quantities.parquet",
+        pairs="results/cohort/pairs.parquet",
         identity=ancient("results/cohort/identity.json"),
     output:
         agreement="results/evaluation/agreement.parquet",

@@ -31,6 +31,7 @@ rule render_aligned:
         ct="results/patients/{patient}/ct.nii.gz",
         labels="results/patients/{patient}/labels.nii.gz",
         camera="results/patients/{patient}/camera.json",
+        field="results/patients/{patient}/field.nii.gz",
         poses="results/patients/{patient}/pose.json",
     output:
         "results/patients/{patient}/aligned.safetensors",
@@ -62,6 +63,8 @@ rule stack:
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
+        poses="results/patients/{patient}/pose.json",
+        calibration=calibration_file,
         quantities="results/patients/{patient}/quantities.parquet",
     output:
         "results/patients/{patient}/stack.safetensors",
@@ -76,8 +79,8 @@ rule stack:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        settings=compared(stages.stack_stage(CONFIG, CHANNELS)),
-        arguments=arguments(stages.stack_stage(CONFIG, CHANNELS)),
+        settings=compared(stack_settings),
+        arguments=arguments(stack_settings),
         patient=subpath(input.drr, parent=True),
         code=stage_hash("stack"),
     shell:

@@ -1,7 +1,9 @@
 rule quality:
-    """Flag segmentations that stand out in the cohort, and draw a contact sheet of each patient."""
+    """Flag pairs that do not fit and segmentations that stand out, and draw a contact sheet of each patient."""
     input:
         imports=patient_results("import.json"),
+        poses=patient_results("pose.json"),
+        calibrations=patient_results("calibration.json"),
         cts=patient_results("ct.nii.gz"),
         labels=patient_results("labels.nii.gz"),
         patients="results/cohort/patients.parquet",

@@ -28,6 +28,36 @@ rule register:
         "mskdex --log {log:q} register --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
 
+rule calibrate:
+    """Compare the radiograph's grey values with the attenuation of the CT at the registered pose."""
+    input:
+        ct="results/patients/{patient}/ct.nii.gz",
+        labels="results/patients/{patient}/labels.nii.gz",
+        radiograph="results/patients/{patient}/radiograph.nii.gz",
+        field="results/patients/{patient}/field.nii.gz",
+        camera="results/patients/{patient}/camera.json",
+        poses="results/patients/{patient}/pose.json",
+    output:
+        "results/patients/{patient}/calibration.json",
+    log:
+        "results/logs/calibrate/{patient}.log",
+    benchmark:
+        "results/benchmarks/calibrate/{patient}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        settings=compared(stages.calibrate_stage(CONFIG)),
+        arguments=arguments(stages.calibrate_stage(CONFIG)),
+        patient=subpath(input.ct, parent=True),
+        code=stage_hash("calibrate"),
+    shell:
+        "mskdex --log {log:q} calibrate --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+
+
 rule qc:
     """Draw the segmentation, and the registered bones over the radiograph."""
     input:

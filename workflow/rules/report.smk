@@ -14,6 +14,8 @@ rule report:
         folds="results/cohort/folds.parquet",
         quantities="results/cohort/quantities.parquet",
         registration="results/cohort/registration.parquet",
+        pairs="results/cohort/pairs.parquet",
+        calibration="results/cohort/calibration.parquet",
         quality="results/cohort/quality.parquet",
         imports=patient_results("import.json"),
         stacks=patient_results("stack.safetensors"),

@@ -1,5 +1,6 @@
 """Stage: decompose the radiographs of a fold's test patients."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from mskdex.models.model import Model, read_model
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.training.loop import set_up_torch
 
+log = logging.getLogger("mskdex")
+
 
 def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
     """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.safetensors for the fold's patients.
@@ -24,11 +27,11 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
         model: model.safetensors, trained without this fold.
         patients_root: folder of imported patients.
         folds: folds.parquet.
-        fold: the fold to predict.
+        fold: the fold to predict; patients whose radiograph and CT do not belong together are passed over.
         out: folder of the experiment's fold.
 
     Raises:
-        MskdexError: a patient of the fold was trained on, or a stack does not fit the model.
+        MskdexError: nobody is left, a patient of the fold was trained on, or a stack does not fit the model.
     """
     started = time.time()
     table = read_parquet(folds)
@@ -40,6 +43,9 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
     rows: list[dict[str, Any]] = []
     for patient in patients:
         stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
+        if stack.refused:
+            log.warning("patient %s is not tested on: %s", patient, stack.refused)
+            continue
         _check_fits(loaded, stack, model)
         drr = loaded.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
         meta = {
@@ -49,6 +55,9 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
         }
         write_arrays(Path(out) / "decompositions" / f"{patient}.safetensors", {"drr": drr}, meta, crop=("drr",))
         rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
+    if not rows:
+        msg = f"of no patient of fold {fold} do radiograph and CT belong together; see results/cohort/excluded.csv"
+        raise MskdexError(msg)
     write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
 
 

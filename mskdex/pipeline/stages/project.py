@@ -12,10 +12,13 @@ from mskdex.config.objects import Channel
 from mskdex.drr.render import Rendering, render
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
+from mskdex.imaging.area_average import average_onto
+from mskdex.imaging.visible import exposed_pixels, visible_fractions
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, read_json
+from mskdex.io.nifti import read_nifti
 from mskdex.io.volume import Volume, read_labelled
-from mskdex.quantities import density_table
+from mskdex.quantities import QUANTITIES, density_table
 
 
 def render_nominal(
@@ -59,12 +62,18 @@ def render_aligned(
     image: ImageSettings,
     rendering: RenderingSettings,
     out: Path,
+    field: Path | None = None,
 ) -> None:
     """Renders the bones of accepted bodies at their registered poses into `out` (aligned.safetensors).
 
     The file holds "aligned" (3, M, H, W) float32; its meta tells the M objects, and of every channel the
-    fraction that is visible, inside the detector, at the best known pose: its own body's, else that of
-    the first accepted body, else the nominal one.
+    fraction of its mass that is visible, inside the image and the exposed field, at the best known pose: its own
+    body's, else that of the first accepted body, else the nominal one.
+
+    Args:
+        ct: ct.nii.gz. labels: labels.nii.gz. camera_json: camera.json. pose_json: pose.json. channels: all objects.
+        image: the image grid. rendering: steps and device. out: the file to write.
+        field: field.nii.gz, the radiograph's exposed pixels; None where the whole detector was exposed.
 
     Raises:
         MskdexError: as `render_nominal`.
@@ -72,6 +81,7 @@ def render_aligned(
     started = time.time()
     patient = read_labelled(ct, labels)
     camera, nominal = _camera(camera_json, image)
+    exposed = _exposed(field, camera_json, camera)
     accepted = {
         name: np.array(body["camera_from_ct"], dtype=np.float64)
         for name, body in read_json(pose_json)["bodies"].items()
@@ -81,7 +91,8 @@ def render_aligned(
     poses = [accepted.get(c.body or "", fallback) for c in channels]
     aligned = [i for i, c in enumerate(channels) if c.body in accepted]
     result = _render(patient, channels, camera, np.stack(poses), rendering, ct)
-    visible = {c.name: _visible(f) for c, f in zip(channels, result.outside, strict=True)}
+    shares = visible_fractions(result.images[QUANTITIES.index("weighted_volume")], result.outside, exposed)
+    visible = {c.name: None if np.isnan(f) else round(float(f), 6) for c, f in zip(channels, shares, strict=True)}
     meta = {
         "objects": [channels[i].name for i in aligned],
         "camera": camera.as_dict(),
@@ -92,8 +103,16 @@ def render_aligned(
     write_arrays(out, {"aligned": result.images[:, aligned]}, meta, exact=("aligned",))
 
 
-def _visible(outside: float) -> float | None:
-    return None if np.isnan(outside) else round(1.0 - float(outside), 6)
+def _exposed(field: Path | None, camera_json: Path, grid: Camera) -> np.ndarray:
+    """The exposed pixels of the image grid, bool (H, W)."""
+    if field is None:
+        return np.ones(grid.shape, dtype=bool)
+    camera = Camera.from_dict(read_json(camera_json))
+    exposed = exposed_pixels(read_nifti(field)[0] > 0)
+    if exposed.shape != tuple(camera.shape):
+        msg = f"{field} and {camera_json} have different shapes; delete import.json and import the patient again"
+        raise MskdexError(msg)
+    return average_onto(exposed.astype(np.float32), exposed, camera, grid)[1]
 
 
 def _camera(camera_json: Path, image: ImageSettings) -> tuple[Camera, np.ndarray]:

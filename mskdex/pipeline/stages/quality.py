@@ -15,6 +15,7 @@ from mskdex.io.artifacts import atomic_path, read_json, read_parquet, write_parq
 from mskdex.io.csv_files import write_csv
 from mskdex.io.volume import read_volume
 from mskdex.pipeline.settings import QualityStage
+from mskdex.registration.pairs import read_finding
 
 log = logging.getLogger("mskdex")
 _LINE_LETTERS = 66
@@ -23,8 +24,10 @@ _LINE_LETTERS = 66
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Segmentation quality</title>
 <style>body{{font-family:sans-serif;margin:2em}}img{{max-width:100%}}section{{margin-bottom:2em}}</style>
 <h1>Segmentation quality</h1>
-<p>{flagged} of {total} patients are flagged: first those whose import warned of something, then by the number of
-what stands out against the cohort. A flag is a reason to look, not a verdict.
+<p>{flagged} of {total} patients are flagged: first those whose radiograph does not fit their CT, then those whose
+import warned of something, then by the number of what stands out against the cohort. A flag is a reason to look, not
+a verdict, but for a radiograph that could not be registered to the CT: such a patient counts in neither training nor
+evaluation unless <code>cohort.keep_pairs</code> of the config names the patient and says why.
 To leave a patient out, write <code>yes</code> into column <code>exclude</code> of the cohort sheet and say why in
 <code>exclude_reason</code>.</p>
 {sections}
@@ -37,7 +40,8 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
 
     quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
     a human's verdict, which goes into the cohort sheet; the report reads quality.parquet. structures.csv holds what
-    the flags are made from.
+    the flags are made from. Where a patient has been registered, a pair that is refused is the first flag, then grey
+    values that do not fit the CT.
 
     Args:
         patients_root: folder of the imported patients.
@@ -53,7 +57,8 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
     imports = {p: read_json(patients_root / p / "import.json") for p in patients}
     structures = structure_table(imports, settings.cohort_channels)
     warnings = {p: [str(w) for w in content["warnings"]] for p, content in imports.items()}
-    verdicts = flags(structures, settings.flag_robust_z, warnings)
+    findings = {p: _findings(patients_root / p) for p in patients}
+    verdicts = flags(structures, settings.flag_robust_z, warnings, findings)
     sheets = out / "contact_sheets"
     shutil.rmtree(sheets, ignore_errors=True)
     for patient in patients:
@@ -64,9 +69,16 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
     write_csv(out / "structures.csv", structures, float_format="%.6g")
     write_csv(out / "quality.csv", verdicts.assign(exclude="", exclude_reason=""), float_format="%.6g")
     with atomic_path(out / "quality.html") as temporary:
-        temporary.write_text(_page(verdicts, warnings), encoding="utf-8")
+        temporary.write_text(_page(verdicts, findings, warnings), encoding="utf-8")
     flagged = int((verdicts["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
+
+
+def _findings(patient: Path) -> list[str]:
+    """What the registration and the calibration found wrong with the pair of radiograph and CT."""
+    unmatched, calibration = read_finding(patient / "pose.json"), patient / "calibration.json"
+    found = [unmatched] if unmatched else []
+    return found + (list(read_json(calibration)["flags"]) if calibration.is_file() else [])
 
 
 def _draw(patient: Path, settings: QualityStage, lines: list[str], path: Path) -> None:
@@ -84,18 +96,22 @@ def _lines(patient: str, rows: pd.DataFrame, reasons: str) -> list[str]:
     return [*lines, "", *textwrap.wrap(reasons, _LINE_LETTERS)]
 
 
-def _page(verdicts: pd.DataFrame, warnings: Mapping[str, Sequence[str]]) -> str:
+def _page(verdicts: pd.DataFrame, findings: Mapping[str, Sequence[str]], warnings: Mapping[str, Sequence[str]]) -> str:
     sections = "\n".join(
-        f"<section><h2>{escape(name)}</h2>{_told(reasons, warnings[name])}"
+        f"<section><h2>{escape(name)}</h2>{_told(reasons, findings[name], warnings[name])}"
         f'<img loading="lazy" src="contact_sheets/{escape(name)}.png" alt="slices of {escape(name)}"></section>'
         for name, reasons in zip(verdicts["patient_id"], verdicts["reasons"], strict=True)
     )
     return _PAGE.format(flagged=int((verdicts["flags"] > 0).sum()), total=len(verdicts), sections=sections)
 
 
-def _told(reasons: str, warnings: Sequence[str]) -> str:
-    """The import's warnings as a list, then what stands out against the cohort."""
-    listed = "".join(f"<li>{escape(w)}</li>" for w in warnings)
-    others = reasons.removeprefix("; ".join(f"import: {w}" for w in warnings)).removeprefix("; ")
-    head = f"<p>The import warned:</p><ul>{listed}</ul>" if listed else ""
-    return f"{head}<p>{escape(others) or ('' if listed else 'nothing stands out')}</p>"
+def _told(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:
+    """What does not fit and the import's warnings as lists, then what stands out against the cohort."""
+    told = [*findings, *(f"import: {w}" for w in warnings)]
+    others = reasons.removeprefix("; ".join(told)).removeprefix("; ")
+    heads = [
+        f"<p>{title}</p><ul>{''.join(f'<li>{escape(t)}</li>' for t in texts)}</ul>"
+        for title, texts in (("Radiograph and CT do not fit:", findings), ("The import warned:", warnings))
+        if texts
+    ]
+    return f"{''.join(heads)}<p>{escape(others) or ('' if heads else 'nothing stands out')}</p>"

@@ -17,6 +17,7 @@ from mskdex.io.arrays import Crops, read_arrays
 from mskdex.io.artifacts import manifest, read_json, read_rows
 from mskdex.io.stack import Stack, write_stack
 from mskdex.quantities import COLUMNS, QUANTITIES
+from mskdex.registration.pairs import read_refusal
 
 
 def stack(
@@ -27,17 +28,25 @@ def stack(
     channels: Sequence[Channel],
     image: ImageSettings,
     out: Path,
+    *,
+    min_visible_fraction: float = 0.0,
+    kept_because: str | None = None,
+    correct: bool = False,
 ) -> None:
     """Puts radiograph, DRRs, aligned bones and the CT's sums together on the image grid.
 
     Args:
         drr: drr.safetensors, rendered at the nominal pose.
         aligned: aligned.safetensors, the bones at their registered poses.
-        radiograph_dir: folder of the imported patient; its name is the patient's id.
+        radiograph_dir: folder of the imported patient, with its pose.json where it has been registered; its name is
+            the patient's id.
         quantities: quantities.parquet, sums over the CT.
         channels: the objects that the whole cohort has.
         image: the image grid.
         out: the stack to write.
+        min_visible_fraction: share of an object that has to be visible for it to count.
+        correct: whether training takes the radiograph as the patient's calibration.json corrects it.
+        kept_because: why the pair is kept though the registration refuses it, where a human says so.
 
     Raises:
         MskdexError: the files do not belong together.
@@ -69,8 +78,16 @@ def stack(
         visible=np.array([_fraction(visible.get(name)) for name in names]),
         source_to_isocentre_mm=float(read_json(Path(radiograph_dir) / "camera.json")["source_to_isocentre_mm"]),
         scale=radiograph.scale,
+        min_visible_fraction=min_visible_fraction,
+        correction=_correction(Path(radiograph_dir) / "calibration.json") if correct else None,
+        refused=None if kept_because else read_refusal(Path(radiograph_dir) / "pose.json"),
     )
     write_stack(out, sample, manifest("stack", started, image=image.model_dump()))
+
+
+def _correction(calibration: Path) -> tuple[float, float] | None:
+    found = read_json(calibration)["correction"]
+    return None if found is None else (float(found[0]), float(found[1]))
 
 
 def _check_grid(patient: str, path: Path, meta: dict[str, Any], grid: Camera) -> None:

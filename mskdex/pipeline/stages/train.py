@@ -1,8 +1,10 @@
 """Stage: train one fold of an experiment."""
 
 import contextlib
+import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.io.artifacts import manifest, read_parquet, write_json, write_parquet
+from mskdex.io.stack import read_stack
 from mskdex.models.model import ModelCard, write_model
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.pipeline.lock import claimed
@@ -23,6 +26,8 @@ from mskdex.training.distributed import Group, join_group
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
 from mskdex.training.trainer import Trainer
+
+log = logging.getLogger("mskdex")
 
 
 def train(
@@ -55,9 +60,8 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     device = choose_device(experiment.optimisation.device, group.local_rank)
     set_up_torch(device)
     patients = training_patients(read_parquet(folds), fold, folds)
-    store = StackStore(
-        {p: Path(patients_root) / p / "stack.safetensors" for p in patients}, experiment.optimisation.cache_gb * 1e9
-    )
+    stacks = {p: Path(patients_root) / p / "stack.safetensors" for p in patients}
+    store = StackStore(paired(stacks), experiment.optimisation.cache_gb * 1e9)
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
     decisive = card.as_dict() | {"experiment": of_results(experiment)}
@@ -81,6 +85,18 @@ def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, 
         msg = f"{path} has no fold {fold}; it has {sorted(set(table['fold']))}"
         raise MskdexError(msg)
     return tuple(sorted(table.loc[table["fold"] != fold, "patient_id"].astype(str)))
+
+
+def paired(stacks: Mapping[str, Path]) -> dict[str, Path]:
+    """The stacks of the patients whose radiograph and CT belong together; the others are told of."""
+    kept = {}
+    for patient, path in stacks.items():
+        refused = read_stack(path, patient).refused
+        if refused:
+            log.warning("patient %s is not trained on: %s", patient, refused)
+        else:
+            kept[patient] = path
+    return kept
 
 
 def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold: int) -> ModelCard:
