@@ -13,7 +13,9 @@ from mskdex.io.arrays import read_arrays
 from mskdex.io.stack import Stack, read_stack, require_same
 from mskdex.quantities import COLUMNS, QUANTITIES
 
-IMAGE_COLUMNS = ("method", "fold", "patient_id", "object", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range")
+IMAGE_COLUMNS = (
+    "method", "fold", "patient_id", "structure", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _patient_rows(
         for q, quantity in enumerate(QUANTITIES):
             data_range = ranges[channel.object][COLUMNS[quantity]]
             yield {
-                "patient_id": rendered.stack.patient, "object": channel.object, "side": channel.side,
+                "patient_id": rendered.stack.patient, "structure": channel.object, "side": channel.side,
                 "channel": channel.name, "quantity": COLUMNS[quantity], "data_range": data_range,
                 **measures(drr[channel.name][q], rendered.aligned[channel.name][q], data_range),
             }  # fmt: skip

@@ -19,7 +19,7 @@ QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""
 
 COLUMNS_OF_POINTS = (
-    "method", "fold", "patient_id", "object", "side", "channel", "kind", "quantity",
+    "method", "fold", "patient_id", "structure", "side", "channel", "kind", "quantity",
     "predicted", "truth", "visible", "left_out",
 )  # fmt: skip
 
@@ -133,7 +133,8 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
         `COLUMNS_OF_POINTS`; `left_out` is None where the row counts. Visibility is the patient's, whatever
         the method, so that all methods are compared on the same patients.
     """
-    channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]].rename(columns={"name": "channel"})
+    channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]]
+    channels = channels.rename(columns={"name": "channel", "object": "structure"})
     quantities = cohort.quantities.rename(columns={"object": "channel"})
     truth = quantities.melt(
         id_vars=["patient_id", "channel", "present", "truncated"],
@@ -141,7 +142,9 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
         var_name="quantity",
         value_name="truth",
     )
-    given = points.drop(columns=[c for c in ("truth", "object", "side", "truncated", "experiment") if c in points])
+    given = points[
+        [c for c in ("method", "fold", "patient_id", "channel", "quantity", "predicted", "visible") if c in points]
+    ]
     if "visible" not in given:
         given["visible"] = np.nan
     seen = given.groupby(["patient_id", "channel"])["visible"].transform("min")

@@ -37,10 +37,10 @@ def correlation_table(agreement: pd.DataFrame, folds: list[int], fold_count: int
     for quantity in ("lean_mass_g", "volume_cm3"):
         title = f"Pearson correlation of {QUANTITY_NAMES[quantity]} with the CT"
         lines += ["", f"{title} ({tested} of {fold_count}, up to {patients} held-out patients)"]
-        lines.append("  " + "object".ljust(22) + "".join(method_name(m).rjust(_width(m)) for m in methods))
+        lines.append("  " + "structure".ljust(22) + "".join(method_name(m).rjust(_width(m)) for m in methods))
         some = rows[rows["quantity"] == quantity]
-        for name in dict.fromkeys(some["object"]):
-            cells = some[some["object"] == name].set_index("method")["value"]
+        for name in dict.fromkeys(some["structure"]):
+            cells = some[some["structure"] == name].set_index("method")["value"]
             lines.append(_line(name.replace("_", " "), cells, methods))
         cells = means[means["quantity"] == quantity].set_index("method")["value"]
         lines.append(_line("mean of the muscles", cells, methods))

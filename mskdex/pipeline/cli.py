@@ -297,7 +297,7 @@ def evaluate(
     results: Path,
     settings: SettingsJson,
     out: Out,
-    rival: Annotated[list[str] | None, typer.Option(help="another method's predictions, NAME=TABLE")] = None,
+    comparator: Annotated[list[str] | None, typer.Option(help="another method's predictions, NAME=TABLE")] = None,
 ) -> None:
     """Compare predictions with the CT: agreement, image quality, tests."""
     from mskdex.pipeline.settings import EvaluateStage
@@ -305,7 +305,8 @@ def evaluate(
 
     s = EvaluateStage.model_validate_json(settings)
     experiments, cohort_dir, patients = results / "experiments", results / "cohort", results / "patients"
-    stage(experiments, s.experiments, s.folds, cohort_dir, patients, s.evaluation.with_rivals(rival or ()), out)
+    evaluation = s.evaluation.with_comparators(comparator or ())
+    stage(experiments, s.experiments, s.folds, cohort_dir, patients, evaluation, out)
 
 
 @app.command()

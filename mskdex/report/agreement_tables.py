@@ -51,7 +51,7 @@ def _statistic_table(results: Results, statistic: str, quantity: str, name: str)
 
 def _object_rows(rows: pd.DataFrame, name: str, methods: list[Method], pair: tuple | None) -> list[list[Cell]]:
     found = []
-    some = rows[rows["object"] == name]
+    some = rows[rows["structure"] == name]
     for side in dict.fromkeys(some["side"]):
         cells = {r.method: r for r in some[some["side"] == side].itertuples()}
         first = side in (MEAN_OF_SIDES, "midline")
@@ -94,7 +94,7 @@ def _heading(statistic: str, quantity: str) -> str:
 
 
 def _wide(rows: pd.DataFrame) -> Iterator[tuple[tuple, list[Cell]]]:
-    for key, group in rows.groupby(["method", "object", "side"], sort=False):
+    for key, group in rows.groupby(["method", "structure", "side"], sort=False):
         by_name = {r.statistic: r for r in group.itertuples()}
         places = {s: 3 if STATISTICS[s].scale == "ratio" else 1 if STATISTICS[s].scale == "percent" else None
                   for s in STATISTICS}  # fmt: skip
@@ -120,7 +120,7 @@ def _comparison_table(results: Results, quantity: str) -> Table:
             "ssim": "SSIM",
         }
         rows.append([
-            words(title(str(r.object)), style="name"), words(shown[measure]),
+            words(title(str(r.structure)), style="name"), words(shown[measure]),
             words(labels.get(str(r.against), r.against)), Cell(str(r.n), r.n),
             number(r.mean_proposed, None), number(r.mean_against, None), number(r.anova_f, 2),
             *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
@@ -140,14 +140,14 @@ def bone_tables(results: Results) -> list[Table]:
     methods = [m for m in results.methods if m.id in set(results.images["method"])]
     for quantity in QUANTITY_COLUMNS:
         rows = results.images[results.images["quantity"] == quantity]
-        names = [n for n in results.object_names if n in set(rows["object"])]
+        names = [n for n in results.object_names if n in set(rows["structure"])]
         columns = [Column("Object"), Column("n")]
         measures = (("psnr_db", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("gc", "GC", 3))
         for _, label, _ in measures:
             columns += [Column(m.label, label) for m in methods]
         for _, label, _ in measures[:2]:
             columns += [Column(t, f"{label}, Gu et al. 2023", "published") for t in ("proposed", "conventional")]
-        content = [_bone_row(rows[rows["object"] == n], n, quantity, methods, measures) for n in names]
+        content = [_bone_row(rows[rows["structure"] == n], n, quantity, methods, measures) for n in names]
         caption = (
             f"Likeness of predicted bones to the bones rendered at their registered pose, {QUANTITY_NAMES[quantity]}: "
             "mean ± standard deviation over patients, on the data set's fixed intensity range."

@@ -25,7 +25,7 @@ class Method:
     Attributes:
         id: as in the tables' files.
         label: as it is shown.
-        kind: experiment, baseline or rival.
+        kind: experiment, baseline or comparator.
         colour: of its marks.
     """
 
@@ -77,10 +77,11 @@ class Results:
 
     @property
     def methods(self) -> list[Method]:
-        """Experiments, baselines and rivals, in the tables' order."""
+        """Experiments, baselines and comparators, in the tables' order."""
         found, colours = [], iter(c for c in COLOURS if c not in BASELINE_COLOURS.values())
         for name in dict.fromkeys(self.agreement["method"]):
-            kind = "baseline" if name in BASELINES else "experiment" if name in self.config.experiments else "rival"
+            trained = "experiment" if name in self.config.experiments else "comparator"
+            kind = "baseline" if name in BASELINES else trained
             colour = BASELINE_COLOURS.get(name) or next(colours, "#444444")
             found.append(Method(name, method_name(name), kind, colour))
         return found

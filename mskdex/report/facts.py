@@ -189,7 +189,7 @@ def left_out_table(results: Results) -> Table:
     points = results.points[results.points["left_out"].notna() & (results.points["quantity"] == "volume_cm3")]
     pairs = points.drop_duplicates(["patient_id", "channel"])
     rows = []
-    for (name, reason), some in pairs.groupby(["object", "left_out"], sort=False):
+    for (name, reason), some in pairs.groupby(["structure", "left_out"], sort=False):
         count = some["patient_id"].nunique()
         shown = ", ".join(sorted(some["patient_id"].unique())[:8]) + (" …" if count > 8 else "")
         rows.append([words(title(str(name))), words(reason), Cell(str(count), count), words(shown)])

@@ -27,7 +27,7 @@ def correlation_chart(results: Results, quantity: str) -> Chart:
     for m in results.methods:
         some = rows[rows["method"] == m.id]
         if len(some):
-            names = [title(n) for n in some["object"]]
+            names = [title(n) for n in some["structure"]]
             text = [f"n = {n}" for n in some["n"]]
             series.append(
                 Series(m.label, names, list(some["value"]), text, list(some["low"]), list(some["high"]), m.colour)
@@ -63,13 +63,13 @@ def counted(results: Results, quantity: str) -> pd.DataFrame:
 
 
 def _evaluated_objects(results: Results, quantity: str) -> list[str]:
-    names = set(counted(results, quantity)["object"])
+    names = set(counted(results, quantity)["structure"])
     return [n for n in results.object_names if n in names]
 
 
 def _points_chart(results: Results, quantity: str, name: str, kind: str) -> Chart:
     rows = counted(results, quantity)
-    rows = rows[rows["object"] == name]
+    rows = rows[rows["structure"] == name]
     unit = QUANTITY_UNITS[quantity]
     drawn = [m for m in results.methods if m.kind != "baseline"]
     series = [_points(rows[rows["method"] == m.id], m, kind) for m in drawn]

@@ -155,7 +155,7 @@ def _notices(results: Results) -> list[str]:
             "patients."
         )
     rows = results.agreement[results.agreement["statistic"] == "mae"]
-    empty = [title(n) for n in results.object_names if (rows.loc[rows["object"] == n, "n"] == 0).all()]
+    empty = [title(n) for n in results.object_names if (rows.loc[rows["structure"] == n, "n"] == 0).all()]
     if empty:
         notices.append(f"{', '.join(empty)}: complete in no tested patient, so agreement is undefined, not zero.")
     if len(results.tested) < 30:

@@ -68,7 +68,7 @@ def test_table_one_holds_the_cells_of_the_table_of_agreement(report_folder: Path
         ours = cells[cells["method"] == method]
         assert table[f"This cohort: {method}"].to_numpy() == pytest.approx(ours["value"].to_numpy(), nan_ok=True)
     html = _section(_index(report_folder), "correlation")
-    sacrum = cells[(cells["method"] == "mskdex") & (cells["object"] == "sacrum")].iloc[0]
+    sacrum = cells[(cells["method"] == "mskdex") & (cells["structure"] == "sacrum")].iloc[0]
     assert f"{sacrum['value']:.3f}" in html
     assert f"{sacrum['low']:.3f} to {sacrum['high']:.3f}".replace("-", "−") in html
 
@@ -221,7 +221,7 @@ def test_a_scatter_csv_holds_the_counted_points(report_folder: Path) -> None:
     table = pd.read_csv(report_folder / "figures" / "scatter_volume_cm3.csv")
     rows = points[(points["method"] == "mskdex") & (points["quantity"] == "volume_cm3") & points["left_out"].isna()]
     ours = table[(table["series"] == "mskdex") & (table["panel"] == "Iliacus")]
-    assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["object"] == "iliacus", "truth"]))
+    assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["structure"] == "iliacus", "truth"]))
 
 
 def test_warnings_of_the_import_stand_on_the_first_page_and_on_the_patients_own(report_folder):

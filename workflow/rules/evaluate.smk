@@ -56,7 +56,7 @@ rule evaluate:
         runtime=growing(60),
     params:
         settings=compared(stages.evaluate_stage(CONFIG)),
-        rivals=rivals_digest(CONFIG, DIGESTS),
+        comparators=comparators_digest(CONFIG, DIGESTS),
         arguments=arguments(stages.evaluate_stage(CONFIG)),
         out=subpath(output.agreement, parent=True),
         code=stage_hash("evaluate"),

@@ -10,9 +10,9 @@ import pandas as pd
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES
+from mskdex.evaluation.comparators import read_comparator
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
-from mskdex.evaluation.rivals import read_rival
 from mskdex.evaluation.summaries import agreement_table, tests_table
 from mskdex.evaluation.text import correlation_table
 from mskdex.io.artifacts import manifest, write_json, write_parquet
@@ -52,7 +52,7 @@ def evaluate(
     for experiment, fold in missing:
         log.warning("experiment %s has no predictions for fold %d; its tables rest on fewer patients", experiment, fold)
     folds = [f for f in folds_trained if f in set(predicted["fold"])]
-    everything = [predicted, baseline_points(cohort, folds), *_rivals(settings, cohort, experiments)]
+    everything = [predicted, baseline_points(cohort, folds), *_comparators(settings, cohort, experiments)]
     points = complete_points(pd.concat(everything, ignore_index=True), cohort, settings.min_visible_fraction)
     results = points[points["fold"].isin(folds) & ~points["fold"].isin(settings.tuning_folds)]
     if results.empty:
@@ -76,12 +76,12 @@ def evaluate(
     return text
 
 
-def _rivals(settings: EvaluationSettings, cohort: Cohort, experiments: Sequence[str]) -> list[pd.DataFrame]:
-    for name in settings.rivals:
+def _comparators(settings: EvaluationSettings, cohort: Cohort, experiments: Sequence[str]) -> list[pd.DataFrame]:
+    for name in settings.comparators:
         if name in (*experiments, *BASELINES):
-            msg = f"evaluation.rivals.{name}: an experiment or baseline has this name; choose another"
+            msg = f"evaluation.comparators.{name}: an experiment or baseline has this name; choose another"
             raise MskdexError(msg)
-    return [read_rival(name, Path(path), cohort) for name, path in settings.rivals.items()]
+    return [read_comparator(name, Path(path), cohort) for name, path in settings.comparators.items()]
 
 
 def _images(

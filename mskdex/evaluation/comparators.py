@@ -13,7 +13,7 @@ _UNITLESS = {"lean_mass": "lean_mass_g", "volume": "volume_cm3", "weighted_volum
 _TRUTH_TOLERANCE = 0.02
 
 
-def read_rival(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
+def read_comparator(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
     """Reads another method's predictions.
 
     Args:
@@ -73,7 +73,7 @@ def _channel(table: pd.DataFrame) -> pd.Series:
 
 
 def _same_truth(name: str, path: Path, table: pd.DataFrame, cohort: Cohort) -> None:
-    """A rival is compared with this cohort's truth, so its own, where given, has to be the same."""
+    """A comparator is compared with this cohort's truth, so its own, where given, has to be the same."""
     if "truth" not in table:
         return
     names = {"object": "channel"}
