@@ -22,6 +22,9 @@ class EvaluationSettings(Settings):
         le=1,
         description="an object with a smaller fraction inside the detector is left out of the agreement",
     )
+    thumbnail_pixels: int = Field(
+        16, ge=2, le=64, description="rows and columns of the radiograph's thumbnail that the ridge regression sees"
+    )
     tuning_folds: tuple[int, ...] = Field(
         (), description="folds that loss weights were chosen on; they enter no table of results, only the ablation"
     )

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mskdex.errors import MskdexError
-from mskdex.evaluation.baselines import BASELINES, predict_baselines
+from mskdex.evaluation.baselines import BASELINES, Fold, predict_baselines
 from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
+from mskdex.evaluation.stacking import FUSED
+from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.io.artifacts import read_json, read_parquet
 from mskdex.io.stack import require_same
 from mskdex.quantities import COLUMNS
@@ -37,12 +39,14 @@ class Cohort:
         folds: fold of each patient, indexed by patient_id.
         quantities: truth, row per patient and channel.
         objects: one dict per channel, as in objects.json.
+        persons: person of each patient, indexed by patient_id: two rows of the sheet may be one.
     """
 
     patients: pd.DataFrame
     folds: pd.Series
     quantities: pd.DataFrame
     objects: list[dict[str, Any]]
+    persons: pd.Series
 
     @classmethod
     def read(cls, folder: Path) -> "Cohort":
@@ -61,7 +65,8 @@ class Cohort:
             path = folder / "quantities.parquet"
             msg = f"{path} has no row of {', '.join(missing)}; delete it and run the same command again"
             raise MskdexError(msg)
-        return cls(patients.set_index("patient_id"), folds.set_index("patient_id")["fold"], quantities, objects)
+        folds = folds.assign(person=folds.get("person", folds["patient_id"])).set_index("patient_id")
+        return cls(patients.set_index("patient_id"), folds["fold"], quantities, objects, folds["person"])
 
     @property
     def names(self) -> list[str]:
@@ -89,8 +94,8 @@ def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Se
     """
     parts, missing = [], []
     for experiment in experiments:
-        if experiment in BASELINES:
-            msg = f"experiments.{experiment}: this name is kept for a baseline; choose another"
+        if experiment in (*BASELINES, FUSED):
+            msg = f"experiments.{experiment}: this name is kept for a method of every evaluation; choose another"
             raise MskdexError(msg)
         for fold in folds:
             folder = experiments_root / experiment / f"fold{fold}"
@@ -109,15 +114,15 @@ def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Se
     return pd.concat(parts, ignore_index=True), missing
 
 
-def baseline_points(cohort: Cohort, folds: Sequence[int]) -> pd.DataFrame:
+def baseline_points(cohort: Cohort, folds: Sequence[int], thumbnails: Thumbnails) -> pd.DataFrame:
     """Predictions of the baselines for the test patients of the folds, each fitted on the other folds."""
     parts = []
-    for fold in folds:
-        test = list(cohort.folds.index[cohort.folds == fold])
-        train = list(cohort.folds.index[cohort.folds != fold])
-        check_disjoint(train, test, f"baselines of fold {fold}: patients both trained on and tested")
-        if train and test:
-            parts.append(predict_baselines(cohort.truth, cohort.patients, train, test).assign(fold=fold))
+    for number in folds:
+        fold = Fold.of(number, cohort.folds, cohort.persons)
+        check_disjoint(fold.train, fold.test, f"baselines of fold {number}: patients both trained on and tested")
+        if fold.train and fold.test:
+            found = predict_baselines(cohort.truth, cohort.patients, thumbnails, fold)
+            parts.append(found.assign(fold=number))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -142,11 +147,10 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
         var_name="quantity",
         value_name="truth",
     )
-    given = points[
-        [c for c in ("method", "fold", "patient_id", "channel", "quantity", "predicted", "visible") if c in points]
-    ]
+    columns = ("method", "fold", "patient_id", "channel", "quantity", "predicted", "visible")
+    given = points[[c for c in columns if c in points]]
     if "visible" not in given:
-        given["visible"] = np.nan
+        given = given.assign(visible=np.nan)
     seen = given.groupby(["patient_id", "channel"])["visible"].transform("min")
     table = given.assign(visible=seen).merge(channels, on="channel", how="inner")
     table = table.merge(truth, on=["patient_id", "channel", "quantity"], how="left")

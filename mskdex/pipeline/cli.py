@@ -310,6 +310,17 @@ def evaluate(
 
 
 @app.command()
+def repeatability(
+    table: Annotated[Path, typer.Argument(help="patient, object, quantity, predicted and, if known, condition")],
+    out: Annotated[Path | None, typer.Option(help="CSV to write")] = None,
+) -> None:
+    """RMS-CV, ICC and smallest detectable change per structure, from repeated predictions of the same patients."""
+    from mskdex.pipeline.stages.repeatability import repeatability as stage
+
+    typer.echo(stage(table, out))
+
+
+@app.command()
 def report(results: Path, settings: SettingsJson, out: Out) -> None:
     """Write the HTML report."""
     from mskdex.config import load_config

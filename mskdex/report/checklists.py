@@ -65,7 +65,8 @@ def _data_answers(results: Results) -> dict[str, str]:
         "flow": f"{len(p) + len(results.excluded)} patients in the sheet, {len(results.excluded)} excluded, {len(p)} "
         f"included, {len(results.tested)} tested by a model that had not seen them.",
         "demographics": "Given in this report's section on the cohort.",
-        "predictors": "One frontal radiograph of the hips and its camera; no demographics enter the image models.",
+        "predictors": "One frontal radiograph of the hips and its camera. No demographics enter the image models; "
+        "“fused” joins age, sex, height and weight with the estimate.",
     }
 
 

@@ -13,6 +13,7 @@ from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.report import agreement_tables as agreement
 from mskdex.report import facts, figures
+from mskdex.report.added_value import added_value_tables, answers
 from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
@@ -24,7 +25,8 @@ from mskdex.report.published import SOURCE
 from mskdex.report.templating import asset, pack, plotly, render
 
 SECTIONS = (
-    ("summary", "Summary"), ("correlation", "Correlation"), ("reliability", "Absolute agreement"),
+    ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
+    ("reliability", "Absolute agreement"),
     ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
     ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
     ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
@@ -44,6 +46,7 @@ def write_index(results: Results, folder: Path) -> None:
         title=results.config.report.title,
         lead=_lead(results),
         notices=_notices(results),
+        answers=answers(results),
         cards=facts.summary(results),
         sections=[s for s in SECTIONS if s[0] != "ablation" or tables["ablation_table"]],
         objects=[{"id": n, "label": title(n)} for n in results.object_names],
@@ -75,8 +78,10 @@ def _flat(groups: dict[str, Any]) -> list[Any]:
 
 def _tables(results: Results) -> dict[str, Any]:
     return {
+        "added_value_tables": added_value_tables(results),
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
+        "published_reliability_tables": agreement.published_reliability_tables(results),
         "statistics_tables": agreement.statistics_table(results),
         "comparison_tables": agreement.comparison_tables(results),
         "bone_tables": agreement.bone_tables(results),
@@ -109,13 +114,14 @@ def _ablation_table(results: Results) -> Table | None:
     table = figures.ablation_table(results)
     if len(table) < 2:
         return None
+    names = results.object_names
     rows = [
         [words(r.experiment), number(r.lambda_is, 0), words("yes" if r.bone_loss else "no"), number(r.pcc, 3),
-         number(r.published, 3, style="published", hint=SOURCE)]
+         number(r.published, 3, style="published", hint=SOURCE), *(number(getattr(r, n), 3) for n in names)]
         for r in table.itertuples()
     ]  # fmt: skip
-    labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023"]
-    caption = "Mean PCC of the muscles' lean mass of each experiment (the paper's table 2)."
+    labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023", *map(title, names)]
+    caption = "PCC of lean mass of each experiment: mean of the muscles (the paper's table 2), and each structure's."
     return plain("table2_ablation", caption, labels, rows, notes=[f"Published: {SOURCE}, one fold."])
 
 

@@ -37,6 +37,7 @@ rule evaluate:
         quantities="results/cohort/quantities.parquet",
         identity=ancient("results/cohort/identity.json"),
     output:
+        added_value="results/evaluation/added_value.parquet",
         agreement="results/evaluation/agreement.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
