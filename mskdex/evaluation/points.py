@@ -69,6 +69,11 @@ class Cohort:
         return cls(patients.set_index("patient_id"), folds["fold"], quantities, objects, folds["person"])
 
     @property
+    def sexes(self) -> pd.Series:
+        """F, M or missing, indexed by patient_id."""
+        return self.patients.get("sex", pd.Series(None, self.patients.index, dtype=object))
+
+    @property
     def names(self) -> list[str]:
         """Names of the cohort's channels."""
         return [c["name"] for c in self.objects]

@@ -121,10 +121,20 @@ def _trusted(results: Results) -> dict[str, str]:
     note = (
         f"Lean mass, mean of the muscles: ICC {_interval(icc)}; bias {_plain(bias, 1)} % of the mean truth, 95 % of "
         f"the differences within {limits}; calibration slope {_plain(found['slope'], 2)} (1 is ideal); within women "
-        f"{_plain(found.get('pcc_women'), 2)}, within men {_plain(found.get('pcc_men'), 2)} PCC. Tested on "
-        f"{len(results.tested)} patients."
+        f"{_plain(found.get('pcc_women'), 2)}, within men {_plain(found.get('pcc_men'), 2)} PCC. "
+        f"{_covered(results)} Tested on {len(results.tested)} patients."
     )
     return {"question": "Can I trust it?", "answer": answer, "note": note}
+
+
+def _covered(results: Results) -> str:
+    c = results.coverage
+    own = c[(c["method"] == results.proposed) & (c["quantity"] == "lean_mass_g") & (c["group"] == "all")]
+    own = own[own["structure"] == MEAN_OF_MUSCLES]
+    if own.empty or not own["n"].iloc[0]:
+        return "Too few patients for prediction intervals."
+    row = own.iloc[0]
+    return f"{row['nominal']:.0%} intervals held the truth in {row['covered']:.0%}."
 
 
 def _left_out(results: Results) -> dict[str, str]:

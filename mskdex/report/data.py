@@ -22,7 +22,7 @@ BASELINE_COLOURS = {
 }  # fmt: skip
 """Of the methods of every evaluation."""
 
-_TABLES = ("agreement", "added_value", "images", "tests", "points")
+_TABLES = ("agreement", "added_value", "coverage", "subgroups", "images", "tests", "points")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Results:
         objects: dict per channel.
         agreement: table of agreement, and so on for images, tests, points, tuning.
         added_value: what the image adds, per method, quantity, structure and measure.
+        coverage: how many held-out patients the intervals cover, by group.
+        subgroups: agreement and calibration by sex, age and body mass index.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
         flagged: patients that stand out, patient_id, flags, reasons; None where they were not looked at.
@@ -73,6 +75,8 @@ class Results:
     objects: list[dict[str, Any]]
     agreement: pd.DataFrame
     added_value: pd.DataFrame
+    coverage: pd.DataFrame
+    subgroups: pd.DataFrame
     images: pd.DataFrame
     tests: pd.DataFrame
     points: pd.DataFrame

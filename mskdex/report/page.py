@@ -18,6 +18,7 @@ from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
+from mskdex.report.group_tables import coverage_tables, subgroup_tables
 from mskdex.report.html_tables import Table, number, plain, words
 from mskdex.report.numbers import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
@@ -27,6 +28,7 @@ from mskdex.report.templating import asset, pack, plotly, render
 SECTIONS = (
     ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
     ("reliability", "Absolute agreement"),
+    ("groups", "Sub-groups"), ("intervals", "Intervals"),
     ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
     ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
     ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
@@ -79,6 +81,8 @@ def _flat(groups: dict[str, Any]) -> list[Any]:
 def _tables(results: Results) -> dict[str, Any]:
     return {
         "added_value_tables": added_value_tables(results),
+        "subgroup_tables": subgroup_tables(results),
+        "coverage_tables": coverage_tables(results),
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
         "published_reliability_tables": agreement.published_reliability_tables(results),

@@ -276,3 +276,17 @@ def test_the_papers_icc_stands_apart_from_forms_that_it_does_not_name(report_fol
     theirs = pd.read_csv(report_folder / "tables" / "published_icc_volume_cm3.csv").set_index("Structure")
     assert theirs.loc["Iliacus"].tolist() == [0.866, 0.213]
     assert "does not say which form" in _section(_index(report_folder), "reliability")
+
+
+def test_groups_and_intervals_have_tables(report_folder: Path) -> None:
+    folder = report_folder.parent / "evaluation"
+    coverage = pd.read_parquet(folder / "coverage.parquet").query("quantity == 'lean_mass_g'")
+    table = pd.read_csv(report_folder / "tables" / "coverage_lean_mass_g.csv")
+    assert len(table) == len(coverage)
+    assert table["Too few for one"].tolist() == coverage["without"].tolist()
+    found = pd.read_parquet(folder / "subgroups.parquet").query(
+        "quantity == 'lean_mass_g' and measure == 'bias_percent'"
+    )
+    table = pd.read_csv(report_folder / "tables" / "subgroups_lean_mass_g.csv", na_values=["–"])
+    assert table["Bias %"].to_numpy() == pytest.approx(found["value"].to_numpy(), nan_ok=True)
+    assert "Too few patients for prediction intervals." in _section(_index(report_folder), "summary")

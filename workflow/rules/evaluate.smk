@@ -39,6 +39,8 @@ rule evaluate:
     output:
         added_value="results/evaluation/added_value.parquet",
         agreement="results/evaluation/agreement.parquet",
+        coverage="results/evaluation/coverage.parquet",
+        subgroups="results/evaluation/subgroups.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",

@@ -2,6 +2,8 @@ rule report:
     """Write the HTML report, and print the table of Pearson correlations."""
     input:
         evaluation="results/evaluation/agreement.parquet",
+        coverage="results/evaluation/coverage.parquet",
+        subgroups="results/evaluation/subgroups.parquet",
         added_value="results/evaluation/added_value.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",

@@ -12,9 +12,11 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.added_value import added_value_table
 from mskdex.evaluation.baselines import BASELINES
 from mskdex.evaluation.comparators import read_comparator
+from mskdex.evaluation.coverage import coverage_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
+from mskdex.evaluation.subgroups import subgroup_table
 from mskdex.evaluation.summaries import agreement_table, tests_table
 from mskdex.evaluation.text import summary_text
 from mskdex.evaluation.thumbnails import Thumbnails
@@ -32,7 +34,9 @@ def evaluate(
     settings: EvaluationSettings,
     out: Path,
 ) -> str:
-    """Writes added_value, agreement, images, tests, points and tuning (Parquet), ranges.json and evaluate.json.
+    """Writes added_value, agreement, coverage, subgroups, images, tests, points and tuning (Parquet), and JSON files.
+
+    The JSON files are ranges.json and evaluate.json.
 
     Args:
         experiments_root: results/experiments.
@@ -69,6 +73,11 @@ def evaluate(
     images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
     agreement = agreement_table(results, settings)
     added = added_value_table(results, joined, cohort.patients, settings)
+    methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
+    sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
+    covered = coverage_table(results, methods, sexes, scales, cohort.persons)
+    write_parquet(out / "coverage.parquet", covered)
+    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, cohort.patients))
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "added_value.parquet", added)
     write_parquet(out / "agreement.parquet", agreement)
