@@ -25,6 +25,12 @@ class EvaluationSettings(Settings):
     thumbnail_pixels: int = Field(
         16, ge=2, le=64, description="rows and columns of the radiograph's thumbnail that the ridge regression sees"
     )
+    low_muscle_z: float = Field(
+        -1.0, lt=0, description="hip muscle is low below this z-score of the training patients of the same sex"
+    )
+    specificity: float = Field(
+        0.9, gt=0, lt=1, description="specificity at which the sensitivity for low muscle is given"
+    )
     tuning_folds: tuple[int, ...] = Field(
         (), description="folds that loss weights were chosen on; they enter no table of results, only the ablation"
     )

@@ -22,7 +22,7 @@ BASELINE_COLOURS = {
 }  # fmt: skip
 """Of the methods of every evaluation."""
 
-_TABLES = ("agreement", "added_value", "coverage", "subgroups", "images", "tests", "points")
+_TABLES = ("agreement", "added_value", "coverage", "subgroups", "decisions", "images", "tests", "points")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Results:
         added_value: what the image adds, per method, quantity, structure and measure.
         coverage: how many held-out patients the intervals cover, by group.
         subgroups: agreement and calibration by sex, age and body mass index.
+        decisions: how well each method finds patients with low muscle.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
         flagged: patients that stand out, patient_id, flags, reasons; None where they were not looked at.
@@ -77,6 +78,7 @@ class Results:
     added_value: pd.DataFrame
     coverage: pd.DataFrame
     subgroups: pd.DataFrame
+    decisions: pd.DataFrame
     images: pd.DataFrame
     tests: pd.DataFrame
     points: pd.DataFrame

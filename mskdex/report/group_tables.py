@@ -1,6 +1,9 @@
-"""Tables by group of patients: agreement and calibration, and what the intervals cover."""
+"""Agreement and calibration by group, what the intervals cover, and how well low muscle is found."""
+
+import pandas as pd
 
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES
+from mskdex.evaluation.decisions import RISKS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.subgroups import MEASURES
 from mskdex.evaluation.text import QUANTITY_NAMES
@@ -51,6 +54,38 @@ def coverage_tables(results: Results) -> list[Table]:
         labels = ["Method", "Group", "Structure", "Intervals", "Too few for one", "Covered %", "Mean width %"]
         tables.append(plain(f"coverage_{quantity}", caption, labels, rows, quantity=quantity))
     return tables
+
+
+def decisions_table(results: Results) -> Table:
+    """How well each method finds patients with low muscle."""
+    s = results.config.evaluation
+    groups = results.decisions.groupby(["method", "index"], sort=False)
+    rows = [_decision_row(results, str(m), str(i), cells) for (m, i), cells in groups]
+    labels = ["Method", "Index", "n", "Low", "Left out", "AUC", f"Sensitivity at {s.specificity:.0%} specificity"]
+    labels += [f"Net benefit at {risk:.0%}" for risk in RISKS]
+    caption = (
+        f"Finding low muscle: a z-score of the hip’s lean mass below {s.low_muscle_z:g} of the training patients of "
+        "the same sex. Below each net benefit, that of treating everybody."
+    )
+    note = (
+        "The index is the lean mass of the hip’s muscles that this cohort has, both sides. Cut-offs of AWGS and EWGSOP "
+        "are for appendicular lean mass and are not applied to it."
+    )
+    return plain("decisions", caption, labels, rows, notes=[note])
+
+
+def _decision_row(results: Results, method: str, index: str, cells: pd.DataFrame) -> list[Cell]:
+    found = {str(record["measure"]): record for record in cells.to_dict("records")}
+    auc = found["auc"]
+    below = "" if pd.isna(auc["low"]) else f"{number(auc['low'], 2).text} to {number(auc['high'], 2).text}"
+    counts = [Cell(str(auc[c]), auc[c]) for c in ("n", "low_muscle", "left_out")]
+    name = index.replace("_per_height2", " per height²").replace("_", " ").capitalize()
+    row = [words(_label(results, method)), words(name), *counts, number(auc["value"], 2, below=below)]
+    row.append(number(found["sensitivity"]["value"], 2))
+    for risk in RISKS:
+        ours, everybody = (found[f"{what}_{risk:.0%}"]["value"] for what in ("net_benefit", "treat_all"))
+        row.append(number(ours, 2, below=f"all: {number(everybody, 2).text}"))
+    return row
 
 
 def _coverage_row(results: Results, record: dict) -> list[Cell]:

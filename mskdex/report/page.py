@@ -18,7 +18,7 @@ from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
-from mskdex.report.group_tables import coverage_tables, subgroup_tables
+from mskdex.report.group_tables import coverage_tables, decisions_table, subgroup_tables
 from mskdex.report.html_tables import Table, number, plain, words
 from mskdex.report.numbers import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
@@ -28,7 +28,7 @@ from mskdex.report.templating import asset, pack, plotly, render
 SECTIONS = (
     ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
     ("reliability", "Absolute agreement"),
-    ("groups", "Sub-groups"), ("intervals", "Intervals"),
+    ("groups", "Sub-groups"), ("intervals", "Intervals"), ("decisions", "Low muscle"),
     ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
     ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
     ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
@@ -83,6 +83,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "added_value_tables": added_value_tables(results),
         "subgroup_tables": subgroup_tables(results),
         "coverage_tables": coverage_tables(results),
+        "decisions_table": decisions_table(results),
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
         "published_reliability_tables": agreement.published_reliability_tables(results),

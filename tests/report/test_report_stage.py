@@ -290,3 +290,12 @@ def test_groups_and_intervals_have_tables(report_folder: Path) -> None:
     table = pd.read_csv(report_folder / "tables" / "subgroups_lean_mass_g.csv", na_values=["–"])
     assert table["Bias %"].to_numpy() == pytest.approx(found["value"].to_numpy(), nan_ok=True)
     assert "Too few patients for prediction intervals." in _section(_index(report_folder), "summary")
+
+
+def test_the_table_of_low_muscle_holds_what_the_evaluation_found(report_folder: Path) -> None:
+    found = pd.read_parquet(report_folder.parent / "evaluation" / "decisions.parquet")
+    table = pd.read_csv(report_folder / "tables" / "decisions.csv", na_values=["–"])
+    auc = found[found["measure"] == "auc"]
+    assert table["AUC"].to_numpy() == pytest.approx(auc["value"].to_numpy(), nan_ok=True)
+    assert table["Low"].tolist() == auc["low_muscle"].tolist()
+    assert "AWGS and EWGSOP" in _section(_index(report_folder), "decisions")

@@ -41,6 +41,7 @@ rule evaluate:
         agreement="results/evaluation/agreement.parquet",
         coverage="results/evaluation/coverage.parquet",
         subgroups="results/evaluation/subgroups.parquet",
+        decisions="results/evaluation/decisions.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",

@@ -4,6 +4,7 @@ rule report:
         evaluation="results/evaluation/agreement.parquet",
         coverage="results/evaluation/coverage.parquet",
         subgroups="results/evaluation/subgroups.parquet",
+        decisions="results/evaluation/decisions.parquet",
         added_value="results/evaluation/added_value.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",

@@ -13,6 +13,7 @@ from mskdex.evaluation.added_value import added_value_table
 from mskdex.evaluation.baselines import BASELINES
 from mskdex.evaluation.comparators import read_comparator
 from mskdex.evaluation.coverage import coverage_table
+from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
@@ -34,9 +35,9 @@ def evaluate(
     settings: EvaluationSettings,
     out: Path,
 ) -> str:
-    """Writes added_value, agreement, coverage, subgroups, images, tests, points and tuning (Parquet), and JSON files.
+    """Writes the evaluation's tables (Parquet), ranges.json and evaluate.json.
 
-    The JSON files are ranges.json and evaluate.json.
+    The tables: added_value, agreement, coverage, subgroups, decisions, images, tests, points and tuning.
 
     Args:
         experiments_root: results/experiments.
@@ -77,6 +78,7 @@ def evaluate(
     sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
     covered = coverage_table(results, methods, sexes, scales, cohort.persons)
     write_parquet(out / "coverage.parquet", covered)
+    write_parquet(out / "decisions.parquet", decision_table(results, cohort, settings))
     write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, cohort.patients))
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "added_value.parquet", added)
