@@ -21,7 +21,7 @@ def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame
         settings: number of folds and seed.
 
     Returns:
-        Columns patient_id, fold; sorted by patient_id.
+        Columns patient_id, fold, person; sorted by patient_id.
 
     Raises:
         MskdexError: fewer persons than folds.
@@ -35,7 +35,7 @@ def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame
     people = people.sort_values(["sex", "rows", "order"], ascending=[True, False, True])
     folds = dict(zip(people["person"], _dealt(people["sex"], people["rows"], settings.count), strict=True))
     table["fold"] = table["person"].map(folds)
-    return table[["patient_id", "fold"]].sort_values("patient_id", ignore_index=True)
+    return table[["patient_id", "fold", "person"]].sort_values("patient_id", ignore_index=True)
 
 
 def too_few(persons: int, rows: int, folds: int) -> str:

@@ -23,29 +23,38 @@ class EvaluationSettings(Settings):
         description="an object with a smaller fraction of its mass inside the exposed field counts in neither training "
         "nor evaluation",
     )
+    thumbnail_pixels: int = Field(
+        16, ge=2, le=64, description="rows and columns of the radiograph's thumbnail that the ridge regression sees"
+    )
+    low_muscle_z: float = Field(
+        -1.0, lt=0, description="hip muscle is low below this z-score of the training patients of the same sex"
+    )
+    specificity: float = Field(
+        0.9, gt=0, lt=1, description="specificity at which the sensitivity for low muscle is given"
+    )
     tuning_folds: tuple[int, ...] = Field(
         (), description="folds that loss weights were chosen on; they enter no table of results, only the ablation"
     )
-    rivals: dict[str, str] = Field(
+    comparators: dict[str, str] = Field(
         {},
         description="further methods: name and table (CSV, TSV, Parquet: patient, object, quantity, predicted, truth)",
         json_schema_extra=NO_RESULT,
     )
 
-    def with_rivals(self, tables: Iterable[str]) -> "EvaluationSettings":
+    def with_comparators(self, tables: Iterable[str]) -> "EvaluationSettings":
         """The same settings with further methods, each given as NAME=TABLE.
 
         Raises:
             MskdexError: one is not of that form.
         """
-        rivals = dict(self.rivals)
+        comparators = dict(self.comparators)
         for text in tables:
             name, _, path = text.partition("=")
             if not name or not path:
-                msg = f"--rival {text}: write NAME=TABLE, e.g. another=predictions.csv"
+                msg = f"--comparator {text}: write NAME=TABLE, e.g. another=predictions.csv"
                 raise MskdexError(msg)
-            rivals[name] = path
-        return self.model_copy(update={"rivals": rivals})
+            comparators[name] = path
+        return self.model_copy(update={"comparators": comparators})
 
 
 class ReportSettings(Settings):

@@ -13,7 +13,12 @@ from mskdex.io.arrays import read_arrays
 from mskdex.io.stack import Stack, read_stack, require_same
 from mskdex.quantities import COLUMNS, QUANTITIES
 
-IMAGE_COLUMNS = ("method", "fold", "patient_id", "object", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range")
+IMAGE_COLUMNS = (
+    "method", "fold", "patient_id", "structure", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range",
+)  # fmt: skip
+
+RANGE_QUANTILE = 0.95
+"""Among patients' brightest pixels; the networks' normalisation takes the same."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +80,33 @@ def read_decomposition(path: Path, stack: Stack) -> dict[str, np.ndarray]:
 def intensity_ranges(
     patients_root: Path, patients: Iterable[str], objects: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """The fixed intensity range of each object and quantity: the largest rendered pixel of the whole cohort.
+    """The fixed intensity range of each structure and quantity, from training patients.
+
+    It is the `RANGE_QUANTILE` of their brightest rendered pixels, as in the networks' normalisation: one patient with
+    metal shall not stretch the range of all.
 
     Args:
         patients_root: results/patients.
-        patients: patient ids.
+        patients: ids of training patients.
         objects: names of the cohort's channels.
 
     Returns:
-        By object, by quantity column: the range, from 0; in cm³ or g per pixel.
+        By structure, by quantity column: the range, from 0; in cm³ or g per pixel. 0 where no patient has any.
     """
-    found: dict[str, dict[str, float]] = {}
+    peaks: dict[str, list[np.ndarray]] = {}
     for patient in patients:
         rendered = Rendered.read(patients_root, patient, objects)
         for channel in rendered.stack.channels:
             ours = np.maximum(_peak(rendered.drr[channel.name]), _peak(rendered.aligned.get(channel.name)))
-            entry = found.setdefault(channel.object, {COLUMNS[q]: 0.0 for q in QUANTITIES})
-            for quantity, peak in zip(QUANTITIES, ours, strict=True):
-                entry[COLUMNS[quantity]] = max(entry[COLUMNS[quantity]], float(peak))
-    return found
+            peaks.setdefault(channel.object, []).append(ours)
+    return {name: _range(np.stack(found)) for name, found in peaks.items()}
+
+
+def _range(peaks: np.ndarray) -> dict[str, float]:
+    """By quantity column, of (patients and sides, 3) brightest pixels; who has none does not count."""
+    seen = [column[column > 0.0] for column in peaks.T]
+    values = [float(np.quantile(column, RANGE_QUANTILE)) if column.size else 0.0 for column in seen]
+    return {COLUMNS[q]: value for q, value in zip(QUANTITIES, values, strict=True)}
 
 
 def _peak(images: np.ndarray | None) -> np.ndarray:
@@ -142,7 +155,7 @@ def _patient_rows(
         for q, quantity in enumerate(QUANTITIES):
             data_range = ranges[channel.object][COLUMNS[quantity]]
             yield {
-                "patient_id": rendered.stack.patient, "object": channel.object, "side": channel.side,
+                "patient_id": rendered.stack.patient, "structure": channel.object, "side": channel.side,
                 "channel": channel.name, "quantity": COLUMNS[quantity], "data_range": data_range,
                 **measures(drr[channel.name][q], rendered.aligned[channel.name][q], data_range),
             }  # fmt: skip

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mskdex.errors import MskdexError
-from mskdex.evaluation.baselines import BASELINES, predict_baselines
+from mskdex.evaluation.baselines import BASELINES, Fold, predict_baselines
 from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
+from mskdex.evaluation.stacking import FUSED
+from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.io.artifacts import read_json, read_parquet
 from mskdex.io.stack import require_same
 from mskdex.quantities import COLUMNS
@@ -19,7 +21,7 @@ QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""
 
 COLUMNS_OF_POINTS = (
-    "method", "fold", "patient_id", "object", "side", "channel", "kind", "quantity",
+    "method", "fold", "patient_id", "structure", "side", "channel", "kind", "quantity",
     "predicted", "truth", "visible", "left_out",
 )  # fmt: skip
 
@@ -38,12 +40,14 @@ class Cohort:
         folds: fold of each patient, indexed by patient_id.
         quantities: truth, row per patient and channel.
         objects: one dict per channel, as in objects.json.
+        persons: person of each patient, indexed by patient_id: two rows of the sheet may be one.
     """
 
     patients: pd.DataFrame
     folds: pd.Series
     quantities: pd.DataFrame
     objects: list[dict[str, Any]]
+    persons: pd.Series
 
     @classmethod
     def read(cls, folder: Path) -> "Cohort":
@@ -65,7 +69,13 @@ class Cohort:
             path = folder / "quantities.parquet"
             msg = f"{path} has no row of {', '.join(missing)}; delete it and run the same command again"
             raise MskdexError(msg)
-        return cls(patients.set_index("patient_id"), folds.set_index("patient_id")["fold"], quantities, objects)
+        folds = folds.assign(person=folds.get("person", folds["patient_id"])).set_index("patient_id")
+        return cls(patients.set_index("patient_id"), folds["fold"], quantities, objects, folds["person"])
+
+    @property
+    def sexes(self) -> pd.Series:
+        """F, M or missing, indexed by patient_id."""
+        return self.patients.get("sex", pd.Series(None, self.patients.index, dtype=object))
 
     @property
     def names(self) -> list[str]:
@@ -106,8 +116,8 @@ def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Se
     """
     parts, missing = [], []
     for experiment in experiments:
-        if experiment in BASELINES:
-            msg = f"experiments.{experiment}: this name is kept for a baseline; choose another"
+        if experiment in (*BASELINES, FUSED):
+            msg = f"experiments.{experiment}: this name is kept for a method of every evaluation; choose another"
             raise MskdexError(msg)
         for fold in folds:
             folder = experiments_root / experiment / f"fold{fold}"
@@ -126,15 +136,15 @@ def trained_points(experiments_root: Path, experiments: Sequence[str], folds: Se
     return pd.concat(parts, ignore_index=True), missing
 
 
-def baseline_points(cohort: Cohort, folds: Sequence[int]) -> pd.DataFrame:
+def baseline_points(cohort: Cohort, folds: Sequence[int], thumbnails: Thumbnails) -> pd.DataFrame:
     """Predictions of the baselines for the test patients of the folds, each fitted on the other folds."""
     parts = []
-    for fold in folds:
-        test = list(cohort.folds.index[cohort.folds == fold])
-        train = list(cohort.folds.index[cohort.folds != fold])
-        check_disjoint(train, test, f"baselines of fold {fold}: patients both trained on and tested")
-        if train and test:
-            parts.append(predict_baselines(cohort.truth, cohort.patients, train, test).assign(fold=fold))
+    for number in folds:
+        fold = Fold.of(number, cohort.folds, cohort.persons)
+        check_disjoint(fold.train, fold.test, f"baselines of fold {number}: patients both trained on and tested")
+        if fold.train and fold.test:
+            found = predict_baselines(cohort.truth, cohort.patients, thumbnails, fold)
+            parts.append(found.assign(fold=number))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -152,7 +162,8 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
         which is what a network is trained to find; baselines and rivals, which predict whole objects, are taken
         times the same share.
     """
-    channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]].rename(columns={"name": "channel"})
+    channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]]
+    channels = channels.rename(columns={"name": "channel", "object": "structure"})
     quantities = cohort.quantities.rename(columns={"object": "channel"})
     truth = quantities.melt(
         id_vars=["patient_id", "channel", "present", "truncated"],
@@ -160,9 +171,10 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
         var_name="quantity",
         value_name="truth",
     )
-    given = points.drop(columns=[c for c in ("truth", "object", "side", "truncated", "experiment") if c in points])
+    columns = ("method", "fold", "patient_id", "channel", "quantity", "predicted", "visible")
+    given = points[[c for c in columns if c in points]]
     if "visible" not in given:
-        given["visible"] = np.nan
+        given = given.assign(visible=np.nan)
     seen = given.groupby(["patient_id", "channel"])["visible"].transform("min")
     table = given.assign(visible=seen, of_visible=given["visible"].notna()).merge(channels, on="channel", how="inner")
     table = table.merge(truth, on=["patient_id", "channel", "quantity"], how="left")

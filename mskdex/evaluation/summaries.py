@@ -52,13 +52,13 @@ class Panel:
     @property
     def objects(self) -> list[tuple[str, list[int]]]:
         """Each object with the columns of its sides, in order."""
-        names = list(dict.fromkeys(self.channels["object"]))
-        return [(n, list(np.flatnonzero(self.channels["object"] == n))) for n in names]
+        names = list(dict.fromkeys(self.channels["structure"]))
+        return [(n, list(np.flatnonzero(self.channels["structure"] == n))) for n in names]
 
 
 def panels(points: pd.DataFrame) -> Iterator[tuple[str, str, Panel]]:
     """Every (method, quantity) with its panel; all have the same patients and channels, in the same order."""
-    channels = points[["channel", "object", "side", "kind"]].drop_duplicates("channel").reset_index(drop=True)
+    channels = points[["channel", "structure", "side", "kind"]].drop_duplicates("channel").reset_index(drop=True)
     folds = points.drop_duplicates("patient_id").set_index("patient_id")["fold"].sort_index()
     for method in dict.fromkeys(points["method"]):
         for quantity in QUANTITY_COLUMNS:
@@ -88,7 +88,7 @@ def agreement_table(points: pd.DataFrame, settings: EvaluationSettings) -> pd.Da
                 row["left_out"] = out[i]
             for row in _in_order(panel, columns + _means(panel, found[name], columns, settings.confidence)):
                 rows.append({"method": method, "quantity": quantity, "statistic": name, **row})
-    order = ["method", "quantity", "object", "side", "channel", "kind", "statistic"]
+    order = ["method", "quantity", "structure", "side", "channel", "kind", "statistic"]
     return pd.DataFrame(rows)[[*order, "value", "low", "high", "n", "left_out", "undefined"]]
 
 
@@ -106,7 +106,7 @@ def _column(panel: Panel, draws: np.ndarray, name: str, column: int, confidence:
 def _in_order(panel: Panel, rows: list[dict]) -> list[dict]:
     """By object, the mean of the sides first."""
     order = {name: i for i, (name, _) in enumerate(panel.objects)}
-    return sorted(rows, key=lambda r: (order[r["object"]], r["side"] != MEAN_OF_SIDES))
+    return sorted(rows, key=lambda r: (order[r["structure"]], r["side"] != MEAN_OF_SIDES))
 
 
 def _means(panel: Panel, draws: np.ndarray, columns: list[dict], confidence: float) -> list[dict]:
@@ -120,7 +120,7 @@ def _means(panel: Panel, draws: np.ndarray, columns: list[dict], confidence: flo
         low, high = interval(mean[1:], confidence)
         reasons = dict.fromkeys(s["undefined"] for s in sides)
         rows.append({
-            "channel": None, "object": name, "side": MEAN_OF_SIDES, "kind": sides[0]["kind"],
+            "channel": None, "structure": name, "side": MEAN_OF_SIDES, "kind": sides[0]["kind"],
             "value": float(mean[0]), "low": low, "high": high, "n": max(s["n"] for s in sides),
             "left_out": max(s["left_out"] for s in sides),
             "undefined": None if defined else "; ".join(str(r) for r in reasons),
@@ -159,24 +159,23 @@ def tests_table(points: pd.DataFrame, images: pd.DataFrame, settings: Evaluation
     errors = points[points["left_out"].isna()].assign(
         value=lambda t: (t["predicted"] - t["truth"]).abs(), measure=lambda t: t["quantity"] + " absolute error"
     )
-    parts = [errors[["method", "measure", "object", "patient_id", "value"]]]
+    parts = [errors[["method", "measure", "structure", "patient_id", "value"]]]
     for measure in ("psnr_db", "ssim"):
         if len(images):
             named = images.assign(measure=images["quantity"] + " " + measure).rename(columns={measure: "value"})
-            parts.append(named[["method", "measure", "object", "patient_id", "value"]])
+            parts.append(named[["method", "measure", "structure", "patient_id", "value"]])
     values = pd.concat(parts, ignore_index=True)
-    per_patient = values.groupby(["method", "measure", "object", "patient_id"], sort=True)["value"].mean()
+    per_patient = values.groupby(["method", "measure", "structure", "patient_id"], sort=True)["value"].mean()
     rows = []
     for against in dict.fromkeys(m for m in values["method"] if m != settings.proposed):
         for measure in dict.fromkeys(values["measure"]):
-            family = [
-                r for o in dict.fromkeys(values["object"]) if (r := _test(per_patient, settings, against, measure, o))
-            ]
+            names = dict.fromkeys(values["structure"])
+            family = [r for name in names if (r := _test(per_patient, settings, against, measure, name))]
             for kind in ("anova", "wilcoxon"):
                 for row, p in zip(family, holm(np.array([r[f"{kind}_p"] for r in family])), strict=True):
                     row[f"{kind}_p_holm"] = float(p)
             rows += family
-    columns = ["proposed", "against", "measure", "object", "n", "mean_proposed", "mean_against"]
+    columns = ["proposed", "against", "measure", "structure", "n", "mean_proposed", "mean_against"]
     columns += [f"{k}_{s}" for k, s in (("anova", "f"), ("wilcoxon", "w")) for s in (s, "p", "p_holm")]
     return pd.DataFrame(rows, columns=columns)
 
@@ -192,7 +191,7 @@ def _test(values: pd.Series, settings: EvaluationSettings, against: str, measure
     f, anova_p = one_way_anova(both[:, 0], both[:, 1])
     w, wilcoxon_p = paired_wilcoxon(both[:, 0], both[:, 1])
     return {
-        "proposed": settings.proposed, "against": against, "measure": measure, "object": name, "n": len(both),
+        "proposed": settings.proposed, "against": against, "measure": measure, "structure": name, "n": len(both),
         "mean_proposed": float(both[:, 0].mean()), "mean_against": float(both[:, 1].mean()),
         "anova_f": f, "anova_p": anova_p, "wilcoxon_w": w, "wilcoxon_p": wilcoxon_p,
     }  # fmt: skip

@@ -317,7 +317,7 @@ def evaluate(
     results: Path,
     settings: SettingsJson,
     out: Out,
-    rival: Annotated[list[str] | None, typer.Option(help="another method's predictions, NAME=TABLE")] = None,
+    comparator: Annotated[list[str] | None, typer.Option(help="another method's predictions, NAME=TABLE")] = None,
 ) -> None:
     """Compare predictions with the CT: agreement, image quality, tests."""
     from mskdex.pipeline.settings import EvaluateStage
@@ -325,7 +325,19 @@ def evaluate(
 
     s = EvaluateStage.model_validate_json(settings)
     experiments, cohort_dir, patients = results / "experiments", results / "cohort", results / "patients"
-    stage(experiments, s.experiments, s.folds, cohort_dir, patients, s.evaluation.with_rivals(rival or ()), out)
+    evaluation = s.evaluation.with_comparators(comparator or ())
+    stage(experiments, s.experiments, s.folds, cohort_dir, patients, evaluation, out)
+
+
+@app.command()
+def repeatability(
+    table: Annotated[Path, typer.Argument(help="patient, object, quantity, predicted and, if known, condition")],
+    out: Annotated[Path | None, typer.Option(help="CSV to write")] = None,
+) -> None:
+    """RMS-CV, ICC and smallest detectable change per structure, from repeated predictions of the same patients."""
+    from mskdex.pipeline.stages.repeatability import repeatability as stage
+
+    typer.echo(stage(table, out))
 
 
 @app.command()

@@ -175,9 +175,9 @@ def starts_digest(config: Config, patient: str, digests: Digests) -> str:
     return digests.of(file) if file.is_file() else "none"
 
 
-def rivals_digest(config: Config, digests: Digests) -> str:
+def comparators_digest(config: Config, digests: Digests) -> str:
     """Hash of the names and tables of further methods, in their order."""
-    return files_digest({name: Path(path) for name, path in config.evaluation.rivals.items()}, digests)
+    return files_digest({name: Path(path) for name, path in config.evaluation.comparators.items()}, digests)
 
 
 def atlas_digest(config: Config, digests: Digests) -> str:

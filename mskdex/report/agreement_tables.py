@@ -8,11 +8,14 @@ from mskdex.evaluation.agreement import STATISTICS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.summaries import MEAN_OF_SIDES
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
+from mskdex.report.added_value import SIDES
 from mskdex.report.data import Method, Results, title
 from mskdex.report.html_tables import Cell, Column, Table, estimate, number, plain, probability, words
 from mskdex.report.published import SOURCE, published
 
-_PUBLISHED_AS = {"pcc": "pcc", "icc21": "icc"}
+_PUBLISHED_AS = {"pcc": "pcc"}
+"""The paper does not say which form its ICC has, so that stands in a table of its own."""
+
 _SIDES = {MEAN_OF_SIDES: "both", "midline": "", "left": "left", "right": "right"}
 
 
@@ -27,13 +30,27 @@ def reliability_tables(results: Results) -> list[Table]:
     return [_statistic_table(results, statistic, q, name) for statistic, name in names for q in QUANTITY_COLUMNS]
 
 
+def published_reliability_tables(results: Results) -> list[Table]:
+    """The paper's ICC of each quantity, whose form it leaves open; none for a quantity that it has not."""
+    tables = []
+    for quantity in QUANTITY_COLUMNS:
+        pairs = {n: pair for n in results.object_names if (pair := published("icc", quantity, n))}
+        rows = [[words(title(n), style="name"), *(number(v, style="published") for v in p)] for n, p in pairs.items()]
+        caption = f"ICC of {QUANTITY_NAMES[quantity]} as published; the paper does not say which form of ICC it is."
+        labels = ["Structure", "proposed", "conventional"]
+        notes = [f"{SOURCE}. Not to be read beside ICC(2,1) or ICC(1,1) as if it were the same."]
+        if rows:
+            tables.append(plain(f"published_icc_{quantity}", caption, labels, rows, quantity=quantity, notes=notes))
+    return tables
+
+
 def _statistic_table(results: Results, statistic: str, quantity: str, name: str) -> Table:
     methods = results.methods
     rows = results.agreement
     rows = rows[(rows["statistic"] == statistic) & (rows["quantity"] == quantity)]
     described = STATISTICS[statistic]
     pairs = {n: published(_PUBLISHED_AS.get(statistic, ""), quantity, n) for n in results.object_names}
-    columns = [Column("Object"), Column("Side")]
+    columns = [Column("Structure"), Column("Side")]
     columns += [Column(m.label, "This cohort", hint=m.kind) for m in methods]
     if any(pairs.values()):
         columns += [Column(t, "Gu et al. 2023, another data set", "published") for t in ("proposed", "conventional")]
@@ -41,7 +58,7 @@ def _statistic_table(results: Results, statistic: str, quantity: str, name: str)
     level = f"{results.config.evaluation.confidence:.0%}"
     notes = [
         f"{level} intervals: percentile bootstrap over patients, {results.config.evaluation.bootstrap_samples} "
-        "resamples, the same for all methods. “Both” is the mean of the left and the right statistic."
+        "resamples, the same for all methods. “Both”: " + SIDES
     ]
     if any(pairs.values()):
         notes.append(f"Published values: {SOURCE}. They are no benchmark of this cohort.")
@@ -51,7 +68,7 @@ def _statistic_table(results: Results, statistic: str, quantity: str, name: str)
 
 def _object_rows(rows: pd.DataFrame, name: str, methods: list[Method], pair: tuple | None) -> list[list[Cell]]:
     found = []
-    some = rows[rows["object"] == name]
+    some = rows[rows["structure"] == name]
     for side in dict.fromkeys(some["side"]):
         cells = {r.method: r for r in some[some["side"] == side].itertuples()}
         first = side in (MEAN_OF_SIDES, "midline")
@@ -77,7 +94,7 @@ def statistics_table(results: Results) -> list[Table]:
     tables = []
     for quantity in QUANTITY_COLUMNS:
         rows = results.agreement[results.agreement["quantity"] == quantity]
-        columns = [Column("Object"), Column("Side"), Column("Method"), Column("n")]
+        columns = [Column("Structure"), Column("Side"), Column("Method"), Column("n")]
         columns += [Column(_heading(s, quantity), hint=STATISTICS[s].description) for s in STATISTICS]
         content = [
             [words(title(str(name))), words(_SIDES[str(side)]), words(labels[str(method)]), *cells]
@@ -94,7 +111,7 @@ def _heading(statistic: str, quantity: str) -> str:
 
 
 def _wide(rows: pd.DataFrame) -> Iterator[tuple[tuple, list[Cell]]]:
-    for key, group in rows.groupby(["method", "object", "side"], sort=False):
+    for key, group in rows.groupby(["method", "structure", "side"], sort=False):
         by_name = {r.statistic: r for r in group.itertuples()}
         places = {s: 3 if STATISTICS[s].scale == "ratio" else 1 if STATISTICS[s].scale == "percent" else None
                   for s in STATISTICS}  # fmt: skip
@@ -120,12 +137,12 @@ def _comparison_table(results: Results, quantity: str) -> Table:
             "ssim": "SSIM",
         }
         rows.append([
-            words(title(str(r.object)), style="name"), words(shown[measure]),
+            words(title(str(r.structure)), style="name"), words(shown[measure]),
             words(labels.get(str(r.against), r.against)), Cell(str(r.n), r.n),
             number(r.mean_proposed, None), number(r.mean_against, None), number(r.anova_f, 2),
             *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
         ])  # fmt: skip
-    labelled = ["Object", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
+    labelled = ["Structure", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
                 "ANOVA p", "ANOVA p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"]  # fmt: skip
     caption = (
         f"{results.proposed} against every other method on the same patients: one-way analysis of variance as in the "
@@ -140,14 +157,14 @@ def bone_tables(results: Results) -> list[Table]:
     methods = [m for m in results.methods if m.id in set(results.images["method"])]
     for quantity in QUANTITY_COLUMNS:
         rows = results.images[results.images["quantity"] == quantity]
-        names = [n for n in results.object_names if n in set(rows["object"])]
-        columns = [Column("Object"), Column("n")]
+        names = [n for n in results.object_names if n in set(rows["structure"])]
+        columns = [Column("Structure"), Column("n")]
         measures = (("psnr_db", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("gc", "GC", 3))
         for _, label, _ in measures:
             columns += [Column(m.label, label) for m in methods]
         for _, label, _ in measures[:2]:
             columns += [Column(t, f"{label}, Gu et al. 2023", "published") for t in ("proposed", "conventional")]
-        content = [_bone_row(rows[rows["object"] == n], n, quantity, methods, measures) for n in names]
+        content = [_bone_row(rows[rows["structure"] == n], n, quantity, methods, measures) for n in names]
         caption = (
             f"Likeness of predicted bones to the bones rendered at their registered pose, {QUANTITY_NAMES[quantity]}: "
             "mean ± standard deviation over patients, on the data set's fixed intensity range."

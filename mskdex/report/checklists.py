@@ -66,7 +66,8 @@ def _data_answers(results: Results) -> dict[str, str]:
         "flow": f"{len(p) + len(results.excluded)} patients in the sheet, {len(results.excluded)} excluded, {len(p)} "
         f"included, {len(results.tested)} tested by a model that had not seen them.",
         "demographics": "Given in this report's section on the cohort.",
-        "predictors": "One frontal radiograph of the hips and its camera; no demographics enter the image models.",
+        "predictors": "One frontal radiograph of the hips and its camera. No demographics enter the image models; "
+        "“fused” joins age, sex, height and weight with the estimate.",
     }
 
 
@@ -82,7 +83,8 @@ def _model_answers(results: Results) -> dict[str, str]:
         "updating": "No model was updated.",
         "predictions": "Each quantity is the pixel sum of its predicted DRR.",
         "imbalance": "Not applicable: the outcomes are continuous.",
-        "output": "Volume in cm³ and lean mass in g of each object; no threshold is applied.",
+        "output": "Volume in cm³ and lean mass in g of each object; low muscle is a z-score below "
+        f"{results.config.evaluation.low_muscle_z:g} of the training patients of the same sex.",
         "interpretability": "The prediction is itself an image: the decomposition of each patient is shown.",
         "availability": "The software is open (Apache-2.0); model and data are for the author to state.",
     }

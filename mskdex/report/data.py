@@ -10,13 +10,20 @@ import pandas as pd
 from mskdex.config import Config
 from mskdex.evaluation.baselines import BASELINES
 from mskdex.evaluation.points import refused_pairs
+from mskdex.evaluation.stacking import FUSED
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS, method_name
 from mskdex.io.artifacts import read_json, read_parquet
 
 COLOURS = ("#2f6fde", "#d9730d", "#7a869a", "#a9a9a9", "#8b5cf6", "#0f9d76", "#c2417b", "#8a6d3b")
 """Of the methods, in the tables' order; told apart with colour-blind eyes on white and on black."""
 
-BASELINE_COLOURS = {"demographics": "#7a869a", "training_mean": "#b5b5b5"}
+BASELINE_COLOURS = {
+    "demographics": "#7a869a", "thumbnail_ridge": "#8a6d3b", "demographics_thumbnail_ridge": "#a9a9a9",
+    "training_mean": "#b5b5b5", "fused": "#0f9d76",
+}  # fmt: skip
+"""Of the methods of every evaluation."""
+
+_TABLES = ("agreement", "added_value", "coverage", "subgroups", "decisions", "images", "tests", "points")
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Method:
     Attributes:
         id: as in the tables' files.
         label: as it is shown.
-        kind: experiment, baseline or rival.
+        kind: experiment, fused (an experiment joined with demographics), baseline or comparator.
         colour: of its marks.
     """
 
@@ -50,6 +57,10 @@ class Results:
         calibration: row per patient, grey values beside the CT; None where they were not compared.
         objects: dict per channel.
         agreement: table of agreement, and so on for images, tests, points, tuning.
+        added_value: what the image adds, per method, quantity, structure and measure.
+        coverage: how many held-out patients the intervals cover, by group.
+        subgroups: agreement and calibration by sex, age and body mass index.
+        decisions: how well each method finds patients with low muscle.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
         flagged: patients that stand out, patient_id, flags, reasons; None where they were not looked at.
@@ -66,6 +77,10 @@ class Results:
     registration: pd.DataFrame
     objects: list[dict[str, Any]]
     agreement: pd.DataFrame
+    added_value: pd.DataFrame
+    coverage: pd.DataFrame
+    subgroups: pd.DataFrame
+    decisions: pd.DataFrame
     images: pd.DataFrame
     tests: pd.DataFrame
     points: pd.DataFrame
@@ -80,10 +95,11 @@ class Results:
 
     @property
     def methods(self) -> list[Method]:
-        """Experiments, baselines and rivals, in the tables' order."""
+        """Experiments, baselines and comparators, in the tables' order."""
         found, colours = [], iter(c for c in COLOURS if c not in BASELINE_COLOURS.values())
         for name in dict.fromkeys(self.agreement["method"]):
-            kind = "baseline" if name in BASELINES else "experiment" if name in self.config.experiments else "rival"
+            kind = "experiment" if name in self.config.experiments else "comparator"
+            kind = "fused" if name == FUSED else "baseline" if name in BASELINES else kind
             colour = BASELINE_COLOURS.get(name) or next(colours, "#444444")
             found.append(Method(name, method_name(name), kind, colour))
         return found
@@ -146,7 +162,7 @@ def read_results(root: Path, config: Config) -> Results:
         quantities=_of(patients.index, read_parquet(cohort / "quantities.parquet")),
         registration=read_parquet(cohort / "registration.parquet").astype({"patient_id": str}),
         objects=read_json(cohort / "objects.json"),
-        **{name: read_parquet(evaluation / f"{name}.parquet") for name in ("agreement", "images", "tests", "points")},
+        **{name: read_parquet(evaluation / f"{name}.parquet") for name in _TABLES},
         tuning=tuning if len(tuning) else None,
         ranges=read_json(evaluation / "ranges.json"),
         evaluation=read_json(evaluation / "evaluate.json"),

@@ -117,7 +117,7 @@ def density_table(results: Results) -> Table:
         ]
         rows.append([words(title(channel["object"])), words(channel["side"]), Cell(str(len(some)), len(some)),
                      Cell(str(int(cut)), int(cut)), *cells])  # fmt: skip
-    labels = ["Object", "Side", "Complete", "Truncated", "Volume (cm³)", "Lean mass (g)", "Mean HU"]
+    labels = ["Structure", "Side", "Complete", "Truncated", "Volume (cm³)", "Lean mass (g)", "Mean HU"]
     return plain("objects", "The CTs' objects: mean ± standard deviation where complete.", labels, rows)
 
 
@@ -209,12 +209,12 @@ def left_out_table(results: Results) -> Table:
     points = results.points[results.points["left_out"].notna() & (results.points["quantity"] == "volume_cm3")]
     pairs = points.drop_duplicates(["patient_id", "channel"])
     rows = []
-    for (name, reason), some in pairs.groupby(["object", "left_out"], sort=False):
+    for (name, reason), some in pairs.groupby(["structure", "left_out"], sort=False):
         count = some["patient_id"].nunique()
         shown = ", ".join(sorted(some["patient_id"].unique())[:8]) + (" …" if count > 8 else "")
         rows.append([words(title(str(name))), words(reason), Cell(str(count), count), words(shown)])
     caption = "Objects of tested patients that count in no statistic."
-    return plain("left_out", caption, ["Object", "Why", "Patients", "Who"], rows)
+    return plain("left_out", caption, ["Structure", "Why", "Patients", "Who"], rows)
 
 
 def summary(results: Results) -> list[dict[str, str]]:

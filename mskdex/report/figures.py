@@ -27,7 +27,7 @@ def correlation_chart(results: Results, quantity: str) -> Chart:
     for m in results.methods:
         some = rows[rows["method"] == m.id]
         if len(some):
-            names = [title(n) for n in some["object"]]
+            names = [title(n) for n in some["structure"]]
             text = [f"n = {n}" for n in some["n"]]
             series.append(
                 Series(m.label, names, list(some["value"]), text, list(some["low"]), list(some["high"]), m.colour)
@@ -63,13 +63,13 @@ def counted(results: Results, quantity: str) -> pd.DataFrame:
 
 
 def _evaluated_objects(results: Results, quantity: str) -> list[str]:
-    names = set(counted(results, quantity)["object"])
+    names = set(counted(results, quantity)["structure"])
     return [n for n in results.object_names if n in names]
 
 
 def _points_chart(results: Results, quantity: str, name: str, kind: str) -> Chart:
     rows = counted(results, quantity)
-    rows = rows[rows["object"] == name]
+    rows = rows[rows["structure"] == name]
     unit = QUANTITY_UNITS[quantity]
     drawn = [m for m in results.methods if m.kind != "baseline"]
     series = [_points(rows[rows["method"] == m.id], m, kind) for m in drawn]
@@ -176,7 +176,7 @@ def training_charts(results: Results) -> list[Chart]:
 
 
 def ablation_table(results: Results) -> pd.DataFrame:
-    """Mean PCC of the muscles' lean mass of every experiment, beside its loss weights.
+    """Mean PCC of the muscles' lean mass of every experiment, and each structure's, beside its loss weights.
 
     Of the tuning folds where there are any: loss weights are chosen there, never on the reported folds.
     """
@@ -185,14 +185,18 @@ def ablation_table(results: Results) -> pd.DataFrame:
     lean = means[means["quantity"] == "lean_mass_g"]
     values = {str(m): float(v) for m, v in zip(lean["method"], lean["value"], strict=True)}
     rows = []
+    cells = headline(source, "pcc")
+    each = cells[cells["quantity"] == "lean_mass_g"].set_index(["method", "structure"])["value"]
     for name, experiment in results.config.experiments.items():
         losses = experiment.losses
         if name in values and losses.gc_beta > 0:
             bone = losses.lambda_bone > 0
             known = published_ablation().get((losses.lambda_is, bone), float("nan"))
             rows.append({"experiment": name, "lambda_is": losses.lambda_is, "bone_loss": bone,
-                         "pcc": values[name], "published": known})  # fmt: skip
-    return pd.DataFrame(rows, columns=["experiment", "lambda_is", "bone_loss", "pcc", "published"])
+                         "pcc": values[name], "published": known,
+                         **{n: each.get((name, n), float("nan")) for n in results.object_names}})  # fmt: skip
+    columns = ["experiment", "lambda_is", "bone_loss", "pcc", "published", *results.object_names]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def ablation_chart(results: Results) -> Chart | None:

@@ -13,10 +13,12 @@ from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.report import agreement_tables as agreement
 from mskdex.report import facts, figures
+from mskdex.report.added_value import added_value_tables, answers
 from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
+from mskdex.report.group_tables import coverage_tables, decisions_table, subgroup_tables
 from mskdex.report.html_tables import Table, number, plain, words
 from mskdex.report.numbers import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
@@ -24,7 +26,9 @@ from mskdex.report.published import SOURCE
 from mskdex.report.templating import asset, pack, plotly, render
 
 SECTIONS = (
-    ("summary", "Summary"), ("correlation", "Correlation"), ("reliability", "Absolute agreement"),
+    ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
+    ("reliability", "Absolute agreement"),
+    ("groups", "Sub-groups"), ("intervals", "Intervals"), ("decisions", "Low muscle"),
     ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
     ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
     ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
@@ -44,6 +48,7 @@ def write_index(results: Results, folder: Path) -> None:
         title=results.config.report.title,
         lead=_lead(results),
         notices=_notices(results),
+        answers=answers(results),
         cards=facts.summary(results),
         sections=[s for s in SECTIONS if s[0] != "ablation" or tables["ablation_table"]],
         objects=[{"id": n, "label": title(n)} for n in results.object_names],
@@ -75,8 +80,13 @@ def _flat(groups: dict[str, Any]) -> list[Any]:
 
 def _tables(results: Results) -> dict[str, Any]:
     return {
+        "added_value_tables": added_value_tables(results),
+        "subgroup_tables": subgroup_tables(results),
+        "coverage_tables": coverage_tables(results),
+        "decisions_table": decisions_table(results),
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
+        "published_reliability_tables": agreement.published_reliability_tables(results),
         "statistics_tables": agreement.statistics_table(results),
         "comparison_tables": agreement.comparison_tables(results),
         "bone_tables": agreement.bone_tables(results),
@@ -110,13 +120,14 @@ def _ablation_table(results: Results) -> Table | None:
     table = figures.ablation_table(results)
     if len(table) < 2:
         return None
+    names = results.object_names
     rows = [
         [words(r.experiment), number(r.lambda_is, 0), words("yes" if r.bone_loss else "no"), number(r.pcc, 3),
-         number(r.published, 3, style="published", hint=SOURCE)]
+         number(r.published, 3, style="published", hint=SOURCE), *(number(getattr(r, n), 3) for n in names)]
         for r in table.itertuples()
     ]  # fmt: skip
-    labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023"]
-    caption = "Mean PCC of the muscles' lean mass of each experiment (the paper's table 2)."
+    labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023", *map(title, names)]
+    caption = "PCC of lean mass of each experiment: mean of the muscles (the paper's table 2), and each structure's."
     return plain("table2_ablation", caption, labels, rows, notes=[f"Published: {SOURCE}, one fold."])
 
 
@@ -156,7 +167,7 @@ def _notices(results: Results) -> list[str]:
             "patients."
         )
     rows = results.agreement[results.agreement["statistic"] == "mae"]
-    empty = [title(n) for n in results.object_names if (rows.loc[rows["object"] == n, "n"] == 0).all()]
+    empty = [title(n) for n in results.object_names if (rows.loc[rows["structure"] == n, "n"] == 0).all()]
     if empty:
         notices.append(f"{', '.join(empty)}: complete in no tested patient, so agreement is undefined, not zero.")
     if len(results.tested) < 30:

@@ -157,7 +157,7 @@ def compared(content):
         ("rendering.device", "cpu", set()),
         ("registration.starts", "starts", set()),
         ("virtual.atlas", "atlas", set()),
-        ("evaluation.rivals", {"a": "a.csv"}, set()),
+        ("evaluation.comparators", {"a": "a.csv"}, set()),
         ("experiments.mskdex.optimisation.tensorboard", False, set()),
         ("experiments.mskdex.optimisation.cache_gb", 1.0, set()),
         ("experiments.mskdex.optimisation.checkpoint_minutes", 1.0, set()),

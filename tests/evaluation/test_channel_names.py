@@ -59,7 +59,8 @@ def published(root: Path, folder: Path) -> dict[str, pd.DataFrame]:
     save_montage(read_results(root, CONFIG), "montage", folder)
     tables = {n: pd.read_parquet(root / "evaluation" / f"{n}.parquet") for n in ("agreement", "images")}
     tables["montage"] = pd.read_csv(folder / "montage.csv")
-    return {n: t.sort_values([c for c in t if t[c].dtype == object or c == "object"]) for n, t in tables.items()}
+    names = ("object", "structure")
+    return {n: t.sort_values([c for c in t if t[c].dtype == object or c in names]) for n, t in tables.items()}
 
 
 def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> None:
@@ -73,8 +74,8 @@ def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> No
     row = row.set_index("object")["sum"]
     np.testing.assert_allclose(row["iliacus_left"], stack.drr["iliacus_left"][1].sum(), rtol=1e-5)
     for name, table in before.items():
-        keys = [c for c in ("method", "patient", "patient_id", "source", "channel", "object", "side", "quantity",
-                            "statistic") if c in table]  # fmt: skip
+        keys = [c for c in ("method", "patient", "patient_id", "source", "channel", "object", "structure", "side",
+                            "quantity", "statistic") if c in table]  # fmt: skip
         one, other = (t.sort_values(keys, ignore_index=True) for t in (table, after[name]))
         pd.testing.assert_frame_equal(one, other[one.columns], rtol=1e-3)
 

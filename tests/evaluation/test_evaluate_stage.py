@@ -12,6 +12,7 @@ from scipy import stats
 
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
+from mskdex.evaluation.baselines import BASELINES
 from mskdex.io.artifacts import read_json, write_json, write_parquet
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
@@ -53,25 +54,25 @@ def test_a_cell_is_the_correlation_of_the_predictions_file(one_fold: Path) -> No
 
 def test_the_mean_of_sides_is_the_mean_of_both_cells(one_fold: Path) -> None:
     agreement = _table(one_fold, "agreement")
-    some = agreement[(agreement["object"] == "pectineus") & (agreement["statistic"] == "icc21")]
+    some = agreement[(agreement["structure"] == "pectineus") & (agreement["statistic"] == "icc21")]
     some = some[(some["method"] == "conventional") & (some["quantity"] == "volume_cm3")].set_index("side")["value"]
     assert some["mean"] == pytest.approx((some["left"] + some["right"]) / 2)
 
 
 def test_a_truncated_object_is_undefined_and_says_so(one_fold: Path) -> None:
     agreement = _table(one_fold, "agreement")
-    femur = agreement[agreement["object"] == "femur"]
+    femur = agreement[agreement["structure"] == "femur"]
     assert len(femur)
     assert femur["value"].isna().all()
     assert (femur["undefined"] == "complete in no patient").all()
     assert (femur["left_out"] == 10).all()
     points = _table(one_fold, "points")
-    assert (points.loc[points["object"] == "femur", "left_out"] == "truncated by the CT's field of view").all()
+    assert (points.loc[points["structure"] == "femur", "left_out"] == "truncated by the CT's field of view").all()
 
 
-def test_every_table_has_both_baselines_and_the_mean_has_no_correlation(one_fold: Path) -> None:
+def test_every_table_has_all_baselines_and_the_mean_has_no_correlation(one_fold: Path) -> None:
     agreement = _table(one_fold, "agreement")
-    methods = ["mskdex", "conventional", "demographics", "training_mean"]
+    methods = ["mskdex", "fused", "conventional", *BASELINES]
     for _, group in agreement.groupby(["quantity", "statistic"]):
         assert list(dict.fromkeys(group["method"])) == methods
     pcc = agreement[(agreement["method"] == "training_mean") & (agreement["statistic"] == "pcc")]
@@ -97,9 +98,9 @@ def test_the_demographic_regression_sees_the_training_folds_only(one_fold: Path)
 
 def test_tests_compare_absolute_errors_of_the_same_patients(one_fold: Path) -> None:
     points, tests = _table(one_fold, "points"), _table(one_fold, "tests")
-    rows = points[(points["object"] == "gluteus_medius") & (points["quantity"] == "lean_mass_g")]
+    rows = points[(points["structure"] == "gluteus_medius") & (points["quantity"] == "lean_mass_g")]
     errors = (rows["predicted"] - rows["truth"]).abs().groupby([rows["method"], rows["patient_id"]]).mean()
-    row = tests[(tests["against"] == "conventional") & (tests["object"] == "gluteus_medius")]
+    row = tests[(tests["against"] == "conventional") & (tests["structure"] == "gluteus_medius")]
     row = row[row["measure"] == "lean_mass_g absolute error"].iloc[0]
     expected = stats.wilcoxon(errors["mskdex"], errors["conventional"])
     assert row["wilcoxon_p"] == pytest.approx(expected.pvalue)
@@ -110,10 +111,10 @@ def test_tests_compare_absolute_errors_of_the_same_patients(one_fold: Path) -> N
 
 def test_bone_images_are_scored_on_the_data_sets_range(one_fold: Path) -> None:
     images, ranges = _table(one_fold, "images"), read_json(one_fold / "evaluation" / "ranges.json")
-    assert set(images["object"]) == {"pelvis", "sacrum", "femur"}
-    assert images.groupby(["object", "quantity"])["data_range"].nunique().eq(1).all()
+    assert set(images["structure"]) == {"pelvis", "sacrum", "femur"}
+    assert images.groupby(["structure", "quantity"])["data_range"].nunique().eq(1).all()
     row = images.iloc[0]
-    assert row["data_range"] == ranges[row["object"]][row["quantity"]] > 0
+    assert row["data_range"] == ranges[row["structure"]][row["quantity"]] > 0
     better = images.groupby("method")["psnr_db"].mean()
     assert better["mskdex"] > better["conventional"]
 
@@ -122,7 +123,7 @@ def test_the_printed_table_holds_the_cells(one_fold: Path, capsys: pytest.Captur
     text = _evaluate(one_fold)
     assert text in capsys.readouterr().out
     agreement = _table(one_fold, "agreement")
-    cell = agreement[(agreement["object"] == "iliacus") & (agreement["side"] == "mean")]
+    cell = agreement[(agreement["structure"] == "iliacus") & (agreement["side"] == "mean")]
     cell = cell[(cell["statistic"] == "pcc") & (cell["method"] == "mskdex") & (cell["quantity"] == "volume_cm3")]
     line = [row for row in text.splitlines() if row.strip().startswith("iliacus")][1]
     assert f"{cell['value'].iloc[0]:.3f}" in line
@@ -135,10 +136,10 @@ def test_a_fold_without_predictions_is_left_out_and_said(tmp_path: Path, caplog:
     _evaluate(root, folds=(0, 1))
     assert "conventional has no predictions for fold 1" in caplog.text
     agreement = _table(root, "agreement").query(
-        "statistic == 'mae' and object == 'sacrum' and quantity == 'volume_cm3'"
+        "statistic == 'mae' and structure == 'sacrum' and quantity == 'volume_cm3'"
     )
     assert agreement.set_index("method")["n"].to_dict() == {
-        "mskdex": 8, "conventional": 4, "demographics": 8, "training_mean": 8,
+        "mskdex": 8, "fused": 8, "conventional": 4, **dict.fromkeys(BASELINES, 8),
     }  # fmt: skip
     assert read_json(root / "evaluation" / "evaluate.json")["missing"] == [{"experiment": "conventional", "fold": 1}]
 
@@ -184,7 +185,7 @@ def test_an_object_outside_the_detector_does_not_count(tmp_path: Path) -> None:
     hidden = (table["patient_id"] == "P004") & (table["channel"] == "sacrum")
     write_parquet(path, table.assign(visible=table["visible"].where(~hidden, 0.4)))
     _evaluate(root)
-    rows = _table(root, "agreement").query("statistic == 'mae' and object == 'sacrum' and quantity == 'volume_cm3'")
+    rows = _table(root, "agreement").query("statistic == 'mae' and structure == 'sacrum' and quantity == 'volume_cm3'")
     assert (rows["n"] == 3).all(), "the same patients for every method, baselines included"
     assert (rows["left_out"] == 1).all()
 
@@ -199,20 +200,20 @@ def test_tuning_folds_enter_no_result(tmp_path: Path) -> None:
         _evaluate(root, folds=(1,), settings=FAST.model_copy(update={"tuning_folds": (1,)}))
 
 
-def _rival(root: Path, **changes: object) -> EvaluationSettings:
+def _comparator(root: Path, **changes: object) -> EvaluationSettings:
     truth = pd.read_parquet(root / "cohort" / "quantities.parquet")
     rows = truth[truth["object"] == "sacrum"].rename(columns={"patient_id": "patient", "lean_mass_g": "truth"})
     table = rows[["patient", "object", "truth"]].assign(quantity="lean_mass", predicted=rows["truth"] + 5.0, **changes)
-    table.to_csv(root / "rival.csv", index=False)
-    return FAST.model_copy(update={"rivals": {"another": str(root / "rival.csv")}})
+    table.to_csv(root / "comparator.csv", index=False)
+    return FAST.model_copy(update={"comparators": {"another": str(root / "comparator.csv")}})
 
 
 def test_another_methods_table_stands_in_the_same_tables(tmp_path: Path) -> None:
     root = fabricate(tmp_path, Fabrication())
     collect(root / "patients", root / "cohort" / "patients.parquet", root / "cohort")
-    _evaluate(root, settings=_rival(root))
-    cell = _table(root, "agreement").query("method == 'another' and object == 'sacrum' and quantity == 'lean_mass_g'")
-    cells = cell.set_index("statistic")
+    _evaluate(root, settings=_comparator(root))
+    agreement = _table(root, "agreement").query("method == 'another' and structure == 'sacrum'")
+    cells = agreement.query("quantity == 'lean_mass_g'").set_index("statistic")
     assert cells.loc["bias", "value"] == pytest.approx(5.0)
     assert cells.loc["pcc", "value"] == pytest.approx(1.0)
     assert cells.loc["bias", "n"] == 4, "the tested patients only"
@@ -220,9 +221,9 @@ def test_another_methods_table_stands_in_the_same_tables(tmp_path: Path) -> None
 
 
 def test_another_methods_table_on_the_command_line() -> None:
-    assert FAST.with_rivals(["a=x.csv", "b=y=z.csv"]).rivals == {"a": "x.csv", "b": "y=z.csv"}
+    assert FAST.with_comparators(["a=x.csv", "b=y=z.csv"]).comparators == {"a": "x.csv", "b": "y=z.csv"}
     with pytest.raises(MskdexError, match="write NAME=TABLE"):
-        FAST.with_rivals(["x.csv"])
+        FAST.with_comparators(["x.csv"])
 
 
 @pytest.mark.parametrize(
@@ -239,9 +240,9 @@ def test_another_methods_table_that_does_not_fit_is_refused(
 ) -> None:
     root = fabricate(tmp_path, Fabrication(patients=8))
     collect(root / "patients", root / "cohort" / "patients.parquet", root / "cohort")
-    settings = _rival(root)
-    table = pd.read_csv(root / "rival.csv").assign(**changes)
-    table.to_csv(root / "rival.csv", index=False)
+    settings = _comparator(root)
+    table = pd.read_csv(root / "comparator.csv").assign(**changes)
+    table.to_csv(root / "comparator.csv", index=False)
     with pytest.raises(MskdexError, match=complaint):
         _evaluate(root, settings=settings)
 

@@ -1,9 +1,18 @@
 """PSNR, SSIM and gradient correlation on cases with a known value."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from fabricated import Fabrication, fabricate
 
+from mskdex.config import Config
+from mskdex.evaluation.decompositions import RANGE_QUANTILE, Rendered, intensity_ranges
 from mskdex.evaluation.images import gradient_correlation, measures, psnr_db, ssim
+from mskdex.io.arrays import Crops
+from mskdex.io.stack import read_stack, write_stack
+from mskdex.models.normalisation import PEAK_QUANTILE
 
 
 def _image(seed: int = 0) -> np.ndarray:
@@ -52,3 +61,17 @@ def test_a_worse_image_scores_worse_in_every_measure() -> None:
     noise = np.random.default_rng(5).normal(0, 1, truth.shape)
     good, bad = (measures(truth + a * noise, truth, 2.0) for a in (0.05, 0.3))
     assert all(good[m] > bad[m] for m in ("psnr_db", "ssim", "gc"))
+
+
+def test_one_patient_with_metal_does_not_stretch_the_range(tmp_path: Path) -> None:
+    root = fabricate(tmp_path, Fabrication(patients=24, size=24))
+    names, patients = [c.name for c in Config().channels], [f"P{i:03d}" for i in range(24)]
+    before = intensity_ranges(root / "patients", patients, names)["sacrum"]["volume_cm3"]
+    path = root / "patients" / "P005" / "stack.safetensors"
+    stack = read_stack(path)
+    write_stack(path, replace(stack, drr=Crops.of(stack.drr.dense() * 50.0)))
+    peaks = [Rendered.read(root / "patients", p, names).drr["sacrum"][1].max() for p in patients]
+    after = intensity_ranges(root / "patients", patients, names)["sacrum"]["volume_cm3"]
+    assert max(peaks) > 10 * before
+    assert before <= after < 1.5 * before
+    assert RANGE_QUANTILE == PEAK_QUANTILE

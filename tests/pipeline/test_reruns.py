@@ -55,7 +55,7 @@ def sheeted(finished, tmp_path_factory):
     project.configure("cohort", "sheet", value="data/cohort.tsv")
     project.configure("cohort", "segment", value=True)
     project.configure("registration", "starts", value="starts")
-    project.configure("evaluation", "rivals", value={"another": "another.csv"})
+    project.configure("evaluation", "comparators", value={"another": "another.csv"})
     (folder / "starts").mkdir()
     for name in ("starts/V0003.json", "another.csv"):
         (folder / name).write_text("{}", encoding="utf-8")
@@ -181,7 +181,7 @@ def changes(project):
         "a file added to a patient's folder": other("V0005", "film/second.dcm"),
         "a camera column of the sheet": sheet(project, "sdd_mm", "1111"),
         "a patient's start poses in `registration.starts`": {f"starts/{CHANGED}.json": '{"pelvis": {}}'},
-        "a table of `evaluation.rivals`": {"another.csv": "patient,object\n"},
+        "a table of `evaluation.comparators`": {"another.csv": "patient,object\n"},
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
         "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0004"),
         "a patient excluded": sheet(project, "exclude", "yes"),
@@ -285,7 +285,7 @@ EXPECTED = {
         **ALL,
         "train": 2,
     },
-    "a table of `evaluation.rivals`": END,
+    "a table of `evaluation.comparators`": END,
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
     "`same_patient_as` of a patient": {"folds": 1, "identity": 1, **ALL},
     "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},

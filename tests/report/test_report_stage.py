@@ -68,13 +68,13 @@ def test_table_one_holds_the_cells_of_the_table_of_agreement(report_folder: Path
         ours = cells[cells["method"] == method]
         assert table[f"This cohort: {method}"].to_numpy() == pytest.approx(ours["value"].to_numpy(), nan_ok=True)
     html = _section(_index(report_folder), "correlation")
-    sacrum = cells[(cells["method"] == "mskdex") & (cells["object"] == "sacrum")].iloc[0]
+    sacrum = cells[(cells["method"] == "mskdex") & (cells["structure"] == "sacrum")].iloc[0]
     assert f"{sacrum['value']:.3f}" in html
     assert f"{sacrum['low']:.3f} to {sacrum['high']:.3f}".replace("-", "−") in html
 
 
 def test_published_values_are_the_papers_and_marked_as_another_data_set(report_folder: Path) -> None:
-    table = pd.read_csv(report_folder / "tables" / "table1_pcc_volume_cm3.csv").set_index("Object")
+    table = pd.read_csv(report_folder / "tables" / "table1_pcc_volume_cm3.csv").set_index("Structure")
     both = table[table["Side"] == "both"]
     assert both.loc["Gluteus medius", "Gu et al. 2023, another data set: proposed"] == 0.901
     assert both.loc["Iliacus", "Gu et al. 2023, another data set: conventional"] == 0.304
@@ -85,7 +85,7 @@ def test_undefined_agreement_is_called_undefined(report_folder: Path) -> None:
     html = _index(report_folder)
     assert "Femur: complete in no tested patient, so agreement is undefined, not zero." in html
     table = pd.read_csv(report_folder / "tables" / "table1_pcc_lean_mass_g.csv", keep_default_na=False)
-    femur = table[table["Object"] == "Femur"].iloc[0]
+    femur = table[table["Structure"] == "Femur"].iloc[0]
     assert femur["This cohort: mskdex interval"] == "complete in no patient"
     assert femur["This cohort: mskdex"] in ("", "undefined")
 
@@ -221,7 +221,7 @@ def test_a_scatter_csv_holds_the_counted_points(report_folder: Path) -> None:
     table = pd.read_csv(report_folder / "figures" / "scatter_volume_cm3.csv")
     rows = points[(points["method"] == "mskdex") & (points["quantity"] == "volume_cm3") & points["left_out"].isna()]
     ours = table[(table["series"] == "mskdex") & (table["panel"] == "Iliacus")]
-    assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["object"] == "iliacus", "truth"]))
+    assert np.sort(ours["x"]) == pytest.approx(np.sort(rows.loc[rows["structure"] == "iliacus", "truth"]))
 
 
 def test_warnings_of_the_import_stand_on_the_first_page_and_on_the_patients_own(report_folder):
@@ -232,3 +232,70 @@ def test_warnings_of_the_import_stand_on_the_first_page_and_on_the_patients_own(
     told = '<p class="notice">Import: the radiograph shows no unattenuated beam</p>'
     assert told in (report_folder / "patients" / "P001.html").read_text(encoding="utf-8")
     assert "Import:" not in (report_folder / "patients" / "P002.html").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_answers_three_questions(report_folder: Path) -> None:
+    html = _section(_index(report_folder), "summary")
+    added = pd.read_parquet(report_folder.parent / "evaluation" / "added_value.parquet")
+    some = added[(added["method"] == "mskdex") & (added["quantity"] == "lean_mass_g")]
+    cells = some[some["structure"] == "mean_of_muscles"].set_index("measure")
+    for question in ("Does the image add anything?", "Can I trust it?", "What was left out?"):
+        assert question in html
+    gain = cells.loc["r2_gain"]
+    answer = "Yes" if gain["low"] > 0 else "It makes it worse" if gain["high"] < 0 else "Not shown"
+    if np.isnan(gain["low"]):
+        answer = "Cannot be said"
+    assert f'<div class="value">{answer}</div>' in html
+    assert f"ICC(2,1) {cells.loc['icc21', 'value']:.2f}" in html
+    assert "1 patients excluded by the cohort sheet" in html
+
+
+def test_the_first_table_holds_what_the_evaluation_found(report_folder: Path) -> None:
+    added = pd.read_parquet(report_folder.parent / "evaluation" / "added_value.parquet")
+    table = pd.read_csv(report_folder / "tables" / "added_value_volume_cm3.csv")
+    rows = table[table["Structure"] == "Mean of the muscles"].set_index("Method")
+    assert list(rows.index) == ["mskdex", "fused", "conventional", "age, sex, height, weight", "thumbnail ridge",
+                                "demographics + thumbnail", "mean of training"]  # fmt: skip
+    some = added[(added["structure"] == "mean_of_muscles") & (added["quantity"] == "volume_cm3")]
+    for column, measure in (
+        ("PCC", "pcc"),
+        ("R² gained", "r2_gain"),
+        ("Left−right r", "left_right"),
+        ("Slope", "slope"),
+    ):
+        cells = some[some["measure"] == measure].set_index("method")["value"]
+        assert rows.loc["mskdex", column] == pytest.approx(cells["mskdex"])
+        assert rows.loc["fused", column] == pytest.approx(cells["fused"])
+    html = _index(report_folder)
+    assert html.index('id="table-added_value_lean_mass_g"') < html.index('id="table-table1_pcc_lean_mass_g"')
+
+
+def test_the_papers_icc_stands_apart_from_forms_that_it_does_not_name(report_folder: Path) -> None:
+    ours = pd.read_csv(report_folder / "tables" / "supplement1_icc21_volume_cm3.csv")
+    assert not [c for c in ours if "Gu et al." in c]
+    theirs = pd.read_csv(report_folder / "tables" / "published_icc_volume_cm3.csv").set_index("Structure")
+    assert theirs.loc["Iliacus"].tolist() == [0.866, 0.213]
+    assert "does not say which form" in _section(_index(report_folder), "reliability")
+
+
+def test_groups_and_intervals_have_tables(report_folder: Path) -> None:
+    folder = report_folder.parent / "evaluation"
+    coverage = pd.read_parquet(folder / "coverage.parquet").query("quantity == 'lean_mass_g'")
+    table = pd.read_csv(report_folder / "tables" / "coverage_lean_mass_g.csv")
+    assert len(table) == len(coverage)
+    assert table["Too few for one"].tolist() == coverage["without"].tolist()
+    found = pd.read_parquet(folder / "subgroups.parquet").query(
+        "quantity == 'lean_mass_g' and measure == 'bias_percent'"
+    )
+    table = pd.read_csv(report_folder / "tables" / "subgroups_lean_mass_g.csv", na_values=["–"])
+    assert table["Bias %"].to_numpy() == pytest.approx(found["value"].to_numpy(), nan_ok=True)
+    assert "Too few patients for prediction intervals." in _section(_index(report_folder), "summary")
+
+
+def test_the_table_of_low_muscle_holds_what_the_evaluation_found(report_folder: Path) -> None:
+    found = pd.read_parquet(report_folder.parent / "evaluation" / "decisions.parquet")
+    table = pd.read_csv(report_folder / "tables" / "decisions.csv", na_values=["–"])
+    auc = found[found["measure"] == "auc"]
+    assert table["AUC"].to_numpy() == pytest.approx(auc["value"].to_numpy(), nan_ok=True)
+    assert table["Low"].tolist() == auc["low_muscle"].tolist()
+    assert "AWGS and EWGSOP" in _section(_index(report_folder), "decisions")

@@ -29,7 +29,7 @@ from mskdex.pipeline.workflow import (
     persons_digest,
     put_commands_on_path,
     read_cohort,
-    rivals_digest,
+    comparators_digest,
     rows_digest,
     sheet_path,
     sheet_rows,

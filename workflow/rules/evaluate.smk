@@ -46,7 +46,11 @@ rule evaluate:
         pairs="results/cohort/pairs.parquet",
         identity=ancient("results/cohort/identity.json"),
     output:
+        added_value="results/evaluation/added_value.parquet",
         agreement="results/evaluation/agreement.parquet",
+        coverage="results/evaluation/coverage.parquet",
+        subgroups="results/evaluation/subgroups.parquet",
+        decisions="results/evaluation/decisions.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",
@@ -65,7 +69,7 @@ rule evaluate:
         runtime=growing(60),
     params:
         settings=compared(stages.evaluate_stage(CONFIG)),
-        rivals=rivals_digest(CONFIG, DIGESTS),
+        comparators=comparators_digest(CONFIG, DIGESTS),
         arguments=arguments(stages.evaluate_stage(CONFIG)),
         out=subpath(output.agreement, parent=True),
         code=stage_hash("evaluate"),

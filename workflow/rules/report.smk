@@ -2,6 +2,10 @@ rule report:
     """Write the HTML report, and print the table of Pearson correlations."""
     input:
         evaluation="results/evaluation/agreement.parquet",
+        coverage="results/evaluation/coverage.parquet",
+        subgroups="results/evaluation/subgroups.parquet",
+        decisions="results/evaluation/decisions.parquet",
+        added_value="results/evaluation/added_value.parquet",
         images="results/evaluation/images.parquet",
         tests="results/evaluation/tests.parquet",
         points="results/evaluation/points.parquet",

@@ -9,12 +9,18 @@ import pandas as pd
 
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
+from mskdex.evaluation.added_value import added_value_table
 from mskdex.evaluation.baselines import BASELINES
+from mskdex.evaluation.comparators import read_comparator
+from mskdex.evaluation.coverage import coverage_table
+from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
-from mskdex.evaluation.rivals import read_rival
+from mskdex.evaluation.stacking import FUSED, with_demographics
+from mskdex.evaluation.subgroups import subgroup_table
 from mskdex.evaluation.summaries import agreement_table, tests_table
-from mskdex.evaluation.text import correlation_table
+from mskdex.evaluation.text import summary_text
+from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.io.artifacts import manifest, write_json, write_parquet
 
 log = logging.getLogger("mskdex.evaluate")
@@ -29,7 +35,9 @@ def evaluate(
     settings: EvaluationSettings,
     out: Path,
 ) -> str:
-    """Writes agreement, images, tests, points and tuning (Parquet), ranges.json and evaluate.json.
+    """Writes the evaluation's tables (Parquet), ranges.json and evaluate.json.
+
+    The tables: added_value, agreement, coverage, subgroups, decisions, images, tests, points and tuning.
 
     Args:
         experiments_root: results/experiments.
@@ -41,7 +49,7 @@ def evaluate(
         out: folder to write to, results/evaluation.
 
     Returns:
-        The table of Pearson correlations as text; it is printed too.
+        What the radiograph adds and the table of Pearson correlations as text; they are printed too.
 
     Raises:
         MskdexError: nothing was predicted, or a leak guard finds a patient on both sides of a fold.
@@ -52,36 +60,52 @@ def evaluate(
     for experiment, fold in missing:
         log.warning("experiment %s has no predictions for fold %d; its tables rest on fewer patients", experiment, fold)
     folds = [f for f in folds_trained if f in set(predicted["fold"])]
-    everything = [predicted, baseline_points(cohort, folds), *_rivals(settings, cohort, experiments)]
-    points = complete_points(pd.concat(everything, ignore_index=True), cohort, settings.min_visible_fraction)
-    results = points[points["fold"].isin(folds) & ~points["fold"].isin(settings.tuning_folds)]
+    thumbnails = Thumbnails.read(patients_root, list(cohort.folds.index), settings.thumbnail_pixels)
+    further = [baseline_points(cohort, folds, thumbnails), *_comparators(settings, cohort, experiments)]
+    alone = complete_points(pd.concat([predicted, *further], ignore_index=True), cohort, settings.min_visible_fraction)
+    proposed = settings.proposed if settings.proposed in set(predicted["method"]) else predicted["method"].iloc[0]
+    points, joined = with_demographics(alone, proposed, cohort.truth, cohort.folds, cohort.persons)
+    reported = [f for f in folds if f not in settings.tuning_folds]
+    results, joined = (t[t["fold"].isin(reported)] for t in (points, joined))
     if results.empty:
         msg = f"evaluation.tuning_folds {list(settings.tuning_folds)} leaves no trained fold to report; train another"
         raise MskdexError(msg)
-    ranges = intensity_ranges(patients_root, cohort.folds.index, cohort.names)
+    ranges = intensity_ranges(patients_root, _trained_on(cohort.folds, reported), cohort.names)
     images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
     agreement = agreement_table(results, settings)
+    added = added_value_table(results, joined, cohort.patients, settings)
+    methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
+    sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
+    covered = coverage_table(results, methods, sexes, scales, cohort.persons)
+    write_parquet(out / "coverage.parquet", covered)
+    write_parquet(out / "decisions.parquet", decision_table(results, cohort, settings))
+    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, cohort.patients))
     write_parquet(out / "points.parquet", points)
+    write_parquet(out / "added_value.parquet", added)
     write_parquet(out / "agreement.parquet", agreement)
     write_parquet(out / "images.parquet", images)
-    reported = images[~images["fold"].isin(settings.tuning_folds)]
-    write_parquet(out / "tests.parquet", tests_table(results, reported, settings))
+    shown = images[images["fold"].isin(reported)]
+    write_parquet(out / "tests.parquet", tests_table(results, shown, settings))
     tuned = points[points["fold"].isin(settings.tuning_folds)]
     write_parquet(out / "tuning.parquet", agreement_table(tuned, settings) if len(tuned) else agreement.iloc[:0])
     write_json(out / "ranges.json", ranges)
     write_json(out / "evaluate.json", _facts(started, settings, folds, missing, results))
-    reported_folds = sorted(int(f) for f in results["fold"].unique())
-    text = correlation_table(agreement, reported_folds, int(cohort.folds.nunique()))
+    text = summary_text(agreement, added, reported, int(cohort.folds.nunique()))
     print(text)
     return text
 
 
-def _rivals(settings: EvaluationSettings, cohort: Cohort, experiments: Sequence[str]) -> list[pd.DataFrame]:
-    for name in settings.rivals:
-        if name in (*experiments, *BASELINES):
-            msg = f"evaluation.rivals.{name}: an experiment or baseline has this name; choose another"
+def _trained_on(folds: pd.Series, reported: Sequence[int]) -> list[str]:
+    """Patients of the training set of any reported fold."""
+    return [str(p) for p, own in folds.items() if any(fold != own for fold in reported)]
+
+
+def _comparators(settings: EvaluationSettings, cohort: Cohort, experiments: Sequence[str]) -> list[pd.DataFrame]:
+    for name in settings.comparators:
+        if name in (*experiments, *BASELINES, FUSED):
+            msg = f"evaluation.comparators.{name}: another method has this name; choose another"
             raise MskdexError(msg)
-    return [read_rival(name, Path(path), cohort) for name, path in settings.rivals.items()]
+    return [read_comparator(name, Path(path), cohort) for name, path in settings.comparators.items()]
 
 
 def _images(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mskdex.config import Config
 from mskdex.evaluation.points import QUANTITY_COLUMNS
-from mskdex.evaluation.text import correlation_table
+from mskdex.evaluation.text import summary_text
 from mskdex.io.artifacts import atomic_path, manifest, write_json
 from mskdex.report import figures
 from mskdex.report.data import Results, read_results
@@ -20,7 +20,8 @@ log = logging.getLogger("mskdex.report")
 
 
 def report(results_root: Path, config: Config, out: Path) -> str:
-    """Writes index.html, tables/*.csv, figures/* and patients/*.html; prints the table of correlations and the path.
+    """Writes index.html, tables/*.csv, figures/* and patients/*.html; prints what the radiograph adds, the
+    correlations and the path.
 
     summary.txt holds what was printed.
 
@@ -44,7 +45,7 @@ def report(results_root: Path, config: Config, out: Path) -> str:
         for patient in patients(results):
             write_patient(results, patient, out / "patients")
     folds = [f for f in results.evaluation["folds"] if f not in config.evaluation.tuning_folds]
-    text = correlation_table(results.agreement, folds, config.folds.count)
+    text = summary_text(results.agreement, results.added_value, folds, config.folds.count)
     text = f"{text}\n\nReport: {out / 'index.html'}"
     with atomic_path(out / "summary.txt") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -2,24 +2,21 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mskdex.errors import MskdexError
 from mskdex.evaluation.points import QUANTITY_COLUMNS, Cohort
+from mskdex.evaluation.user_tables import read_predictions
 
-_REQUIRED = ("patient", "object", "quantity", "predicted")
-_UNITLESS = {"lean_mass": "lean_mass_g", "volume": "volume_cm3", "weighted_volume": "weighted_volume_cm3"}
 _TRUTH_TOLERANCE = 0.02
 
 
-def read_rival(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
+def read_comparator(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
     """Reads another method's predictions.
 
     Args:
         name: the method's name in the tables.
-        path: CSV, TSV or Parquet with `patient`, `object`, `quantity`, `predicted` and, where its author
-            has it, `truth`. An object is a channel (`gluteus_maximus_left`), or has its side in a column `side`.
+        path: as `read_predictions` takes it and, where its author has it, with `truth`.
         cohort: the cohort that it is compared on.
 
     Returns:
@@ -29,16 +26,7 @@ def read_rival(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
         MskdexError: a column is missing, a patient, object or quantity is unknown, a row is given twice, or
             its truth is not this cohort's.
     """
-    table = _read(name, path)
-    if missing := [c for c in _REQUIRED if c not in table]:
-        msg = f"{path} (method {name}): column {', '.join(missing)} missing; needed are {', '.join(_REQUIRED)}"
-        raise MskdexError(msg)
-    table = table.assign(
-        patient_id=table["patient"].astype(str),
-        channel=_channel(table),
-        quantity=table["quantity"].replace(_UNITLESS),
-        method=name,
-    )
+    table = read_predictions(path, f"method {name}").assign(method=name)
     known = {"patient_id": list(cohort.folds.index), "channel": [c["name"] for c in cohort.objects]}
     for column, allowed in {**known, "quantity": list(QUANTITY_COLUMNS)}.items():
         if strange := sorted(set(table[column]) - set(allowed)):
@@ -54,32 +42,14 @@ def read_rival(name: str, path: Path, cohort: Cohort) -> pd.DataFrame:
     return table[["method", "fold", "patient_id", "channel", "quantity", "predicted"]]
 
 
-def _read(name: str, path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype={"patient": str})
-    except (OSError, ValueError) as error:
-        msg = f"{path} (method {name}) cannot be read ({error}); give a CSV, TSV or Parquet table"
-        raise MskdexError(msg) from error
-
-
-def _channel(table: pd.DataFrame) -> pd.Series:
-    if "side" not in table:
-        return table["object"].astype(str)
-    side = table["side"].fillna("midline").astype(str)
-    suffix = np.where(side.isin(["left", "right"]), "_" + side, "")
-    return table["object"].astype(str) + suffix
-
-
 def _same_truth(name: str, path: Path, table: pd.DataFrame, cohort: Cohort) -> None:
-    """A rival is compared with this cohort's truth, so its own, where given, has to be the same."""
+    """A comparator is compared with this cohort's truth, so its own, where given, has to be the same."""
     if "truth" not in table:
         return
     names = {"object": "channel"}
     columns = ["patient_id", "object", *QUANTITY_COLUMNS]
     ours = cohort.quantities[columns].melt(["patient_id", "object"], var_name="quantity", value_name="ours")
-    both = table.drop(columns="object").merge(ours.rename(columns=names), on=["patient_id", "channel", "quantity"])
+    both = table.merge(ours.rename(columns=names), on=["patient_id", "channel", "quantity"])
     apart = (both["truth"] - both["ours"]).abs() > _TRUTH_TOLERANCE * both["ours"].abs()
     if apart.any():
         row = both[apart].iloc[0]

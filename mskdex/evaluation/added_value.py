@@ -1,0 +1,237 @@
+"""What an image adds to what is known without it, and how far its figures can be trusted: the first table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mskdex.config.evaluation import EvaluationSettings
+from mskdex.evaluation.agreement import STATISTICS, Pairs, Statistic, interval, resamples, statistics, undefined
+from mskdex.evaluation.baselines import DEMOGRAPHICS, TRAINING_MEAN, Design
+from mskdex.evaluation.partial import partial_correlation, r_squared
+from mskdex.evaluation.summaries import Panel, panels
+
+MEAN_OF_MUSCLES = "mean_of_muscles"
+"""Structure of the row that averages a measure over the muscles in which it is defined."""
+
+SEXES = {"women": "F", "men": "M"}
+
+MEASURES = {
+    "pcc": Statistic("PCC", "Pearson correlation with the CT, all patients together", "ratio"),
+    "pcc_women": Statistic("PCC, women", "Pearson correlation with the CT within women", "ratio"),
+    "pcc_men": Statistic("PCC, men", "Pearson correlation with the CT within men", "ratio"),
+    "pcc_fold_mean": Statistic("PCC, mean of folds", "mean of each fold's own Pearson correlation", "ratio"),
+    "partial": Statistic("Partial r", "correlation with the CT, age, sex, height and weight held fixed", "ratio"),
+    "r2_demographics": Statistic("R² demographics", "of age, sex, height and weight alone, out of fold", "ratio"),
+    "r2": Statistic("R²", "of the method's own estimate, as it is", "ratio"),
+    "r2_both": Statistic("R² both", "of the estimate stacked with demographics, cross-fitted", "ratio"),
+    "r2_gain": Statistic("R² gained", "R² of both less that of demographics, on the same patients", "ratio"),
+    "left_right": Statistic("Left−right r", "correlation of left minus right with the CT's", "ratio"),
+    "icc21": STATISTICS["icc21"],
+    "bias_percent": Statistic("Bias %", "mean of prediction less truth, in per cent of the mean truth", "percent"),
+    "loa_low_percent": Statistic("LoA low %", "lower Bland–Altman limit in per cent of the mean truth", "percent"),
+    "loa_high_percent": Statistic("LoA high %", "upper Bland–Altman limit in per cent of the mean truth", "percent"),
+    "slope": STATISTICS["slope"],
+}  # fmt: skip
+"""What the first table holds, in its order; each fold's PCC stands beside as `pcc_fold_{number}`."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A measure under every weighting of the patients.
+
+    Attributes:
+        draws: (weightings, columns); the first weighting is the plain one.
+        why: (columns,) why a column has no value, or None.
+        n: (columns,) patients.
+        structures: (columns,) structure of each column.
+    """
+
+    draws: np.ndarray
+    why: list[str | None]
+    n: np.ndarray
+    structures: list[str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method's pairs for one quantity, with what they are compared with.
+
+    Attributes:
+        method: its name.
+        panel: truth and prediction.
+        regressed: (patients, channels) predictions of demographics alone; None without demographics.
+        joint: (patients, channels) the estimate stacked with demographics; None where there is none.
+        design: (patients, k) demographics as regressors, with an intercept.
+        sex: (patients,) F, M or missing.
+        counts: (weightings, patients), the first row ones.
+    """
+
+    method: str
+    panel: Panel
+    regressed: np.ndarray | None
+    joint: np.ndarray | None
+    design: np.ndarray
+    sex: np.ndarray
+    counts: np.ndarray
+
+    def pairs(self, predicted: np.ndarray | None = None, among: np.ndarray | None = None) -> Pairs:
+        """The pairs of another prediction, or of some patients."""
+        own = self.panel.pairs
+        known = own.known if among is None else own.known & among[:, None]
+        return Pairs(own.truth, own.predicted if predicted is None else predicted, known, own.groups)
+
+    def drawn(self, values: np.ndarray, pairs: Pairs, why: list[str | None]) -> Drawn:
+        """A measure of every channel."""
+        return Drawn(values, why, pairs.known.sum(axis=0), list(self.panel.channels["structure"]))
+
+
+def added_value_table(
+    points: pd.DataFrame, joined: pd.DataFrame, patients: pd.DataFrame, settings: EvaluationSettings
+) -> pd.DataFrame:
+    """Every measure of every method, quantity and structure, with its patient-bootstrap interval.
+
+    A structure's value is the mean of its sides' values; the mean over the muscles is the mean of theirs. The same
+    resamples serve all methods. Nothing is fitted to a patient whom it is judged on but the partial correlation, which
+    describes the tested patients.
+
+    Args:
+        points: completed points of the reported folds.
+        joined: the same columns; each method's estimate stacked with demographics.
+        patients: demographics, indexed by patient_id.
+        settings: section `evaluation` of the config.
+
+    Returns:
+        method, quantity, structure, kind, measure, value, low, high, n, undefined.
+    """
+    rows: list[dict] = []
+    for quantity, subject in _subjects(points, joined, patients, settings):
+        kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
+        for measure, found in _measures(subject):
+            common = {"method": subject.method, "quantity": quantity, "measure": measure}
+            rows += [common | row for row in _structures(found, kinds, settings.confidence)]
+    order = ["method", "quantity", "structure", "kind", "measure", "value", "low", "high", "n", "undefined"]
+    return pd.DataFrame(rows, columns=order)
+
+
+def _subjects(
+    points: pd.DataFrame, joined: pd.DataFrame, patients: pd.DataFrame, settings: EvaluationSettings
+) -> Iterator[tuple[str, Subject]]:
+    everything = {(m, q): panel for m, q, panel in panels(points)}
+    first = next(iter(everything.values()))
+    folds = pd.Series(first.pairs.groups, index=first.patients)
+    people = patients.reindex(first.patients)
+    design = Design.fit(people).matrix(people)
+    sex = np.asarray(people["sex"], dtype=object) if "sex" in people else np.full(len(people), None, dtype=object)
+    drawn = resamples(len(people), settings.bootstrap_samples, settings.seed)
+    counts = np.vstack([np.ones(len(people)), drawn])
+    for (method, quantity), panel in everything.items():
+        known = everything.get((DEMOGRAPHICS, quantity))
+        of = joined[(joined["method"] == method) & (joined["quantity"] == quantity)]
+        both = Panel.of(of, panel.channels, folds).pairs.predicted if len(of) else None
+        regressed = None if known is None else known.pairs.predicted
+        yield quantity, Subject(method, panel, regressed, both, design, sex, counts)
+
+
+def _measures(s: Subject) -> Iterator[tuple[str, Drawn]]:
+    yield from _agreement(s)
+    for name, code in SEXES.items():
+        yield f"pcc_{name}", _pcc(s, s.pairs(among=s.sex == code))
+    folds = {int(f): _pcc(s, s.pairs(among=s.panel.pairs.groups == f)) for f in np.unique(s.panel.pairs.groups)}
+    yield from ((f"pcc_fold_{number}", found) for number, found in folds.items())
+    yield "pcc_fold_mean", _mean_of(list(folds.values()))
+    yield "left_right", _left_right(s)
+    yield "r2", _r2(s, s.pairs())
+    if s.regressed is None:
+        return
+    if s.method != DEMOGRAPHICS:
+        yield "partial", _partial(s)
+    known = _r2(s, s.pairs(s.regressed))
+    yield "r2_demographics", known
+    if s.joint is not None and s.method not in (DEMOGRAPHICS, TRAINING_MEAN):
+        both = _r2(s, s.pairs(s.joint))
+        yield "r2_both", both
+        why = [a or b for a, b in zip(both.why, known.why, strict=True)]
+        yield "r2_gain", Drawn(both.draws - known.draws, why, both.n, both.structures)
+
+
+def _agreement(s: Subject) -> Iterator[tuple[str, Drawn]]:
+    pairs = s.pairs()
+    found = statistics(pairs, s.counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_cent = found["mae_percent"] / found["mae"]
+    columns = range(pairs.truth.shape[1])
+    for name in ("pcc", "icc21", "slope"):
+        yield name, s.drawn(found[name], pairs, [undefined(name, pairs, c) for c in columns])
+    for name in ("bias", "loa_low", "loa_high"):
+        why = [undefined(name, pairs, c) or undefined("mae_percent", pairs, c) for c in columns]
+        yield f"{name}_percent", s.drawn(found[name] * per_cent, pairs, why)
+
+
+def _pcc(s: Subject, pairs: Pairs) -> Drawn:
+    why = [undefined("pcc", pairs, c) for c in range(pairs.truth.shape[1])]
+    return s.drawn(statistics(pairs, s.counts)["pcc"], pairs, why)
+
+
+def _r2(s: Subject, pairs: Pairs) -> Drawn:
+    values, why = r_squared(pairs, s.counts)
+    return s.drawn(values, pairs, why)
+
+
+def _partial(s: Subject) -> Drawn:
+    pairs = s.pairs()
+    draws, why = partial_correlation(pairs, s.design, s.counts)
+    return s.drawn(draws, pairs, [undefined("pcc", pairs, c) or reason for c, reason in enumerate(why)])
+
+
+def _left_right(s: Subject) -> Drawn:
+    """Correlation of the differences between left and right, a column per paired structure."""
+    sides = s.panel.channels["side"].to_numpy()
+    paired = {
+        name: tuple(next((i for i in members if sides[i] == side), -1) for side in ("left", "right"))
+        for name, members in s.panel.objects
+    }
+    paired = {name: both for name, both in paired.items() if min(both) >= 0}
+    own = s.panel.pairs
+    left, right = (np.array([both[i] for both in paired.values()], dtype=int) for i in (0, 1))
+    pairs = Pairs(
+        own.truth[:, left] - own.truth[:, right], own.predicted[:, left] - own.predicted[:, right],
+        own.known[:, left] & own.known[:, right], own.groups,
+    )  # fmt: skip
+    why = [undefined("pcc", pairs, c) for c in range(len(paired))]
+    return Drawn(statistics(pairs, s.counts)["pcc"], why, pairs.known.sum(axis=0), list(paired))
+
+
+def _mean_of(folds: list[Drawn]) -> Drawn:
+    """Mean over the folds in which a column is defined."""
+    defined = np.array([[reason is None for reason in f.why] for f in folds])
+    values = np.where(defined[:, None], np.stack([f.draws for f in folds]), 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean = values / defined.sum(axis=0)
+    reasons = [None if defined[:, c].any() else folds[0].why[c] for c in range(defined.shape[1])]
+    return Drawn(mean, reasons, sum(f.n for f in folds), folds[0].structures)  # type: ignore[arg-type]
+
+
+def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[dict]:
+    """A row per structure, the mean of its sides, and one of the mean over the muscles."""
+    rows, muscles = [], []
+    for name in dict.fromkeys(found.structures):
+        columns = [c for c, structure in enumerate(found.structures) if structure == name]
+        defined = [c for c in columns if not found.why[c]]
+        reason = None if defined else "; ".join(dict.fromkeys(str(found.why[c]) for c in columns))
+        draws = found.draws[:, defined].mean(axis=1) if defined else None
+        rows.append(_row(name, kinds[name], draws, int(found.n[columns].max()), reason, confidence))
+        if kinds[name] == "muscle" and draws is not None:
+            muscles.append(draws)
+    mean = np.mean(muscles, axis=0) if muscles else None
+    n = max((row["n"] for row in rows if row["kind"] == "muscle"), default=0)
+    reason = None if muscles else "defined in no muscle"
+    return [_row(MEAN_OF_MUSCLES, "muscle", mean, n, reason, confidence), *rows]
+
+
+def _row(name: str, kind: str, draws: np.ndarray | None, n: int, reason: str | None, confidence: float) -> dict:
+    value, (low, high) = (float("nan"), (float("nan"),) * 2)
+    if draws is not None:
+        value, (low, high) = float(draws[0]), interval(draws[1:], confidence)
+    return {"structure": name, "kind": kind, "value": value, "low": low, "high": high, "n": n, "undefined": reason}

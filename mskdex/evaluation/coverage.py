@@ -1,0 +1,81 @@
+"""How many held-out patients the prediction intervals cover, measured, in groups."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, SEXES
+from mskdex.evaluation.conformal import COVERAGE, fewest_patients, offsets
+
+COLUMNS = ("method", "quantity", "structure", "group", "nominal", "covered", "n", "without", "width_percent")
+
+
+def coverage_table(
+    points: pd.DataFrame, methods: list[str], sexes: pd.Series, scales: pd.Series, persons: pd.Series
+) -> pd.DataFrame:
+    """Measured coverage of conformal intervals, of all patients and in groups of sex and grey scale.
+
+    The interval of a patient is calibrated on the other persons of the same fold: those of the same sex and grey scale
+    where they are enough for the coverage, else all of them.
+
+    Args:
+        points: completed points of the reported folds.
+        methods: those to measure.
+        sexes: F, M or missing, indexed by patient.
+        scales: of the radiographs' grey values, absolute or relative, indexed by patient.
+        persons: person of each patient, indexed by patient.
+
+    Returns:
+        `COLUMNS`: share of the `n` intervals that hold the truth, rows `without` an interval because the patients are
+        too few, and the mean width in per cent of the mean truth. `mean_of_muscles` counts the intervals of all
+        muscles.
+    """
+    some = points[points["method"].isin(methods) & points["left_out"].isna() & points["predicted"].notna()]
+    some = some.assign(
+        sex=some["patient_id"].map(sexes), scale=some["patient_id"].map(scales), person=some["patient_id"].map(persons)
+    )
+    parts = [part for _, part in some.groupby(["method", "fold", "channel", "quantity"], sort=False)]
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS))
+    bounded = pd.concat([part.assign(**_bounds(part)) for part in parts], ignore_index=True)
+    muscles = bounded[bounded["kind"] == "muscle"].assign(structure=MEAN_OF_MUSCLES)
+    every = pd.concat([muscles, bounded], ignore_index=True)
+    rows = [
+        {"method": m, "quantity": q, "structure": s, "group": group, "nominal": COVERAGE, **_covered(own)}
+        for (m, q, s), of in every.groupby(["method", "quantity", "structure"], sort=False)
+        for group, own in _groups(of)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _bounds(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Lower and upper end of each row's interval, NaN where there is none."""
+    errors = (rows["truth"] - rows["predicted"]).to_numpy(np.float64)
+    group = (rows["sex"].astype(str) + " " + rows["scale"].astype(str)).to_numpy()
+    person, predicted = rows["person"].to_numpy(), rows["predicted"].to_numpy(np.float64)
+    ends = np.full((2, len(rows)), np.nan)
+    for i in range(len(rows)):
+        others = person != person[i]
+        alike = others & (group == group[i])
+        chosen = alike if alike.sum() >= fewest_patients(COVERAGE) else others
+        if (found := offsets(errors[chosen])) is not None:
+            ends[:, i] = max(predicted[i] + found[0], 0.0), predicted[i] + found[1]
+    return {"low": ends[0], "high": ends[1]}
+
+
+def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield "all", rows
+    for name, code in SEXES.items():
+        if len(own := rows[rows["sex"] == code]):
+            yield name, own
+    if len(rows["scale"].unique()) > 1:
+        yield from ((f"{scale} grey scale", own) for scale, own in rows.groupby("scale"))
+
+
+def _covered(rows: pd.DataFrame) -> dict[str, float]:
+    given = rows[rows["low"].notna()]
+    inside = (given["truth"] >= given["low"]) & (given["truth"] <= given["high"])
+    width = 100.0 * (given["high"] - given["low"]).mean() / given["truth"].mean() if len(given) else float("nan")
+    covered = float(inside.mean()) if len(given) else float("nan")
+    return {"covered": covered, "n": len(given), "without": len(rows) - len(given), "width_percent": float(width)}
