@@ -16,7 +16,8 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
-from mskdex.config.registration import RegistrationSettings, default_bodies, paired
+from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies, paired
+from mskdex.config.simulation import SimulationSettings
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -101,6 +102,15 @@ class RegisterStage(Anatomy):
     rendering: RenderingSettings = RenderingSettings()
 
 
+class SimulateStage(Anatomy):
+    """Settings of the pairs that are made from a patient's own CT."""
+
+    simulation: SimulationSettings = SimulationSettings()
+    bodies: tuple[BodySettings, ...] = default_bodies()
+    image: ImageSettings = ImageSettings()
+    rendering: RenderingSettings = RenderingSettings()
+
+
 class StackStage(Anatomy):
     """Settings of a patient's training sample."""
 
@@ -180,6 +190,17 @@ def render_stage(config: Config) -> RenderStage:
 def register_stage(config: Config) -> RegisterStage:
     """Settings of the registration."""
     return RegisterStage(**_anatomy(config), registration=config.registration, rendering=config.rendering)
+
+
+def simulate_stage(config: Config) -> SimulateStage:
+    """Settings of the pairs that are made from a patient's own CT."""
+    return SimulateStage(
+        **_anatomy(config),
+        simulation=config.simulation,
+        bodies=config.registration.bodies,
+        image=config.image,
+        rendering=config.rendering,
+    )
 
 
 def stack_stage(config: Config, cohort_channels: Sequence[Channel]) -> StackStage:
