@@ -17,12 +17,15 @@ _CELL_MM = 8.0
 _BEYOND_MM = 60.0
 _MARGIN_MM = 12.0
 _MOST = 0.2
-_PASSES = 10
+_PASSES = 12
+_FULL_STEPS, _DAMPED = 2, 0.6
+"""Later steps are smaller: a muscle that wraps another answers to twice what it is asked for, and would swing."""
+
 TOLERANCE = 0.005
 """Of each whole muscle's volume and lean mass."""
 
 _GOOD_ENOUGH = 0.0015
-_CLOSE = 0.003
+_CLOSE, _ALIKE = 0.003, 0.004
 _MOST_HU = 10
 
 
@@ -98,7 +101,7 @@ def pose_ct(
         msg = f"growth by the factor {bad[0]:g}; factors from 0.2 to 5 are possible"
         raise MskdexError(msg)
     still = all(np.allclose(pose, np.eye(4), atol=1e-9) for pose in moves.values())
-    here = _followed(ct, moves, still=still)
+    here = _followed(ct, moves, max(1.0, growth.get(ct.fat, 1.0)), still=still)
     from_index, shape = _output(here, voxel_mm)
     if still and not growth:
         if voxel_mm is None:
@@ -127,13 +130,15 @@ def _is_rigid(pose: np.ndarray) -> bool:
     return np.allclose(turn @ turn.T, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0
 
 
-def _followed(ct: LabelledCt, poses: dict[str, np.ndarray], *, still: bool) -> _Map:
-    """The map of soft tissue that follows the bones and has regained its volume."""
-    reference = _around(ct.box_mm, beyond_mm=0.0)
+def _followed(ct: LabelledCt, poses: dict[str, np.ndarray], fatter: float, *, still: bool) -> _Map:
+    """The map of soft tissue that follows the bones and has regained its volume, with room for fat to grow."""
+    reference = _around(ct.box_mm, np.full(3, _MARGIN_MM))
     resting = (reference, np.zeros((*reference.shape, 3), np.float32))
     first = next(iter(poses.values()), np.eye(4))
     corners = _corners(ct.box_mm) @ first[:3, :3].T + first[:3, 3]
-    grid = _around((corners.min(axis=0), corners.max(axis=0)), beyond_mm=_BEYOND_MM)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    room = _MARGIN_MM + (np.sqrt(fatter) - 1.0) * (high - low) / 2.0
+    grid = _around((low, high), np.array([room[0], room[1], _MARGIN_MM + _BEYOND_MM]))
     if still:
         return _Map(ct, poses, grid, np.zeros((*grid.shape, 3), np.float32))
     codes = ct.codes_on(reference, resting, {b: np.eye(4) for b in poses})
@@ -148,9 +153,8 @@ def _corners(box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return np.stack(np.meshgrid(*np.stack(box, axis=1), indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _around(box: tuple[np.ndarray, np.ndarray], beyond_mm: float) -> Grid:
-    margin = np.array([_MARGIN_MM, _MARGIN_MM, _MARGIN_MM + beyond_mm])
-    return Grid.around(box[0] - margin, box[1] + margin, _CELL_MM)
+def _around(box: tuple[np.ndarray, np.ndarray], margin_mm: np.ndarray) -> Grid:
+    return Grid.around(box[0] - margin_mm, box[1] + margin_mm, _CELL_MM)
 
 
 def _output(here: _Map, voxel_mm: float | None) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -206,7 +210,8 @@ def _kept(
         off = np.abs(np.log(np.maximum(now[aim > 0], 1e-9) / aim[aim > 0]))
         if off.max(initial=0.0) < _GOOD_ENOUGH:
             break
-        (rate,) = cell_means(codes, rates(codes, aim, now, _MOST)[None])
+        part = 1.0 if number < _FULL_STEPS else _DAMPED
+        (rate,) = cell_means(codes, part * rates(codes, aim, now, _MOST)[None])
         mobility, _ = soft_mobility(codes, ct.tissues)
         move = displacement(rate, mobility, here.grid.cell_mm, np.zeros(rate.shape))
         here = replace(here, shift=pushed(here.shift, here.grid, move))
@@ -220,7 +225,7 @@ def _compared(found: PosedCt) -> np.ndarray:
     """
     pair = np.stack([found.amounts, found.wanted], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        alike = np.abs(np.diff(np.log(pair[1] / pair[0]), axis=0)[0]) < 2.0 * _CLOSE
+        alike = np.abs(np.diff(np.log(pair[1] / pair[0]), axis=0)[0]) < _ALIKE
     return np.where(alike, np.sqrt(pair[0] * pair[1]), pair[0])
 
 
