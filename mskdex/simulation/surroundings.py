@@ -33,7 +33,8 @@ def _body(dense: np.ndarray, labelled: np.ndarray, spacing: list[float]) -> np.n
     """The part of what is dense that holds the labels, its holes filled, slice by slice; skin included."""
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in dense | labelled])
     inner = ndimage.distance_transform_edt(np.pad(filled, 1, mode="edge"), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    parts, count = ndimage.label(inner > _THINNER_MM)
+    thin = max(_THINNER_MM, 1.01 * max(spacing))
+    parts, count = ndimage.label(inner > thin)
     if count == 0:
         return filled
     held = np.bincount(parts[labelled], minlength=count + 1)
@@ -42,4 +43,4 @@ def _body(dense: np.ndarray, labelled: np.ndarray, spacing: list[float]) -> np.n
     # Thighs are apart from each other, and from the trunk where the CT begins below it: all that hold labels stay.
     keep = np.flatnonzero(held) if held.any() else np.array([int(np.argmax(sizes))])
     away = ndimage.distance_transform_edt(~np.isin(parts, keep), sampling=spacing)
-    return (away <= _THINNER_MM + max(spacing)) & ndimage.binary_dilation(filled)
+    return (away <= thin + 0.5 * max(spacing)) & ndimage.binary_dilation(filled)
