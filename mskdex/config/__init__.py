@@ -14,6 +14,7 @@ from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings,
 from mskdex.config.learning import ExperimentSettings, FoldSettings, default_experiments
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
 from mskdex.config.registration import CalibrationSettings, RegistrationSettings, paired
+from mskdex.config.simulation import SimulationSettings
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -37,6 +38,7 @@ class Config(Settings):
     rendering: RenderingSettings = RenderingSettings()
     registration: RegistrationSettings = RegistrationSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    simulation: SimulationSettings = SimulationSettings()
     folds: FoldSettings = FoldSettings()
     experiments: dict[str, ExperimentSettings] = Field(
         default_experiments(),

@@ -115,6 +115,11 @@ class ExperimentSettings(Settings):
     losses: LossSettings = LossSettings()
     network: NetworkSettings = NetworkSettings()
     optimisation: OptimisationSettings = OptimisationSettings()
+    pairs: Literal["none", "simulated"] = Field(
+        "none",
+        description="simulated trains on pairs of radiograph and DRRs from the training patients' CTs alone (section "
+        "simulation); no real radiograph is learned from, and the bone loss compares every object",
+    )
     folds: dict[int, dict[str, Any]] = Field(
         {}, description="per-fold overrides of the keys above, e.g. {2: {losses: {lambda_is: 50}}}"
     )

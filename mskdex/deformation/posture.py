@@ -4,19 +4,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from mskdex.config.virtual import PostureSettings
 from mskdex.deformation.coarse_grid import Grid, sample
-from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
+from mskdex.deformation.following import distances_to, follow_bones, regain_volume
 from mskdex.deformation.shape import Shape, cell_means, fine_labels
-from mskdex.deformation.template import Tissue
 
 _PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
 BODIES = ("pelvis", "femur_left", "femur_right")
 _CELL_MM = 8.0
-_SOFTENING_MM = 5.0
-_CORRECTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -98,22 +94,11 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     """
     grid = Grid.around(_low(shape), _high(shape), _CELL_MM)
     points = grid.points()
-    posture = Posture(shape, poses, grid, _follow_bones(shape, poses, points) - points)
-    pressure = np.zeros(grid.shape)
-    for _ in range(_CORRECTIONS):
-        mobility, bone = soft_mobility(posture.labels, shape.template.tissues)
-        soft = _cell_share(posture.labels, shape.template.tissues != Tissue.AIR)
-        rate = np.log(np.clip(_volume_ratio(posture), 0.5, 2.0)) * soft * (bone < 0.5)
-        move = displacement(rate, mobility, _CELL_MM, pressure)
-        posture = Posture(shape, poses, grid, sample(posture.shift, grid, points - move) - move)
-    return posture
-
-
-def soft_mobility(labels: np.ndarray, tissues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mobility and share of bone of each cell of FINE³ labels."""
-    (mobility,) = cell_means(labels, np.array([[MOBILITY[t] for t in tissues]]))
-    bone = _cell_share(labels, tissues == Tissue.BONE)
-    return np.maximum(mobility * (bone < 0.5), LEAST_MOBILITY), bone
+    shares = {body: _share_of_body(shape, body) for body in poses}
+    distances = distances_to(shares, shape.grid.cell_mm)
+    shift = follow_bones(distances, shape.grid, poses, points) - points
+    shift = regain_volume(shift, grid, lambda s: Posture(shape, poses, grid, s).labels, shape.template.tissues)
+    return Posture(shape, poses, grid, shift)
 
 
 def _low(shape: Shape) -> np.ndarray:
@@ -124,27 +109,6 @@ def _high(shape: Shape) -> np.ndarray:
     return _low(shape) + shape.grid.cell_mm * np.array(shape.grid.shape[::-1])
 
 
-def _follow_bones(shape: Shape, poses: dict[str, np.ndarray], points: np.ndarray) -> np.ndarray:
-    total, weights = np.zeros_like(points), np.zeros((*points.shape[:-1], 1), np.float32)
-    for body, pose in poses.items():
-        mine = np.array([body_of(n) == body for n in shape.template.names])
-        bone = _cell_share(shape.labels, mine) > 0.1
-        distance = distance_transform_edt(~bone, sampling=shape.grid.cell_mm).astype(np.float32)
-        inverse = np.linalg.inv(pose)
-        back = (points @ inverse[:3, :3].T + inverse[:3, 3]).astype(np.float32)
-        weight = 1.0 / (sample(distance[..., None], shape.grid, back) + _SOFTENING_MM) ** 3
-        total += weight * back
-        weights += weight
-    return total / weights
-
-
-def _volume_ratio(posture: Posture) -> np.ndarray:
-    """Volume in the reference over volume in the posture, per cell: the determinant of the map back."""
-    rows = [np.gradient(posture.shift[..., d], posture.grid.cell_mm) for d in range(3)]
-    (xz, xy, xx), (yz, yy, yx), (zz, zy, zx) = rows
-    xx, yy, zz = xx + 1.0, yy + 1.0, zz + 1.0
-    return xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
-
-
-def _cell_share(labels: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return cell_means(labels, of[None])[0]
+def _share_of_body(shape: Shape, body: str) -> np.ndarray:
+    mine = np.array([body_of(n) == body for n in shape.template.names])
+    return cell_means(shape.labels, mine[None])[0]

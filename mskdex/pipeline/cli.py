@@ -241,6 +241,15 @@ def calibrate(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
 
 
 @app.command()
+def simulate(patient: PatientDir, settings: SettingsJson, out: Out) -> None:
+    """Make pairs of radiograph and DRRs from a registered patient's own CT."""
+    from mskdex.pipeline.settings import SimulateStage
+    from mskdex.pipeline.stages.simulate import simulate as stage
+
+    stage(patient, SimulateStage.model_validate_json(settings), out)
+
+
+@app.command()
 def stack(
     patient: PatientDir,
     settings: SettingsJson,

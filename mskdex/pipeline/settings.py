@@ -16,7 +16,14 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.imaging import CtSettings, ImageSettings, RadiographSettings, RenderingSettings
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, ObjectSettings, channels, default_objects
-from mskdex.config.registration import CalibrationSettings, RegistrationSettings, default_bodies, paired
+from mskdex.config.registration import (
+    BodySettings,
+    CalibrationSettings,
+    RegistrationSettings,
+    default_bodies,
+    paired,
+)
+from mskdex.config.simulation import SimulationSettings
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
 
@@ -105,6 +112,15 @@ class CalibrateStage(Anatomy):
     """Settings of the comparison of grey values with the CT."""
 
     calibration: CalibrationSettings = CalibrationSettings()
+
+
+class SimulateStage(Anatomy):
+    """Settings of the pairs that are made from a patient's own CT."""
+
+    simulation: SimulationSettings = SimulationSettings()
+    bodies: tuple[BodySettings, ...] = default_bodies()
+    image: ImageSettings = ImageSettings()
+    rendering: RenderingSettings = RenderingSettings()
 
 
 class StackStage(Anatomy):
@@ -201,6 +217,17 @@ def calibrate_stage(config: Config) -> CalibrateStage:
     """Settings of the comparison of grey values with the CT; whether they are corrected is the stack's."""
     limits = config.calibration.model_copy(update={"correct": CalibrationSettings().correct})
     return CalibrateStage(**_anatomy(config), calibration=limits)
+
+
+def simulate_stage(config: Config) -> SimulateStage:
+    """Settings of the pairs that are made from a patient's own CT."""
+    return SimulateStage(
+        **_anatomy(config),
+        simulation=config.simulation,
+        bodies=config.registration.bodies,
+        image=config.image,
+        rendering=config.rendering,
+    )
 
 
 def stack_stage(config: Config, cohort_channels: Sequence[Channel], patient: str | None = None) -> StackStage:

@@ -59,7 +59,7 @@ class StackStore:
 
     def __init__(self, paths: dict[str, Path], cache_bytes: float):
         self.paths = paths
-        self.patients = tuple(paths)
+        self.patients = self.people = tuple(paths)
         self._left = cache_bytes
         self._first: tuple[str, tuple[str, ...], tuple[int, int]] | None = None
         self._cache: dict[str, Stack] = {}
@@ -67,8 +67,8 @@ class StackStore:
     def __getitem__(self, patient: str) -> Stack:
         found = self._cache.get(patient)
         if found is None:
-            found = read_stack(self.paths[patient], patient).corrected()
-            self._check(found, patient)
+            found, path = self._read(patient)
+            self._check(found, patient, path)
             size = found.drr.values.nbytes + found.aligned.values.nbytes + found.radiograph.nbytes
             if size <= self._left:
                 self._left -= size
@@ -78,19 +78,22 @@ class StackStore:
     def __iter__(self) -> Iterator[Stack]:
         return (self[patient] for patient in self.patients)
 
-    def _check(self, stack: Stack, patient: str) -> None:
+    def _read(self, patient: str) -> tuple[Stack, Path]:
+        return read_stack(self.paths[patient], patient).corrected(), self.paths[patient]
+
+    def _check(self, stack: Stack, patient: str, path: Path) -> None:
         """Every stack has the channels of the first one read, in that order, and its image size."""
         self._first = self._first or (patient, stack.objects, stack.camera.shape)
         other, objects, shape = self._first
         if stack.objects != objects or stack.camera.shape != shape:
             msg = (
-                f"patient {patient}: {self.paths[patient]} has {', '.join(stack.objects)} at {stack.camera.shape}, "
+                f"patient {patient}: {path} has {', '.join(stack.objects)} at {stack.camera.shape}, "
                 f"patient {other} has {', '.join(objects)} at {shape}; "
                 "delete the older of the two and run the same command again"
             )
             raise MskdexError(msg)
         if not np.isfinite(stack.radiograph).all() or not np.isfinite(stack.drr.values).all():
-            msg = f"patient {patient}: {self.paths[patient]} holds values that are not finite; delete it and run again"
+            msg = f"patient {patient}: {path} holds values that are not finite; delete it and run again"
             raise MskdexError(msg)
 
 
@@ -119,8 +122,14 @@ class Loader:
         augmentation: AugmentationSettings | None,
         device: torch.device,
         rank: tuple[int, int] = (0, 1),
+        every_object: bool = False,
     ):
-        """`rank`: (this process's number, number of processes) of a training that shares each batch among several."""
+        """Beside what a batch is made of and by.
+
+        Args:
+            rank: (this process's number, number of processes) of a training that shares each batch among several.
+            every_object: aligned DRRs of all objects, not only of the bones of the bone loss.
+        """
         if len(store.patients) < 2:
             msg = (
                 f"{len(store.patients)} training patients whose radiograph and CT belong together; unpaired training "
@@ -131,7 +140,7 @@ class Loader:
         self.batch_size, self.seed, self.augmentation, self.rank = batch_size, seed, augmentation, rank
         first = store[store.patients[0]]
         self.swap = side_swap(first.channels)
-        self.bones = [i for i, channel in enumerate(first.channels) if channel.bone_loss]
+        self.bones = [i for i, channel in enumerate(first.channels) if channel.bone_loss or every_object]
 
     def __len__(self) -> int:
         return -(-len(self.store.patients) // (self.batch_size * self.rank[1]))

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mskdex.deformation.coarse_grid import Grid, sample
+from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.flow import displacement
-from mskdex.deformation.posture import Posture, soft_mobility
+from mskdex.deformation.following import pushed, soft_mobility
+from mskdex.deformation.posture import Posture
 from mskdex.deformation.shape import cell_means, rates
 from mskdex.virtual.body import Body, box_of, posed
 from mskdex.virtual.tissue import Composition
@@ -37,8 +38,7 @@ def keep_muscles(made_of: Composition, posture: Posture, grid: Grid, reference: 
         (rate,) = cell_means(posture.labels, rates(posture.labels, wanted, _amounts(now, weigh), _MOST)[None])
         mobility, _ = soft_mobility(posture.labels, template.tissues)
         move = displacement(rate, mobility, posture.grid.cell_mm, np.zeros(rate.shape))
-        shift = sample(posture.shift, posture.grid, posture.grid.points() - move) - move
-        posture = replace(posture, shift=shift)
+        posture = replace(posture, shift=pushed(posture.shift, posture.grid, move))
     return posture
 
 

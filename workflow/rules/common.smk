@@ -96,9 +96,12 @@ def fold_results(name):
 
 
 def training_stacks(wildcards):
-    """The stacks of the patients that a fold trains on."""
+    """The stacks of the patients that a fold trains on, and the pairs from their CTs where they are learned from."""
     patients = [p for p, fold in FOLDS.items() if fold != int(wildcards.fold)]
-    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
+    names = ["stack.safetensors"]
+    if train_settings(wildcards).experiment.pairs == "simulated":
+        names.append("simulated.safetensors")
+    return [f"results/patients/{p}/{name}" for p in patients for name in names]
 
 
 def test_stacks(wildcards):

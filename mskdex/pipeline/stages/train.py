@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from mskdex.training.data import Loader, StackStore
 from mskdex.training.distributed import Group, join_group
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
+from mskdex.training.pairs import PairStore
 from mskdex.training.trainer import Trainer
 
 log = logging.getLogger("mskdex")
@@ -60,8 +61,7 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     device = choose_device(experiment.optimisation.device, group.local_rank)
     set_up_torch(device)
     patients = training_patients(read_parquet(folds), fold, folds)
-    stacks = {p: Path(patients_root) / p / "stack.safetensors" for p in patients}
-    store = StackStore(paired(stacks), experiment.optimisation.cache_gb * 1e9)
+    store = open_store(Path(patients_root), patients, experiment)
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
     decisive = card.as_dict() | {"experiment": of_results(experiment)}
@@ -77,6 +77,15 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
         write_json(out / "train.json", facts)
         write_model(out / "model.safetensors", trainer.final, card, facts["manifest"])
     group.leave()
+
+
+def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettings) -> StackStore:
+    """The training samples of an experiment: the patients' stacks, or the pairs from their CTs."""
+    memory = experiment.optimisation.cache_gb * 1e9
+    stacks = paired({p: root / p / "stack.safetensors" for p in patients})
+    if experiment.pairs == "simulated":
+        return PairStore(stacks, {p: root / p / "simulated.safetensors" for p in stacks}, memory)
+    return StackStore(stacks, memory)
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
@@ -113,7 +122,7 @@ def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold:
         grid=first.camera,
         sdd_range_mm=(float(low[0]), float(high[0])),
         isocentre_range_mm=(float(low[1]), float(high[1])),
-        patients=store.patients,
+        patients=store.people,
     )
 
 
@@ -128,6 +137,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Gro
         augmentation=o.augmentation,
         device=device,
         rank=(group.rank, group.size),
+        every_object=card.experiment.pairs == "simulated",
     )
     return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
