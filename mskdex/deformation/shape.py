@@ -12,7 +12,9 @@ from mskdex.deformation.coarse_grid import Grid, sample
 from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.deformation.template import Template, Tissue, label_counts
 
-_STEPS = 4
+_LEAST_STEPS, _MOST_STEPS, _GROWTH_OF_STEP = 4, 7, 0.25
+"""A shape grows in as many steps as the muscle that changes most needs, in log volume, and two more if one is not there."""
+_MOST_REMAINING, _CORRECTIONS = 0.03, 2
 _CELL_MM = 8.0
 _RIDGE = 0.003
 WARP_MM, WARP_LENGTH_MM = 2.2, 85.0
@@ -80,18 +82,25 @@ def grow(
     pressure = np.zeros(grid.shape)
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
-    for step in range(_STEPS):
+    step, steps = 0, _LEAST_STEPS
+    while step < steps + _CORRECTIONS:
         labels = shape.labels
         now = label_counts(labels[counted])[: len(template.names)] * (_CELL_MM / FINE) ** 3 / 1000.0
         if step == 0:
             wanted = now * is_bone
             wanted[list(volumes_cm3)] = list(volumes_cm3.values())
-        aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / (_STEPS - step))
+            muscles = (template.tissues == Tissue.MUSCLE) & (now > 1.0) & (wanted > 0)
+            far = float(np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0))
+            steps = int(np.clip(np.ceil(far / _GROWTH_OF_STEP), _LEAST_STEPS, _MOST_STEPS))
+        if step >= steps and np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0) < _MOST_REMAINING:
+            break
+        aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / max(steps - step, 1))
         asked = rates(labels, aim, now, 0.3)
         rate, mobility, bone = cell_means(labels, np.stack([asked, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
+        step += 1
     return shape
 
 
