@@ -13,7 +13,7 @@ from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.deformation.template import Template, Tissue, label_counts
 
 _LEAST_STEPS, _MOST_STEPS, _GROWTH_OF_STEP = 4, 7, 0.25
-"""A shape grows in as many steps as the muscle that changes most needs, in log volume, and two more if one is not there."""
+"""Steps of a growth, as many as the muscle that changes most needs by its log volume; two more if one is not there."""
 _MOST_REMAINING, _CORRECTIONS = 0.03, 2
 _CELL_MM = 8.0
 _RIDGE = 0.003
