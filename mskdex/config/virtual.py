@@ -1,6 +1,6 @@
 """Virtual patients: the default cohort."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,11 +38,6 @@ class ExposureSettings(Settings):
     )
     blur_mm: float = Field(0.25, ge=0, le=2, description="detector blur, Gaussian SD")
     focal_spot_mm: float = Field(1.0, ge=0, le=2, description="size of the focal spot")
-    monochrome1_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as MONOCHROME1")
-    log_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as the log of exposure")
-    presentation_fraction: float = Field(
-        0.0, ge=0, le=1, description="share of radiographs stored as processed, FOR PRESENTATION"
-    )
     collimated_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs with a collimated border")
     marked_fraction: float = Field(0.5, ge=0, le=1, description="share of radiographs with a lead side marker")
 
@@ -53,6 +48,9 @@ class ExposureSettings(Settings):
                 msg = f"{low} ({getattr(self, low):g}) must not exceed {high} ({getattr(self, high):g})"
                 raise ValueError(msg)
         return self
+
+
+DepartmentName = Literal["arvik", "belmora", "corvia", "dunmere", "estrand"]
 
 
 class VirtualSettings(Settings):
@@ -81,5 +79,17 @@ class VirtualSettings(Settings):
     exclude: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         {}, description="a human's verdict: patients whom the sheet excludes, and why, by patient_id"
     )
+    departments: dict[DepartmentName, Annotated[float, Field(ge=0)]] = Field(
+        {"arvik": 1.0, "belmora": 1.0, "corvia": 0.5, "dunmere": 0.5},
+        description="shares of the departments that radiographs come from: arvik (linear), belmora (log, computed "
+        "radiography), corvia, dunmere and estrand (processed for display)",
+    )
     posture: PostureSettings = PostureSettings()
     exposure: ExposureSettings = ExposureSettings()
+
+    @model_validator(mode="after")
+    def _some_department(self) -> "VirtualSettings":
+        if not sum(self.departments.values()) > 0:
+            msg = "departments: no department has a share above 0; give one, e.g. {arvik: 1}"
+            raise ValueError(msg)
+        return self

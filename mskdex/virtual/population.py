@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FEMALE_FRACTION = 455.0 / 552.0
 """Women of the paper's 552 patients (MSKdeX, Gu et al. 2023)."""
 
-_STREAMS = ("demographics", "body", "tissue", "posture", "exposure", "ct", "noise")
+_STREAMS = ("demographics", "body", "tissue", "posture", "exposure", "ct", "noise", "department", "labels", "shape")
 
 _HEIGHT_CM = {"F": (154.4, 6.1), "M": (168.6, 6.2)}
 """Mean and SD by sex; with the share of women they give the paper's 156.9 ± 8.3 cm."""
@@ -224,11 +224,20 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
                 "age": one.age,
                 "height_cm": one.height_cm,
                 "weight_kg": one.weight_kg,
+                "sdd_mm": _told_sdd_mm(settings, one),
                 "exclude": bool(verdict),
                 "exclude_reason": verdict,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _told_sdd_mm(settings: VirtualSettings, one: Person) -> float | None:
+    """The source distance that somebody wrote down where the department's files lack it."""
+    from mskdex.virtual.examination import examination_of
+
+    how = examination_of(one, settings)
+    return round(how.camera.sdd_mm, 1) if "DistanceSourceToDetector" in how.department.lacks else None
 
 
 def person_of(settings: VirtualSettings, patient_id: str) -> Person:
