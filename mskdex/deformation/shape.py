@@ -1,6 +1,6 @@
 """A person's shape: the template scaled to the skeleton, then grown tissue by tissue to the wanted volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,6 +64,7 @@ def grow(
     box_mm: tuple[np.ndarray, np.ndarray],
     draw: np.random.Generator,
     warp_mm: float = WARP_MM,
+    bend: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Shape:
     """Scales the template, bends it a little, and grows its tissues.
 
@@ -74,9 +75,13 @@ def grow(
         box_mm: corners (x, y, z) of the person's box.
         draw: source of the bending, which makes the two sides and no two persons alike.
         warp_mm: its size, SD.
+        bend: displacement (…, 3) in mm from the person's points (…, 3) to the scaled template, besides.
     """
     grid = Grid.around(*box_mm, _CELL_MM)
-    shape = Shape(template, np.asarray(scale, float), grid, _warp(grid, draw, warp_mm))
+    shift = _warp(grid, draw, warp_mm)
+    if bend is not None:
+        shift = shift + bend(grid.points())
+    shape = Shape(template, np.asarray(scale, float), grid, shift)
     mobility_of = np.array([MOBILITY[t] for t in template.tissues])
     is_bone = (template.tissues == Tissue.BONE).astype(float)
     pressure = np.zeros(grid.shape)

@@ -24,6 +24,7 @@ from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.population import Person
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
+from mskdex.virtual.sexes import draw_femininity, sexed_shift
 from mskdex.virtual.tissue import Composition, composition
 from mskdex.virtual.true_images import TrueImages, true_images
 
@@ -108,7 +109,11 @@ def grown(person: Person, template: Template) -> Shape:
     fat = volumes[template.label("fat")]
     total = volumes[1:].sum() * person.soft_share
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
-    return grow(template, scale, wanted, (low, high), np.random.default_rng((person.seed, person.number, 101)))
+    femininity = draw_femininity(person.sex, person.random("shape"))
+    bending = np.random.default_rng((person.seed, person.number, 101))
+    return grow(
+        template, scale, wanted, (low, high), bending, bend=lambda points: sexed_shift(points, scale, femininity)
+    )
 
 
 def _scanned(

@@ -97,7 +97,7 @@ class Person:
         """Factors along x, y, z from the atlas's skeleton."""
         draw = self.random("body").normal(size=3) * (0.025, 0.02, 0.015)
         size = (self.height_cm / _REFERENCE["height_cm"]) ** 0.9  # type: ignore[operator]
-        wide = (1.06, 1.02, 0.98) if self.sex == "F" else (1.0, 1.0, 1.0)
+        wide = (1.02, 1.02, 0.98) if self.sex == "F" else (1.0, 1.0, 1.0)
         return size * np.asarray(wide) * np.exp(draw)
 
     @cached_property
