@@ -69,10 +69,33 @@ class VirtualSettings(Settings):
         description="folder with labels.nii.gz and labels.json; null is the built-in anatomy",
         json_schema_extra=NO_RESULT,
     )
-    slice_voxels: int = Field(1, ge=1, le=5, description="thickness of the virtual CTs' slices, in voxels")
-    ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD")
+    slice_voxels: int = Field(1, ge=1, le=5, description="thickness of thick slices of the virtual CTs, in voxels")
+    thick_fraction: float = Field(1.0, ge=0, le=1, description="share of CTs whose slices are slice_voxels thick")
+    ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD, of the median patient")
+    ct_noise_spread: float = Field(0.3, ge=0, le=1, description="SD of the log of the noise between patients")
+    ct_sharp_fraction: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of CTs of a sharp kernel: edges overshoot, noise is finer and doubled",
+    )
+    ct_hardening_hu: float = Field(
+        6.0, ge=0, le=50, description="darkening by beam hardening along the line through most bone"
+    )
+    ct_cut_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of CTs that end too early, 40 to 120 mm below the femoral heads"
+    )
     ct_blur_mm: float = Field(0.8, ge=0, le=3, description="blur of the virtual CTs, Gaussian SD")
     contrast_fraction: float = Field(0.1, ge=0, le=1, description="share of CTs with contrast agent in the vessels")
+    label_error_boundary_mm: float = Field(
+        0.0, ge=0, le=5, description="by which the boundaries of labels wander, SD; 0 is exact labels"
+    )
+    label_error_leak_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of muscles whose label leaks into a neighbour"
+    )
+    label_error_lost_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of muscles whose label lacks a piece at one end"
+    )
     implant_fraction: float = Field(
         0.0, ge=0, le=1, description="share of patients with a metal hip; the sheet excludes them"
     )

@@ -1,6 +1,6 @@
 """One virtual patient from start to end: shape, CT, posture, radiograph, truth."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mskdex.virtual.departments import Department
 from mskdex.virtual.dicom import Taken
 from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
+from mskdex.virtual.label_errors import with_label_errors
 from mskdex.virtual.population import Person
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
 from mskdex.virtual.sexes import draw_femininity, sexed_shift
@@ -29,6 +30,8 @@ from mskdex.virtual.tissue import Composition, composition
 from mskdex.virtual.true_images import TrueImages, true_images
 
 _ABOVE_MM, _BELOW_MM = 172.0, 190.0
+_CUT_MM = (40.0, 120.0)
+"""Below the femoral heads, where a CT ends too early."""
 _LOWEST_MM, _HIGHEST_MM = -250.0, 220.0
 """Height of the person's box: what the detector can see."""
 
@@ -78,8 +81,11 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
     seen = _radiographed(person, shape, made_of, settings, body, person_from_ct)
     facts = {**seen.facts, "severity": person.severity, "quantities": _quantities(template, body)}
-    sliced = thick_slices(ct, body.labels, body.grid.world_from_voxel, settings.slice_voxels)
-    truth = {"patient_id": person.patient_id, **facts}
+    segmenting = person.random("labels")
+    voxels = settings.slice_voxels if segmenting.random() < settings.thick_fraction else 1
+    labels, errors = with_label_errors(body.labels, body.grid.cell_mm, template, settings, segmenting)
+    sliced = thick_slices(ct, labels, body.grid.world_from_voxel, voxels)
+    truth = {"patient_id": person.patient_id, **facts, "label_errors": [asdict(e) for e in errors]}
     return Patient(
         *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images
     )
@@ -123,7 +129,9 @@ def _scanned(
     draw.random()
     turn = rotation_about(np.zeros(3), np.clip(draw.normal(size=3), -2, 2) * (1.5, 1.0, 1.0))
     table = np.r_[draw.normal() * 8.0, draw.normal() * 8.0, draw.uniform(-900.0, -300.0)]
-    low, high = _ct_box(person, shape)
+    cut, at = person.random("scan").random(size=2)
+    below = _CUT_MM[0] + at * (_CUT_MM[1] - _CUT_MM[0]) if cut < settings.ct_cut_fraction else _BELOW_MM
+    low, high = _ct_box(person, shape, below)
     grid = Grid.around(low, high, settings.voxel_mm)
     body = lying(shape, made_of, grid, turn)
     bodily = np.flatnonzero((body.labels > 0).any(axis=(0, 2)))
@@ -136,10 +144,10 @@ def _scanned(
     return replace(body, grid=moved), ct, person_from_ct
 
 
-def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def _ct_box(person: Person, shape: Shape, below_mm: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = label_box(shape, shape.template.tissues != Tissue.AIR)
     low, high = low - (25.0, 70.0, 0.0), high + 25.0
-    low[2], high[2] = -_BELOW_MM * person.skeleton_scale[2], _ABOVE_MM * person.skeleton_scale[2]
+    low[2], high[2] = -below_mm * person.skeleton_scale[2], _ABOVE_MM * person.skeleton_scale[2]
     return low, high
 
 

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 FEMALE_FRACTION = 455.0 / 552.0
 """Women of the paper's 552 patients (MSKdeX, Gu et al. 2023)."""
 
-_STREAMS = ("demographics", "body", "tissue", "posture", "exposure", "ct", "noise", "department", "labels", "shape")
+_STREAMS = (
+    "demographics",
+    "body",
+    "tissue",
+    "posture",
+    "exposure",
+    "ct",
+    "noise",
+    "department",
+    "labels",
+    "shape",
+    "scan",
+)
 
 _HEIGHT_CM = {"F": (154.4, 6.1), "M": (168.6, 6.2)}
 """Mean and SD by sex; with the share of women they give the paper's 156.9 ± 8.3 cm."""
