@@ -23,17 +23,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=80)
     count = parser.parse_args().patients
-    virtual = VirtualSettings(patients=max(count, 2), voxel_mm=5.0, radiograph_pixel_mm=1.6)
+    virtual = VirtualSettings(
+        patients=max(count, 2), voxel_mm=5.0, radiograph_pixel_mm=1.6, departments={"arvik": 1.0, "belmora": 1.0}
+    )
     settings = RadiographSettings(working_pixel_mm=None)
     found, differ = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, count + 1):
             patient = make_patient(person_of(virtual, f"V{number:04d}"), virtual)
             path = Path(folder, "radiograph.dcm")
-            write_radiograph(path, patient.exposure, patient.taken, patient.stored)
+            write_radiograph(path, patient.grey, patient.taken, patient.department)
             absolute = import_radiograph(path, {}, settings)
             relative = (
-                import_radiograph(path, {"intensity": "processed"}, settings) if patient.stored.logarithmic else None
+                import_radiograph(path, {"intensity": "processed"}, settings)
+                if patient.department.kind == "log"
+                else None
             )
             found.append(np.quantile(middle_of_field(absolute.image, absolute.field), [SOFT_QUANTILE, BONE_QUANTILE]))
             if relative is not None:

@@ -10,16 +10,18 @@ import numpy as np
 from mskdex.config.virtual import VirtualSettings
 from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.posture import draw_poses, take_posture
-from mskdex.deformation.shape import FINE
+from mskdex.deformation.shape import FINE, Shape
 from mskdex.deformation.template import Template, label_counts
 from mskdex.exposure.exposing import Beam, primary
 from mskdex.geometry.camera import Camera, nominal_pose
+from mskdex.quantities import mass_density_g_cm3
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
 from mskdex.virtual.scanner import as_stored
+from mskdex.virtual.sexes import landmark
 from mskdex.virtual.tissue import composition
 
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
@@ -57,6 +59,71 @@ def population(patients: int, bodies: int, voxel_mm: float) -> None:
         cells = [correlation(a, b) for a, b in pairs]
         follow = np.corrcoef(volume[:, i], factor[:bodies, i])[0, 1]
         print(f"{name:20s}" + "".join(f"{c:27s}" for c in cells) + f"{follow:.3f}", flush=True)
+
+
+def left_by_demographics(values: np.ndarray, people: list[Person]) -> tuple[float, float]:
+    """SD of what a linear fit of age, height and weight leaves, and R²."""
+    known = np.array([[1.0, p.age, p.height_cm, p.weight_kg] for p in people])
+    left = values - known @ np.linalg.lstsq(known, values, rcond=None)[0]
+    return float(left.std(ddof=4)), float(1.0 - left.var() / values.var())
+
+
+def spread(patients: int) -> None:
+    """Prints the statistics of muscles among people drawn, which docs/virtual.md compares with published ones."""
+    people = [person(VirtualSettings(), number) for number in range(1, patients + 1)]
+    female = np.array([p.sex == "F" for p in people])
+    women = [p for p in people if p.sex == "F"]
+    bmi, age = np.array([p.bmi for p in people]), np.array([p.age for p in women])
+    one_sided = np.array([min(p.severity.values()) == 0.0 for p in people])
+    worse = np.array([SIDES.index(p.affected) for p in people])
+    rows = np.arange(len(people))
+    heads = ("residual", "total", "R2 volume", "R2 mass", "side vol.", "side HU", "fat SD", "HU SD", "HU 55", "HU 85",
+             "r(V,mass)", "r(V,dens.)", "r(BMI,V)", "r(BMI,dens.)")  # fmt: skip
+    print(f"{len(people)} people, {len(women)} women, {1 - one_sided.mean():.0%} with two osteoarthritic hips")
+    print(" " * 20 + "".join(f"{head:>13s}" for head in heads))
+    for name in MUSCLES:
+        volume = np.array([[p.muscle_factor(name, s) for s in SIDES] for p in people])
+        fat = np.array([[p.fat_share(name, s) for s in SIDES] for p in people])
+        hu = np.array([[p.muscle_hu(name, s) for s in SIDES] for p in people])
+        density = (1.0 - fat) * mass_density_g_cm3(np.array([[p.lean_hu] for p in people]))
+        both, mass, mean_hu = volume.mean(axis=1), (volume * density).mean(axis=1), hu.mean(axis=1)
+        residual, _ = left_by_demographics(np.log(both[female]), women)
+        ratio = volume[rows, worse] / volume[rows, 1 - worse]
+        loss = hu[rows, worse] - hu[rows, 1 - worse]
+        line = np.polyfit(age, mean_hu[female], 1)
+        numbers = (
+            residual, both.std() / both.mean(), left_by_demographics(both[female], women)[1],
+            left_by_demographics(mass[female], women)[1], ratio[one_sided].mean() - 1.0, loss[one_sided].mean(),
+            fat.mean(axis=1).std(), mean_hu.std(), np.polyval(line, 55.0), np.polyval(line, 85.0),
+            np.corrcoef(both, mass)[0, 1], np.corrcoef(both, mass / both)[0, 1], np.corrcoef(bmi, both)[0, 1],
+            np.corrcoef(bmi, mass / both)[0, 1],
+        )  # fmt: skip
+        print(f"{name:20s}" + "".join(f"{number:13.3f}" for number in numbers))
+
+
+def sexes(bodies: int, voxel_mm: float) -> None:
+    """Prints means of the pelvis of women and men grown: distances and angle between landmarks."""
+    template, measured = built_in(voxel_mm), {"F": [], "M": []}
+    number = 0
+    while min(len(rows) for rows in measured.values()) < bodies:
+        number += 1
+        one = person(VirtualSettings(), number)
+        if len(measured[one.sex]) < bodies:
+            measured[one.sex].append([*pelvis_of(grown(one, template)), one.height_cm])
+    for sex, rows in measured.items():
+        mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / np.sqrt(bodies)
+        cells = [f"{m:.1f} ± {e:.1f}" for m, e in zip(mean, error, strict=True)]
+        print(f"{sex}: heads {cells[0]} mm, inlet {cells[1]} mm, subpubic {cells[2]}°, height {cells[3]} cm")
+
+
+def pelvis_of(shape: Shape) -> tuple[float, float, float]:
+    """Distances of the femoral heads and of the inlet's sides in mm, and the subpubic angle in degrees."""
+    names = ("femoral_head", "inlet", "lower_symphysis", "tuberosity")
+    at = {n: [shape.from_template(landmark(n) * np.array([s, 1.0, 1.0])) for s in (1.0, -1.0)] for n in names}
+    heads, inlet = (float(np.linalg.norm(at[n][0] - at[n][1])) for n in ("femoral_head", "inlet"))
+    first, second = (p - np.mean(at["lower_symphysis"], axis=0) for p in at["tuberosity"])
+    cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+    return heads, inlet, float(np.degrees(np.arccos(cosine)))
 
 
 def posture(patients: int, voxel_mm: float) -> None:
@@ -108,12 +175,16 @@ def radiograph(patients: int, voxel_mm: float) -> None:
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("population", "posture", "radiograph"))
+    parser.add_argument("part", choices=("spread", "sexes", "population", "posture", "radiograph"))
     parser.add_argument("--patients", type=int, help="people drawn (500), put in another posture (12), or X-rayed (5)")
     parser.add_argument("--bodies", type=int, default=200, help="bodies grown")
     parser.add_argument("--voxel-mm", type=float, help="voxel size (4, 2.5, 2)")
     options = parser.parse_args()
-    if options.part == "population":
+    if options.part == "spread":
+        spread(options.patients or 500)
+    elif options.part == "sexes":
+        sexes(min(options.bodies, 30), options.voxel_mm or 4.0)
+    elif options.part == "population":
         population(options.patients or 500, options.bodies, options.voxel_mm or 4.0)
     elif options.part == "posture":
         posture(options.patients or 12, options.voxel_mm or 2.5)

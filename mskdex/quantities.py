@@ -13,6 +13,9 @@ COLUMNS = {"weighted_volume": "weighted_volume_cm3", "volume": "volume_cm3", "le
 HU_MIN, HU_MAX = -1024, 3071
 """Range of HU kept at import; a 12-bit CT's. Values outside are clipped to it."""
 
+FAT_HU = -100.0
+"""HU of pure fat."""
+
 
 def lean_fraction(hu: np.ndarray) -> np.ndarray:
     """Fraction of lean tissue in a voxel, dimensionless.

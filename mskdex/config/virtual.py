@@ -1,6 +1,6 @@
 """Virtual patients: the default cohort."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,11 +38,6 @@ class ExposureSettings(Settings):
     )
     blur_mm: float = Field(0.25, ge=0, le=2, description="detector blur, Gaussian SD")
     focal_spot_mm: float = Field(1.0, ge=0, le=2, description="size of the focal spot")
-    monochrome1_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as MONOCHROME1")
-    log_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs stored as the log of exposure")
-    presentation_fraction: float = Field(
-        0.0, ge=0, le=1, description="share of radiographs stored as processed, FOR PRESENTATION"
-    )
     collimated_fraction: float = Field(0.3, ge=0, le=1, description="share of radiographs with a collimated border")
     marked_fraction: float = Field(0.5, ge=0, le=1, description="share of radiographs with a lead side marker")
 
@@ -53,6 +48,9 @@ class ExposureSettings(Settings):
                 msg = f"{low} ({getattr(self, low):g}) must not exceed {high} ({getattr(self, high):g})"
                 raise ValueError(msg)
         return self
+
+
+DepartmentName = Literal["arvik", "belmora", "corvia", "dunmere", "estrand"]
 
 
 class VirtualSettings(Settings):
@@ -71,15 +69,50 @@ class VirtualSettings(Settings):
         description="folder with labels.nii.gz and labels.json; null is the built-in anatomy",
         json_schema_extra=NO_RESULT,
     )
-    slice_voxels: int = Field(1, ge=1, le=5, description="thickness of the virtual CTs' slices, in voxels")
-    ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD")
+    slice_voxels: int = Field(1, ge=1, le=5, description="thickness of thick slices of the virtual CTs, in voxels")
+    thick_fraction: float = Field(1.0, ge=0, le=1, description="share of CTs whose slices are slice_voxels thick")
+    ct_noise_hu: float = Field(12.0, ge=0, le=100, description="noise of the virtual CTs, SD, of the median patient")
+    ct_noise_spread: float = Field(0.3, ge=0, le=1, description="SD of the log of the noise between patients")
+    ct_sharp_fraction: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of CTs of a sharp kernel: edges overshoot, noise is finer and doubled",
+    )
+    ct_hardening_hu: float = Field(
+        6.0, ge=0, le=50, description="darkening by beam hardening along the line through most bone"
+    )
+    ct_cut_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of CTs that end too early, 40 to 120 mm below the femoral heads"
+    )
     ct_blur_mm: float = Field(0.8, ge=0, le=3, description="blur of the virtual CTs, Gaussian SD")
     contrast_fraction: float = Field(0.1, ge=0, le=1, description="share of CTs with contrast agent in the vessels")
+    label_error_boundary_mm: float = Field(
+        0.0, ge=0, le=5, description="by which the boundaries of labels wander, SD; 0 is exact labels"
+    )
+    label_error_leak_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of muscles whose label leaks into a neighbour"
+    )
+    label_error_lost_fraction: float = Field(
+        0.0, ge=0, le=1, description="share of muscles whose label lacks a piece at one end"
+    )
     implant_fraction: float = Field(
         0.0, ge=0, le=1, description="share of patients with a metal hip; the sheet excludes them"
     )
     exclude: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         {}, description="a human's verdict: patients whom the sheet excludes, and why, by patient_id"
     )
+    departments: dict[DepartmentName, Annotated[float, Field(ge=0)]] = Field(
+        {"arvik": 1.0, "belmora": 1.0, "corvia": 0.5, "dunmere": 0.5},
+        description="shares of the departments that radiographs come from: arvik (linear), belmora (log, computed "
+        "radiography), corvia, dunmere and estrand (processed for display)",
+    )
     posture: PostureSettings = PostureSettings()
     exposure: ExposureSettings = ExposureSettings()
+
+    @model_validator(mode="after")
+    def _some_department(self) -> "VirtualSettings":
+        if not sum(self.departments.values()) > 0:
+            msg = "departments: no department has a share above 0; give one, e.g. {arvik: 1}"
+            raise ValueError(msg)
+        return self

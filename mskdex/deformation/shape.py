@@ -1,6 +1,6 @@
 """A person's shape: the template scaled to the skeleton, then grown tissue by tissue to the wanted volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,9 @@ from mskdex.deformation.coarse_grid import Grid, sample
 from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.deformation.template import Template, Tissue, label_counts
 
-_STEPS = 4
+_LEAST_STEPS, _MOST_STEPS, _GROWTH_OF_STEP = 4, 7, 0.25
+"""Steps of a growth, as many as the muscle that changes most needs by its log volume; two more if one is not there."""
+_MOST_REMAINING, _CORRECTIONS = 0.03, 2
 _CELL_MM = 8.0
 _RIDGE = 0.003
 WARP_MM, WARP_LENGTH_MM = 2.2, 85.0
@@ -62,6 +64,7 @@ def grow(
     box_mm: tuple[np.ndarray, np.ndarray],
     draw: np.random.Generator,
     warp_mm: float = WARP_MM,
+    bend: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Shape:
     """Scales the template, bends it a little, and grows its tissues.
 
@@ -72,26 +75,37 @@ def grow(
         box_mm: corners (x, y, z) of the person's box.
         draw: source of the bending, which makes the two sides and no two persons alike.
         warp_mm: its size, SD.
+        bend: displacement (…, 3) in mm from the person's points (…, 3) to the scaled template, besides.
     """
     grid = Grid.around(*box_mm, _CELL_MM)
-    shape = Shape(template, np.asarray(scale, float), grid, _warp(grid, draw, warp_mm))
+    shift = _warp(grid, draw, warp_mm)
+    if bend is not None:
+        shift = shift + bend(grid.points())
+    shape = Shape(template, np.asarray(scale, float), grid, shift)
     mobility_of = np.array([MOBILITY[t] for t in template.tissues])
     is_bone = (template.tissues == Tissue.BONE).astype(float)
     pressure = np.zeros(grid.shape)
     points = grid.points()
     counted = _within_template(template, shape.scale, grid)
-    for step in range(_STEPS):
+    step, steps = 0, _LEAST_STEPS
+    while step < steps + _CORRECTIONS:
         labels = shape.labels
         now = label_counts(labels[counted])[: len(template.names)] * (_CELL_MM / FINE) ** 3 / 1000.0
         if step == 0:
             wanted = now * is_bone
             wanted[list(volumes_cm3)] = list(volumes_cm3.values())
-        aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / (_STEPS - step))
+            muscles = (template.tissues == Tissue.MUSCLE) & (now > 1.0) & (wanted > 0)
+            far = float(np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0))
+            steps = int(np.clip(np.ceil(far / _GROWTH_OF_STEP), _LEAST_STEPS, _MOST_STEPS))
+        if step >= steps and np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0) < _MOST_REMAINING:
+            break
+        aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / max(steps - step, 1))
         asked = rates(labels, aim, now, 0.3)
         rate, mobility, bone = cell_means(labels, np.stack([asked, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
         move = displacement(rate, mobility, _CELL_MM, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
+        step += 1
     return shape
 
 

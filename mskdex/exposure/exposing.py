@@ -10,10 +10,10 @@ from mskdex.config.virtual import ExposureSettings
 from mskdex.drr.render import render
 from mskdex.exposure.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g, tungsten_spectrum
 from mskdex.geometry.camera import Camera
-from mskdex.quantities import HU_MAX, HU_MIN
+from mskdex.quantities import FAT_HU, HU_MAX, HU_MIN
 
-FAT_HU, LEAN_HU = -100.0, 57.0
-"""Of pure fat and of muscle without fat."""
+LEAN_HU = 57.0
+"""Of muscle without fat, of the density that the tables have."""
 
 MATERIALS = ("adipose", "muscle", "bone", "titanium")
 _BONE_HU = 1615.0

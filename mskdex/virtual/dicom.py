@@ -8,33 +8,15 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from mskdex import __version__
 from mskdex.geometry.camera import Camera
 from mskdex.io.artifacts import atomic_path
+from mskdex.virtual.departments import Department
 
 _PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
-_LINEAR_BITS, _LOG_BITS = 16, 12
-LOG_DECADES = (2**_LOG_BITS - 1) / 1000.0
-"""Decades of exposure that the grey range of a log image spans: a grey value is a thousandth of optical density, which
-RescaleType OD says. DX knows no other type than US, CR does; without it nothing would tell the scale."""
+_COMPUTED = "1.2.840.10008.5.1.4.1.1.1"
 TABLE_TO_MIDDLE_MM = 100.0
 """From the middle of the patient to the table's side, which DistanceSourceToPatient is measured to."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the exposure is stored.
-
-    Attributes:
-        logarithmic: grey values are the log of exposure.
-        inverted: MONOCHROME1, values rise with exposure; else MONOCHROME2, they rise with attenuation.
-        presentation: processed for display.
-    """
-
-    logarithmic: bool
-    inverted: bool
-    presentation: bool
 
 
 @dataclass(frozen=True)
@@ -50,6 +32,7 @@ class Taken:
         tube_voltage_kv: peak voltage.
         filtration_al_mm: aluminium in the beam.
         collimation: exposed rows and columns (first row, last row, first column, last column), None if all.
+        crop: (first row, first column, rows, columns of the whole detector) of an image that shows a part of it.
     """
 
     patient_id: str
@@ -60,22 +43,26 @@ class Taken:
     tube_voltage_kv: float
     filtration_al_mm: float
     collimation: tuple[int, int, int, int] | None
+    crop: tuple[int, int, int, int] | None = None
 
 
-def write_radiograph(path: Path, exposure: np.ndarray, taken: Taken, stored: Format) -> None:
-    """Writes the exposure of a detector as a DX image.
+def write_radiograph(path: Path, grey: np.ndarray, taken: Taken, department: Department) -> None:
+    """Writes a radiograph as its department archives it: a DX image, or one of computed radiography.
 
     Args:
         path: file to write.
-        exposure: float32 (H, W), 1 in the open beam.
-        taken: what its tags say.
-        stored: which grey values.
+        grey: uint16 (H, W), see `console.grey_values`.
+        taken: what its tags say of the exposure.
+        department: what its tags say of the grey values, and which it lacks.
     """
-    grey, bits = _grey_values(exposure, stored)
     dataset = Dataset()
-    _identity(dataset, taken, stored)
-    _geometry(dataset, taken)
-    _pixels(dataset, grey, bits, stored)
+    _identity(dataset, taken, department)
+    _geometry(dataset, taken, department)
+    _pixels(dataset, grey, department)
+    if department.modality == "CR":
+        for keyword in _NOT_OF_CR:
+            dataset.pop(keyword, None)
+    _habits(dataset, department)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = UID(dataset.SOPClassUID)
     dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
@@ -84,26 +71,30 @@ def write_radiograph(path: Path, exposure: np.ndarray, taken: Taken, stored: For
         pydicom.dcmwrite(temporary, dataset, enforce_file_format=True)
 
 
-def _grey_values(exposure: np.ndarray, stored: Format) -> tuple[np.ndarray, int]:
-    bits = _LOG_BITS if stored.logarithmic or stored.presentation else _LINEAR_BITS
-    most = 2**bits - 1
-    if stored.presentation:
-        attenuation = -np.log10(np.maximum(exposure, 1e-4))
-        grey = most / (1.0 + np.exp(-(attenuation - np.median(attenuation)) / 0.25))
-    elif stored.logarithmic:
-        grey = most * (0.05 - np.log10(np.maximum(exposure, 1e-6)) / LOG_DECADES)
-    else:
-        grey = most * (1.0 - 0.8 * exposure)
-    grey = np.clip(np.rint(grey), 0, most).astype(np.uint16)
-    return (most - grey if stored.inverted else grey), bits
+_NOT_OF_CR = (
+    "PresentationIntentType", "ImageLaterality", "AnatomicRegionSequence", "ViewCodeSequence", "PatientOrientation",
+    "AcquisitionContextSequence", "DetectorType", "PositionerType", "Grid", "AnodeTargetMaterial", "CollimatorShape",
+    "CollimatorLeftVerticalEdge", "CollimatorRightVerticalEdge", "CollimatorUpperHorizontalEdge",
+    "CollimatorLowerHorizontalEdge", "PresentationLUTShape", "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign", "BurnedInAnnotation", "EstimatedRadiographicMagnificationFactor",
+)  # fmt: skip
+"""Tags of the DX modules that the Computed Radiography information object does not have (DICOM PS3.3, A.2)."""
 
 
-def _identity(dataset: Dataset, taken: Taken, stored: Format) -> None:
-    dataset.SOPClassUID = _PRESENTATION if stored.presentation else _PROCESSING
+def _habits(dataset: Dataset, department: Department) -> None:
+    """Leaves out what the department's files lack; writes what they have otherwise."""
+    for keyword in department.lacks:
+        dataset.pop(keyword, None)
+    for keyword, value in department.changes.items():
+        setattr(dataset, keyword, value)
+
+
+def _identity(dataset: Dataset, taken: Taken, department: Department) -> None:
+    dataset.SOPClassUID = _sop_class(department)
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         setattr(dataset, keyword, generate_uid(entropy_srcs=[taken.patient_id, keyword, str(taken.camera)]))
-    dataset.Modality = "DX"
-    dataset.PresentationIntentType = "FOR PRESENTATION" if stored.presentation else "FOR PROCESSING"
+    dataset.Modality = department.modality
+    dataset.PresentationIntentType = "FOR PRESENTATION" if department.kind == "processed" else "FOR PROCESSING"
     dataset.PatientID = taken.patient_id
     dataset.PatientName = f"Virtual^{taken.patient_id}"
     dataset.PatientSex = taken.sex
@@ -113,8 +104,8 @@ def _identity(dataset: Dataset, taken: Taken, stored: Format) -> None:
     dataset.ContentDate, dataset.ContentTime = "20230101", "120000"
     dataset.ReferringPhysicianName = ""
     dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
-    dataset.Manufacturer, dataset.ManufacturerModelName = "MSKdeX", "virtual patient"
-    dataset.SoftwareVersions = __version__
+    dataset.Manufacturer, dataset.ManufacturerModelName = department.manufacturer, department.model
+    dataset.SoftwareVersions = department.software
     dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
     dataset.BodyPartExamined, dataset.ViewPosition, dataset.ImageLaterality = "HIP", "AP", "B"
     dataset.PatientOrientation = ["L", "F"]
@@ -129,19 +120,21 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
-def _geometry(dataset: Dataset, taken: Taken) -> None:
+def _geometry(dataset: Dataset, taken: Taken, department: Department) -> None:
     camera = taken.camera
     magnification = camera.sdd_mm / taken.source_to_patient_mm
-    dataset.DistanceSourceToDetector = round(camera.sdd_mm, 1)
+    step = department.sdd_step_mm
+    dataset.DistanceSourceToDetector = round(step * round(camera.sdd_mm / step), 1)
     dataset.DistanceSourceToPatient = round(min(taken.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
     dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
-    dataset.ImagerPixelSpacing = [camera.pixel_mm, camera.pixel_mm]
+    setattr(dataset, department.spacing_tag, [camera.pixel_mm, camera.pixel_mm])
     dataset.KVP = round(taken.tube_voltage_kv, 1)
     dataset.FilterMaterial = "ALUMINUM"
     dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = taken.filtration_al_mm
     dataset.AnodeTargetMaterial = "TUNGSTEN"
     dataset.Grid = ["FIXED", "FOCUSED"]
     dataset.DetectorType, dataset.PositionerType = "SCINTILLATOR", "COLUMN"
+    _crop(dataset, taken)
     if taken.collimation is not None:
         first_row, last_row, first_column, last_column = taken.collimation
         dataset.CollimatorShape = "RECTANGULAR"
@@ -149,17 +142,39 @@ def _geometry(dataset: Dataset, taken: Taken) -> None:
         dataset.CollimatorUpperHorizontalEdge, dataset.CollimatorLowerHorizontalEdge = first_row, last_row + 2
 
 
-def _pixels(dataset: Dataset, grey: np.ndarray, bits: int, stored: Format) -> None:
+def _sop_class(department: Department) -> str:
+    if department.modality == "CR":
+        return _COMPUTED
+    return _PRESENTATION if department.kind == "processed" else _PROCESSING
+
+
+def _crop(dataset: Dataset, taken: Taken) -> None:
+    """Where on the detector the image lies (DICOM PS3.3, DX Detector module)."""
+    if taken.crop is None:
+        return
+    row, column, rows, columns = taken.crop
+    pixel = taken.camera.pixel_mm
+    dataset.DetectorElementSpacing = [pixel, pixel]
+    dataset.DetectorActiveShape, dataset.FieldOfViewShape = "RECTANGLE", "RECTANGLE"
+    dataset.DetectorActiveDimensions = [round(rows * pixel, 3), round(columns * pixel, 3)]
+    dataset.DetectorActiveOrigin = [0, 0]
+    dataset.FieldOfViewDimensions = [round(n * pixel) for n in taken.camera.shape]
+    dataset.FieldOfViewOrigin = [row, column]
+    dataset.FieldOfViewRotation, dataset.FieldOfViewHorizontalFlip = 0, "NO"
+
+
+def _pixels(dataset: Dataset, grey: np.ndarray, department: Department) -> None:
+    bits, sign = department.bits, 1 if department.inverted else -1
     dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME1" if stored.inverted else "MONOCHROME2"
+    dataset.PhotometricInterpretation = "MONOCHROME1" if department.inverted else "MONOCHROME2"
     dataset.Rows, dataset.Columns = grey.shape
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, bits, bits - 1, 0
     dataset.BurnedInAnnotation, dataset.LossyImageCompression = "NO", "00"
-    dataset.PresentationLUTShape = "INVERSE" if stored.inverted else "IDENTITY"
-    dataset.PixelIntensityRelationship = "LOG" if stored.logarithmic or stored.presentation else "LIN"
-    dataset.PixelIntensityRelationshipSign = 1 if stored.inverted else -1
+    dataset.PresentationLUTShape = "INVERSE" if department.inverted else "IDENTITY"
+    relation = "LIN" if department.kind == "linear" else "LOG"
+    dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = relation, sign
     dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
-    dataset.RescaleType = "OD" if stored.logarithmic and not stored.presentation else "US"
-    if stored.presentation:
+    dataset.RescaleType = "OD" if department.kind == "log" else "US"
+    if department.kind == "processed":
         dataset.WindowCenter, dataset.WindowWidth = 2 ** (bits - 1), 2**bits
-    dataset.PixelData = grey.tobytes()
+    dataset.PixelData = grey.astype("<u2").tobytes()

@@ -1,14 +1,17 @@
 """How a radiograph is taken: the detector, the beam, what borders and marks the field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mskdex.config.virtual import ExposureSettings
+from mskdex.config.virtual import ExposureSettings, VirtualSettings
 from mskdex.geometry.camera import Camera
-from mskdex.virtual.dicom import Format
+from mskdex.virtual.departments import DEPARTMENTS, Department, draw_department
+from mskdex.virtual.population import Person
 
 BLADE_TRANSMISSION, LEAD_TRANSMISSION = 0.002, 0.02
+_VOLTAGES_KV = (60.0, 90.0)
+"""Of the tabulated spectra."""
 _MARKER_HEIGHT_MM = 18.0
 _MARKER_STROKE = 0.22
 
@@ -22,7 +25,7 @@ class Examination:
         source_to_isocentre_mm: distance from the source to the middle of the patient.
         told_source_to_patient_mm: what the console writes for it, an estimate.
         tube_voltage_kv: peak voltage.
-        stored: format of the file.
+        department: where it is taken.
         collimation: exposed rows and columns (first row, last row, first column, last column), None if all.
         marker: "L" or "R" of a lead letter on that side of the patient, None if none.
     """
@@ -31,9 +34,34 @@ class Examination:
     source_to_isocentre_mm: float
     told_source_to_patient_mm: float
     tube_voltage_kv: float
-    stored: Format
+    department: Department
     collimation: tuple[int, int, int, int] | None
     marker: str | None
+
+    @property
+    def crop(self) -> tuple[int, int, int, int] | None:
+        """First row and column of the image, and rows and columns of the detector, where it shows a part."""
+        if self.collimation is None or self.department.edges != "cropped":
+            return None
+        return (self.collimation[0], self.collimation[2], *self.camera.shape)
+
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """Rows and columns of the detector that the image shows."""
+        if self.crop is None or self.collimation is None:
+            return slice(None), slice(None)
+        first_row, last_row, first_column, last_column = self.collimation
+        return slice(first_row, last_row + 1), slice(first_column, last_column + 1)
+
+    @property
+    def shown_camera(self) -> Camera:
+        """The camera of the image."""
+        if self.crop is None or self.collimation is None:
+            return self.camera
+        first_row, last_row, first_column, last_column = self.collimation
+        row, column = self.camera.principal_point_px
+        shape = (last_row - first_row + 1, last_column - first_column + 1)
+        return replace(self.camera, shape=shape, principal_point_px=(row - first_row, column - first_column))
 
     @property
     def magnification(self) -> float:
@@ -41,12 +69,24 @@ class Examination:
         return self.camera.sdd_mm / self.source_to_isocentre_mm
 
 
-def draw_examination(settings: ExposureSettings, pixel_mm: float, draw: np.random.Generator) -> Examination:
+def examination_of(person: Person, settings: VirtualSettings) -> Examination:
+    """How a person's radiograph is taken, and where."""
+    department = draw_department({str(n): s for n, s in settings.departments.items()}, person.random("department"))
+    return draw_examination(settings.exposure, settings.radiograph_pixel_mm, person.random("exposure"), department)
+
+
+def draw_examination(
+    settings: ExposureSettings,
+    pixel_mm: float,
+    draw: np.random.Generator,
+    department: Department = DEPARTMENTS["arvik"],
+) -> Examination:
     """Draws how a patient's radiograph is taken; every draw is made whatever the settings, so one changes one thing."""
     sdd = float(round(draw.uniform(settings.sdd_min_mm, settings.sdd_max_mm), 1))
     near, guess = np.clip(draw.normal(size=2), -2.0, 2.0)
-    voltage = float(round(draw.uniform(settings.tube_voltage_min_kv, settings.tube_voltage_max_kv), 1))
-    log, inverted, presentation, collimated, marked, side = draw.random(size=6)
+    voltage = draw.uniform(settings.tube_voltage_min_kv, settings.tube_voltage_max_kv) + department.kv_more
+    voltage = float(round(np.clip(voltage, *_VOLTAGES_KV), 1))
+    collimated, marked, side = draw.random(size=3)
     insets = draw.uniform(0.03, 0.09, size=4)
     depth = sdd - settings.patient_to_detector_mm - 10.0 * float(near)
     count = round(settings.detector_mm / pixel_mm)
@@ -58,11 +98,7 @@ def draw_examination(settings: ExposureSettings, pixel_mm: float, draw: np.rando
         depth,
         depth + 8.0 * float(guess),
         voltage,
-        Format(
-            bool(log < settings.log_fraction),
-            bool(inverted < settings.monochrome1_fraction),
-            bool(presentation < settings.presentation_fraction),
-        ),
+        department,
         borders if collimated < settings.collimated_fraction else None,
         ("L" if side < 0.5 else "R") if marked < settings.marked_fraction else None,
     )

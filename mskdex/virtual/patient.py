@@ -1,6 +1,6 @@
 """One virtual patient from start to end: shape, CT, posture, radiograph, truth."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,21 @@ from mskdex.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
 from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
-from mskdex.virtual.dicom import Format, Taken
-from mskdex.virtual.examination import draw_examination, obstructed
+from mskdex.virtual.console import curve_nepers, grey_values
+from mskdex.virtual.departments import Department
+from mskdex.virtual.dicom import Taken
+from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
+from mskdex.virtual.label_errors import with_label_errors
 from mskdex.virtual.population import Person
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
+from mskdex.virtual.sexes import draw_femininity, sexed_shift
 from mskdex.virtual.tissue import Composition, composition
+from mskdex.virtual.true_images import TrueImages, true_images
 
 _ABOVE_MM, _BELOW_MM = 172.0, 190.0
+_CUT_MM = (40.0, 120.0)
+"""Below the femoral heads, where a CT ends too early."""
 _LOWEST_MM, _HIGHEST_MM = -250.0, 220.0
 """Height of the person's box: what the detector can see."""
 
@@ -37,8 +44,9 @@ class Patient:
         ct: int16 HU (z, y, x). labels: uint8, ids of the template. world_from_voxel: 4×4 of both.
         names: name of each label.
         exposure: the radiograph, 1 in the open beam, float32 (H, W).
-        taken: its geometry. stored: its format.
-        truth: what the pipeline never reads.
+        grey: the same as its department stores it, uint16 (H, W).
+        taken: its geometry. department: where it was taken.
+        truth, true_images: what the pipeline never reads.
     """
 
     ct: np.ndarray
@@ -46,9 +54,21 @@ class Patient:
     world_from_voxel: np.ndarray
     names: tuple[str, ...]
     exposure: np.ndarray
+    grey: np.ndarray
     taken: Taken
-    stored: Format
+    department: Department
     truth: dict[str, Any]
+    true_images: TrueImages
+
+
+@dataclass(frozen=True)
+class _Radiograph:
+    exposure: np.ndarray
+    grey: np.ndarray
+    taken: Taken
+    department: Department
+    facts: dict[str, Any]
+    true_images: TrueImages
 
 
 def make_patient(person: Person, settings: VirtualSettings) -> Patient:
@@ -59,10 +79,16 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     shape = grown(person, template)
     made_of = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
     body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
-    exposure, taken, stored, facts = _radiographed(person, shape, made_of, settings, body, person_from_ct)
-    truth = {"patient_id": person.patient_id, **facts, "quantities": _quantities(template, body)}
-    sliced = thick_slices(ct, body.labels, body.grid.world_from_voxel, settings.slice_voxels)
-    return Patient(*sliced, template.names, exposure, taken, stored, truth)
+    seen = _radiographed(person, shape, made_of, settings, body, person_from_ct)
+    facts = {**seen.facts, "severity": person.severity, "quantities": _quantities(template, body)}
+    segmenting = person.random("labels")
+    voxels = settings.slice_voxels if segmenting.random() < settings.thick_fraction else 1
+    labels, errors = with_label_errors(body.labels, body.grid.cell_mm, template, settings, segmenting)
+    sliced = thick_slices(ct, labels, body.grid.world_from_voxel, voxels)
+    truth = {"patient_id": person.patient_id, **facts, "label_errors": [asdict(e) for e in errors]}
+    return Patient(
+        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images
+    )
 
 
 def _template(settings: VirtualSettings) -> Template:
@@ -89,7 +115,11 @@ def grown(person: Person, template: Template) -> Shape:
     fat = volumes[template.label("fat")]
     total = volumes[1:].sum() * person.soft_share
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
-    return grow(template, scale, wanted, (low, high), np.random.default_rng((person.seed, person.number, 101)))
+    femininity = draw_femininity(person.sex, person.random("shape"))
+    bending = np.random.default_rng((person.seed, person.number, 101))
+    return grow(
+        template, scale, wanted, (low, high), bending, bend=lambda points: sexed_shift(points, scale, femininity)
+    )
 
 
 def _scanned(
@@ -99,7 +129,9 @@ def _scanned(
     draw.random()
     turn = rotation_about(np.zeros(3), np.clip(draw.normal(size=3), -2, 2) * (1.5, 1.0, 1.0))
     table = np.r_[draw.normal() * 8.0, draw.normal() * 8.0, draw.uniform(-900.0, -300.0)]
-    low, high = _ct_box(person, shape)
+    cut, at = person.random("scan").random(size=2)
+    below = _CUT_MM[0] + at * (_CUT_MM[1] - _CUT_MM[0]) if cut < settings.ct_cut_fraction else _BELOW_MM
+    low, high = _ct_box(person, shape, below)
     grid = Grid.around(low, high, settings.voxel_mm)
     body = lying(shape, made_of, grid, turn)
     bodily = np.flatnonzero((body.labels > 0).any(axis=(0, 2)))
@@ -112,10 +144,10 @@ def _scanned(
     return replace(body, grid=moved), ct, person_from_ct
 
 
-def _ct_box(person: Person, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def _ct_box(person: Person, shape: Shape, below_mm: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = label_box(shape, shape.template.tissues != Tissue.AIR)
     low, high = low - (25.0, 70.0, 0.0), high + 25.0
-    low[2], high[2] = -_BELOW_MM * person.skeleton_scale[2], _ABOVE_MM * person.skeleton_scale[2]
+    low[2], high[2] = -below_mm * person.skeleton_scale[2], _ABOVE_MM * person.skeleton_scale[2]
     return low, high
 
 
@@ -126,12 +158,12 @@ def _radiographed(
     settings: VirtualSettings,
     scanned: Body,
     person_from_ct: np.ndarray,
-) -> tuple[np.ndarray, Taken, Format, dict[str, Any]]:
+) -> _Radiograph:
     draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
     poses = draw_poses(settings.posture, heads, draw)
     posture = take_posture(shape, poses)
-    how = draw_examination(settings.exposure, settings.radiograph_pixel_mm, person.random("exposure"))
+    how = examination_of(person, settings)
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
     grid = Grid.around(*posed_box(posture), settings.voxel_mm)
@@ -141,21 +173,30 @@ def _radiographed(
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
     transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)
     noise = np.random.default_rng(person.random("noise").integers(2**63))
-    exposure = expose(obstructed(transmission, how), how.camera, how.magnification, settings.exposure, noise)
+    beamline = settings.exposure.model_copy(
+        update={"grid_selectivity": settings.exposure.grid_selectivity * how.department.selectivity}
+    )
+    exposure = expose(obstructed(transmission, how), how.camera, how.magnification, beamline, noise)
+    grey, curve = grey_values(exposure, how.department, how.collimation, how.camera.pixel_mm)
+    shown = how.shown
+    camera = how.shown_camera
     taken = Taken(
-        person.patient_id, person.sex, person.age, how.camera, how.told_source_to_patient_mm, how.tube_voltage_kv,
-        settings.exposure.filtration_al_mm, how.collimation,
+        person.patient_id, person.sex, person.age, camera, how.told_source_to_patient_mm, how.tube_voltage_kv,
+        settings.exposure.filtration_al_mm, None if how.crop else how.collimation, how.crop,
     )  # fmt: skip
     facts = {
         "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
-        "camera": how.camera.as_dict(),
+        "camera": camera.as_dict(),
         "source_to_isocentre_mm": how.source_to_isocentre_mm,
         "tube_voltage_kv": how.tube_voltage_kv,
-        "collimation": how.collimation,
+        "collimation": taken.collimation,
+        "department": how.department.name,
+        "tone_curve": {"nepers": curve_nepers(), "grey": curve},
         "marker": how.marker,
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
-    return exposure, taken, how.stored, facts
+    images = true_images(body, hu, shape.template, camera, camera_from_posed, transmission[shown])
+    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images)
 
 
 def whole_muscles(template: Template, body: Body) -> list[int]:

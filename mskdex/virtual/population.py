@@ -4,7 +4,7 @@ Everything here follows from (seed, patient number) alone, and needs numpy and p
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,19 @@ import numpy as np
 
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
+from mskdex.quantities import FAT_HU
+from mskdex.virtual.muscle_statistics import (
+    AFFECTED_HU,
+    AFFECTED_LOG_VOLUME,
+    COMMON_SD,
+    FULL_LEAN_HU,
+    MALE_GAIN,
+    MEAN_AGE,
+    MEAN_BMI,
+    MEAN_HEIGHT_CM,
+    SIDE_SD,
+    statistics_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +32,19 @@ if TYPE_CHECKING:
 FEMALE_FRACTION = 455.0 / 552.0
 """Women of the paper's 552 patients (MSKdeX, Gu et al. 2023)."""
 
-_STREAMS = ("demographics", "body", "tissue", "posture", "exposure", "ct", "noise")
+_STREAMS = (
+    "demographics",
+    "body",
+    "tissue",
+    "posture",
+    "exposure",
+    "ct",
+    "noise",
+    "department",
+    "labels",
+    "shape",
+    "scan",
+)
 
 _HEIGHT_CM = {"F": (154.4, 6.1), "M": (168.6, 6.2)}
 """Mean and SD by sex; with the share of women they give the paper's 156.9 ± 8.3 cm."""
@@ -30,33 +55,21 @@ _LOG_BMI = (3.1351, 0.168)
 _REFERENCE = {"sex": "M", "age": 38.0, "height_cm": 180.0, "weight_kg": 90.0}
 """The donor of the atlas, for whom every factor is 1 (Visible Human Male; age, height and weight as published)."""
 
-_GROWTH = {
-    "gluteus_maximus": (0.60, -0.0050, 0.085),
-    "gluteus_medius": (0.45, -0.0035, 0.080),
-    "gluteus_minimus": (0.35, -0.0050, 0.110),
-    "iliacus": (0.05, -0.0040, 0.090),
-    "psoas_major": (0.05, -0.0050, 0.100),
-    "obturator_externus": (0.25, -0.0030, 0.100),
-    "pectineus": (0.25, -0.0030, 0.100),
-}
-_OTHER_GROWTH = (0.40, -0.0040, 0.080)
-"""Per muscle: exponent of BMI, relative change per year of age, SD of the muscle's own factor.
+_SEVERITY_SD = 0.5
+"""SD of the log of the severity of osteoarthritis among patients, whose mean is 1."""
 
-The exponents reproduce the order of the correlations with BMI in Fig. 1 of MSKdeX (gluteus maximus moderate, iliacus
-little); the changes with age are of the size that Ikezoe 2011 and Yamauchi 2017 report for hip muscles.
-"""
+BILATERAL_FRACTION, _SECOND_SEVERITY = 0.2, 0.5
+"""Share of patients whose other hip is osteoarthritic too, and its mean severity: 22 % of 332 patients with one
+arthroplasty had the other (Sayeed et al. 2012)."""
 
-_MEAN_HU = {
-    "gluteus_maximus": (35.0, 27.0),
-    "gluteus_medius": (47.0, 41.0),
-    "gluteus_minimus": (49.0, 38.0),
-    "iliacus": (56.0, 53.0),
-    "obturator_externus": (45.0, 36.0),
-    "pectineus": (48.0, 46.0),
-    "psoas_major": (55.0, 52.0),
-}
-_OTHER_MEAN_HU = (45.0, 38.0)
-"""Mean HU of women's muscles at 55 and at 85 years, MSKdeX (Gu et al. 2023)."""
+_COMMON_FAT = 0.77
+"""Correlation of the log of a muscle's share of fat with what all muscles of a person have in common."""
+
+_FAT_PER_BMI = 0.6
+"""Exponent of the body mass index in the share of fat."""
+
+_LEAN_SD_HU, _MALE_GAIN_HU = 2.5, 3.0
+_LEAST_FAT, _MOST_FAT = 0.004, 0.65
 
 
 @dataclass(frozen=True)
@@ -96,38 +109,69 @@ class Person:
         """Factors along x, y, z from the atlas's skeleton."""
         draw = self.random("body").normal(size=3) * (0.025, 0.02, 0.015)
         size = (self.height_cm / _REFERENCE["height_cm"]) ** 0.9  # type: ignore[operator]
-        wide = (1.06, 1.02, 0.98) if self.sex == "F" else (1.0, 1.0, 1.0)
+        wide = (1.02, 1.02, 0.98) if self.sex == "F" else (1.0, 1.0, 1.0)
         return size * np.asarray(wide) * np.exp(draw)
+
+    @cached_property
+    def severity(self) -> dict[str, float]:
+        """Severity of osteoarthritis of each hip, 0 for none, 1 the mean of affected hips; it wastes and fattens."""
+        draw = np.random.default_rng((self.seed, self.number, _STREAMS.index("demographics"), 1))
+        first, second = np.exp(_SEVERITY_SD * draw.normal(size=2) - _SEVERITY_SD**2 / 2.0)
+        other = float(min(_SECOND_SEVERITY * second, first)) if draw.random() < BILATERAL_FRACTION else 0.0
+        return {side: float(first) if side == self.affected else other for side in ("left", "right")}
+
+    @cached_property
+    def lean_hu(self) -> float:
+        """HU of the person's muscle without fat."""
+        return FULL_LEAN_HU + float(np.clip(self._lean_and_fat[0] * _LEAN_SD_HU, -6.0, 6.0))
 
     def muscle_factor(self, name: str, side: str) -> float:
         """Volume of a muscle over the atlas's.
 
-        Body size, age and sex, a personal factor common to all muscles, the muscle's own and the side's.
+        Body size, age and sex, a personal factor common to all muscles, the muscle's own, the side's, and what
+        osteoarthritis of the side's hip has wasted.
         """
-        exponent, per_year, own_sd = _GROWTH.get(name, _OTHER_GROWTH)
-        draw = np.random.default_rng((self.seed, self.number, _STREAMS.index("body"), *name.encode()))
-        common = self.random("body").normal(size=4)[3] * 0.07
-        own, asymmetry = draw.normal() * own_sd, draw.normal() * 0.025
-        height = 1.9 * np.log(self.height_cm / _REFERENCE["height_cm"])  # type: ignore[operator]
-        size = height + exponent * np.log(self.bmi / 27.8)
-        age = per_year * (self.age - _REFERENCE["age"])  # type: ignore[operator]
-        sex = -0.13 if self.sex == "F" else 0.0
-        return float(np.exp(size + age + sex + common + own + self._sided(side, asymmetry, -0.06)))
+        known = statistics_of(name)
+        own, asymmetry = _normals(self.seed, self.number, "body", name) * (known.own_sd, SIDE_SD)
+        common = self._common * COMMON_SD
+        size = known.per_height * np.log(self.height_cm / MEAN_HEIGHT_CM) + known.per_bmi * np.log(self.bmi / MEAN_BMI)
+        age = known.per_year * (self.age - MEAN_AGE)
+        sex = MALE_GAIN if self.sex == "M" else 0.0
+        wasted = AFFECTED_LOG_VOLUME * self.severity[side] if known.in_hip else 0.0
+        sided = asymmetry if side == "left" else -asymmetry
+        return float(known.volume * np.exp(size + age + sex + common + own + sided + wasted))
 
-    def _sided(self, side: str, asymmetry: float, affected: float) -> float:
-        sign = 1.0 if side == "left" else -1.0
-        return sign * asymmetry + (affected if side == self.affected else 0.0)
+    def fat_share(self, name: str, side: str) -> float:
+        """Share of fat in a muscle's volume.
+
+        Its mean by age is what brings women's mean HU to the published ones; around it the share is lognormal, as
+        few people have much, partly common to all muscles; body mass, sex and osteoarthritis of the side add to it.
+        """
+        known = statistics_of(name)
+        draw = _normals(self.seed, self.number, "tissue", name)
+        by_age = known.hu_55 + (known.hu_85 - known.hu_55) * (self.age - 55.0) / 30.0
+        # The published means are of both sides, of which osteoarthritis has already taken its part.
+        both = 0.5 * (1.0 + BILATERAL_FRACTION * _SECOND_SEVERITY) if known.in_hip else 0.0
+        full = FULL_LEAN_HU - FAT_HU
+        mean = (FULL_LEAN_HU - by_age + AFFECTED_HU * both - (_MALE_GAIN_HU if self.sex == "M" else 0.0)) / full
+        common, own = self._lean_and_fat[1], draw[0]
+        spread = known.fat_sd * (_COMMON_FAT * common + np.sqrt(1.0 - _COMMON_FAT**2) * own) - known.fat_sd**2 / 2.0
+        share = max(mean, 0.01) * (self.bmi / MEAN_BMI) ** _FAT_PER_BMI * np.exp(spread)
+        lost = -AFFECTED_HU * self.severity[side] / full if known.in_hip else 0.0
+        sided = (0.5 if side == "left" else -0.5) * draw[1] / full
+        return float(np.clip(share + lost + sided, _LEAST_FAT, _MOST_FAT))
 
     def muscle_hu(self, name: str, side: str) -> float:
-        """Mean HU that fatty infiltration leaves of a muscle."""
-        young, old = _MEAN_HU.get(name, _OTHER_MEAN_HU)
-        draw = np.random.default_rng((self.seed, self.number, _STREAMS.index("tissue"), *name.encode()))
-        common, own = self.random("tissue").normal() * 3.0, draw.normal() * 2.0
-        mean = young + (old - young) * (self.age - 55.0) / 30.0 + (3.0 if self.sex == "M" else 0.0)
-        obesity = -0.35 * (self.bmi - 23.3)
-        # The mean is that of both sides, of which the affected one has lost the more.
-        sides = self._sided(side, 0.5 * draw.normal(), -2.5)
-        return float(np.clip(mean + 1.25 + obesity + common + own + sides, 5.0, 62.0))
+        """Mean HU of a muscle: the person's lean muscle, and fat."""
+        return float(self.lean_hu + self.fat_share(name, side) * (FAT_HU - self.lean_hu))
+
+    @cached_property
+    def _common(self) -> float:
+        return float(self.random("body").normal(size=4)[3])
+
+    @cached_property
+    def _lean_and_fat(self) -> np.ndarray:
+        return _normals(self.seed, self.number, "tissue", "all muscles")
 
     @cached_property
     def bone_density(self) -> float:
@@ -143,11 +187,17 @@ class Person:
         return float(self.weight_kg / _REFERENCE["weight_kg"] * sex * np.exp(draw))  # type: ignore[operator]
 
 
+@lru_cache(maxsize=4096)
+def _normals(seed: int, number: int, stream: str, name: str) -> np.ndarray:
+    """Two standard normal numbers that belong to a person's muscle."""
+    return np.random.default_rng((seed, number, _STREAMS.index(stream), *name.encode())).normal(size=2)
+
+
 def person(settings: VirtualSettings, number: int) -> Person:
     """Draws a patient; independent of how many others there are."""
     draw = np.random.default_rng((settings.seed, number, _STREAMS.index("demographics")))
     sex = "F" if draw.random() < FEMALE_FRACTION else "M"
-    age = float(np.clip(draw.normal(64.0, 12.0), 25.0, 92.0))
+    age = float(np.clip(draw.normal(MEAN_AGE, 12.0), 25.0, 92.0))
     mean, sd = _HEIGHT_CM[sex]
     height = float(np.clip(draw.normal(mean, sd), mean - 3 * sd, mean + 3 * sd))
     log_mean, log_sd = _LOG_BMI
@@ -186,11 +236,20 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
                 "age": one.age,
                 "height_cm": one.height_cm,
                 "weight_kg": one.weight_kg,
+                "sdd_mm": _told_sdd_mm(settings, one),
                 "exclude": bool(verdict),
                 "exclude_reason": verdict,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _told_sdd_mm(settings: VirtualSettings, one: Person) -> float | None:
+    """The source distance that somebody wrote down where the department's files lack it."""
+    from mskdex.virtual.examination import examination_of
+
+    how = examination_of(one, settings)
+    return round(how.camera.sdd_mm, 1) if "DistanceSourceToDetector" in how.department.lacks else None
 
 
 def person_of(settings: VirtualSettings, patient_id: str) -> Person:

@@ -1,5 +1,7 @@
 """The CT scanner: slices, blur, noise, table and the circular field of view."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -12,6 +14,8 @@ FIELD_RADIUS_MM = 250.0
 TABLE_HU, TABLE_CORE_HU = -250.0, -900.0
 _TABLE_RADIUS_MM, _TABLE_HALF_WIDTH_MM, _TABLE_SHELL_MM = 600.0, 215.0, 5.0
 _TABLE_THICKNESS_MM = 45.0
+_SHARP_NOISE, _OVERSHOOT, _OVERSHOOT_MM = 2.0, 0.5, 2.0
+_BONE_FROM_HU = 200.0
 
 
 def scan(
@@ -39,18 +43,62 @@ def scan(
     points_x = (grid.origin_mm[0] + grid.cell_mm * np.arange(grid.shape[2]))[None, :]
     hu = hu.copy()
     _put_table(hu, points_x, points_y, skin_y_mm)
+    how = draw_protocol(settings, draw)
+    if settings.ct_hardening_hu > 0:
+        hu += hardening(hu, settings.ct_hardening_hu)
     if settings.ct_blur_mm > 0:
         gaussian_filter(hu, (0.0, *[settings.ct_blur_mm / grid.cell_mm] * 2), truncate=3.0, output=hu)
-    if settings.ct_noise_hu > 0:
+    if how.sharp:
+        hu += _OVERSHOOT * (hu - gaussian_filter(hu, (0.0, *[_OVERSHOOT_MM / grid.cell_mm] * 2), truncate=2.5))
+    if how.noise_hu > 0:
         noise = draw.standard_normal(hu.shape, dtype=np.float32)
-        gaussian_filter(noise, (0.0, 0.6, 0.6), truncate=2.0, output=noise)
-        noise *= settings.ct_noise_hu / noise.std()
+        width = 0.3 if how.sharp else 0.6
+        gaussian_filter(noise, (0.0, width, width), truncate=2.0, output=noise)
+        noise *= how.noise_hu / noise.std()
         hu += noise
     if metal.any():
         hu += streaks(hu, metal, grid.cell_mm, draw)
     middle_y = skin_y_mm + 130.0
     hu[:, points_x**2 + (points_y - middle_y) ** 2 > FIELD_RADIUS_MM**2] = HU_MIN
     return as_stored(hu)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a patient's CT is made.
+
+    Attributes:
+        noise_hu: SD of its noise.
+        sharp: whether its kernel is a sharp one.
+    """
+
+    noise_hu: float
+    sharp: bool
+
+
+def draw_protocol(settings: VirtualSettings, draw: np.random.Generator) -> Protocol:
+    """Draws noise and kernel; both draws are made whatever the settings."""
+    spread, kernel = float(np.clip(draw.normal(), -2.0, 2.0)), draw.random()
+    sharp = bool(kernel < settings.ct_sharp_fraction)
+    noise = settings.ct_noise_hu * np.exp(settings.ct_noise_spread * spread)
+    return Protocol(float(noise * (_SHARP_NOISE if sharp else 1.0)), sharp)
+
+
+def hardening(hu: np.ndarray, most_hu: float) -> np.ndarray:
+    """Beam hardening's dark band between the hips, float32 (z, y, x), zero or less.
+
+    What a beam from side to side has lost of its soft part follows the bone on its way; tissue on lines through much
+    bone comes out darker. Bone itself and air stay as they are.
+
+    Args:
+        hu: (z, y, x). most_hu: darkening along the line of the CT that passes most bone.
+    """
+    bone = np.maximum(hu - _BONE_FROM_HU, 0.0).sum(axis=2)
+    if not bone.any():
+        return np.zeros(hu.shape, np.float32)
+    share = gaussian_filter(bone, (0.0, 1.0))
+    tissue = (hu > -300.0) & (hu < _BONE_FROM_HU)
+    return np.where(tissue, (-most_hu / share.max() * share)[:, :, None], 0.0).astype(np.float32)
 
 
 def as_stored(hu: np.ndarray) -> np.ndarray:

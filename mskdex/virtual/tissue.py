@@ -7,7 +7,7 @@ import numpy as np
 
 from mskdex.compute.native import Kernel
 from mskdex.deformation.template import Template, Tissue
-from mskdex.exposure.exposing import FAT_HU, LEAN_HU
+from mskdex.quantities import FAT_HU
 from mskdex.virtual.population import Person
 
 _ORGAN_HU = {"bladder": 8.0, "rectum": 25.0, "bowel": 28.0, "vessels": 42.0, "cartilage": 75.0, "fat": FAT_HU}
@@ -53,17 +53,16 @@ class Composition:
 def composition(person: Person, template: Template, contrast: bool) -> Composition:
     """What a person's labels are made of."""
     draw = person.random("tissue")
-    draw.normal(size=2)
-    lean = LEAN_HU + float(np.clip(draw.normal() * 2.5, -5, 5))
+    draw.normal(size=3)
     count = len(template.names)
     hu, threshold, cortex = np.zeros(count), np.full(count, 9.0), np.zeros(count)
     for label, (name, tissue) in enumerate(zip(template.names, template.tissues, strict=True)):
         bare, _, side = name.rpartition("_")
         bare = bare if side in ("left", "right") else name
         if tissue == Tissue.MUSCLE:
-            hu[label] = lean
-            share = np.clip((lean - person.muscle_hu(bare, side)) / (lean - FAT_HU), 0.004, 0.6)
-            threshold[label] = -np.hypot(1.0, STREAK_SHARPNESS) * NormalDist().inv_cdf(float(share))
+            hu[label] = person.lean_hu
+            share = person.fat_share(bare, side)
+            threshold[label] = -np.hypot(1.0, STREAK_SHARPNESS) * NormalDist().inv_cdf(share)
         elif tissue == Tissue.BONE:
             inside, cortex[label] = _TRABECULAR.get(bare, (180.0, 1.5))
             hu[label] = inside * person.bone_density

@@ -5,8 +5,8 @@ import numpy as np
 from mskdex.compute.native import Kernel
 from mskdex.deformation.coarse_grid import trilinear
 from mskdex.deformation.template import Tissue
-from mskdex.quantities import HU_MIN
-from mskdex.virtual.tissue import FAT_HU, bone_hu, fat_share
+from mskdex.quantities import FAT_HU, HU_MIN
+from mskdex.virtual.tissue import bone_hu, fat_share
 
 _MUSCLE, _BONE = int(Tissue.MUSCLE), int(Tissue.BONE)
 _METAL = int(Tissue.METAL)

@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 
 from mskdex.config.virtual import ExposureSettings
-from mskdex.exposure.exposing import MATERIALS, Beam, expose, material_tables, primary, scatter
+from mskdex.exposure.exposing import LEAN_HU, MATERIALS, Beam, expose, material_tables, primary, scatter
 from mskdex.exposure.spectrum import DENSITY_G_CM3, ENERGIES_KEV, mass_attenuation_cm2_g, tungsten_spectrum
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.quantities import HU_MIN
 from mskdex.virtual.examination import BLADE_TRANSMISSION, draw_examination, obstructed
-from mskdex.virtual.tissue import LEAN_HU
 
 CAMERA = Camera(1100.0, 4.0, (40, 40), (19.5, 19.5))
 

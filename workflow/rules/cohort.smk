@@ -28,6 +28,7 @@ rule synthesize:
         names="results/virtual/{patient}/labels.json",
         radiograph="results/virtual/{patient}/radiograph.dcm",
         truth="results/virtual/{patient}/truth.json",
+        images="results/virtual/{patient}/truth_images.safetensors",
     log:
         "results/logs/synthesize/{patient}.log",
     benchmark:

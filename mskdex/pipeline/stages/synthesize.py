@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 
 from mskdex.config.virtual import VirtualSettings
+from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.volume import Volume, write_volume
 from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import make_patient
 from mskdex.virtual.population import cohort_sheet, person_of, write_sheet
+from mskdex.virtual.true_images import TrueImages
 
 __all__ = ["cohort_sheet", "preview", "synthesize", "write_sheet"]
 
@@ -19,8 +21,8 @@ def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
     Args:
         patient_id: id of the cohort sheet, V0001 on.
         settings: the virtual cohort; its number of patients changes nothing here.
-        out: folder for ct.nii.gz, labels.nii.gz, labels.json, radiograph.dcm and truth.json. No stage of the
-            pipeline reads the last.
+        out: folder for ct.nii.gz, labels.nii.gz, labels.json, radiograph.dcm, truth.json and
+            truth_images.safetensors. No stage of the pipeline reads the last two.
 
     Raises:
         MskdexError: the id is not one of a virtual cohort, or the atlas cannot be read.
@@ -31,9 +33,20 @@ def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
     write_volume(out / "ct.nii.gz", Volume(patient.ct, patient.world_from_voxel))
     write_volume(out / "labels.nii.gz", Volume(patient.labels, patient.world_from_voxel))
     write_plain_json(out / "labels.json", {name: i for i, name in enumerate(patient.names) if i})
-    write_radiograph(out / "radiograph.dcm", patient.exposure, patient.taken, patient.stored)
+    write_radiograph(out / "radiograph.dcm", patient.grey, patient.taken, patient.department)
+    _write_true_images(out / "truth_images.safetensors", patient.true_images)
     facts = manifest("synthesize", started, seed=settings.seed, patient=patient_id)
     write_plain_json(out / "truth.json", {**patient.truth, "manifest": facts})
+
+
+def _write_true_images(path: Path, images: TrueImages) -> None:
+    meta = {
+        "objects": list(images.objects),
+        "drr_camera": images.drr_camera.as_dict(),
+        "attenuation_camera": images.attenuation_camera.as_dict(),
+    }
+    arrays = {"drr": images.drr, "attenuation": images.attenuation}
+    write_arrays(path, arrays, meta, crop=tuple(arrays))
 
 
 def preview(patient_id: str, settings: VirtualSettings, out: Path) -> None:
