@@ -1,4 +1,4 @@
-"""Rigid poses as 4×4 float64 matrices: exponential, logarithm, motion about a centre, interpolation."""
+"""Rigid poses as 4×4 float64 matrices: exponential, logarithm, motion about a centre."""
 
 import numpy as np
 
@@ -94,11 +94,6 @@ def moved(camera_from_ct: np.ndarray, twist: np.ndarray, centre_mm: np.ndarray |
     motion = exp(np.concatenate([twist[:3], np.zeros(3)]))
     motion[:3, 3] = centre - motion[:3, :3] @ centre + twist[3:]
     return np.asarray(motion @ camera_from_ct)
-
-
-def interpolated(start: np.ndarray, end: np.ndarray, fraction: float) -> np.ndarray:
-    """The pose at `fraction` (0 … 1) of the screw motion from `start` to `end`."""
-    return np.asarray(exp(fraction * log(end @ inverse(start))) @ start)
 
 
 def difference(first: np.ndarray, second: np.ndarray, centre_mm: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ PARAMETERS = ("pitch_deg", "yaw_deg", "roll_deg", "across_mm", "down_mm", "depth
 """Order of the six parameters: rotation about the camera's x, y, z axes, then translation along them."""
 
 RAD_PER_UNIT = np.array([np.pi / 180] * 3 + [1.0] * 3)
-"""Takes `PARAMETERS` to the twist of `projection.pose`."""
+"""Takes `PARAMETERS` to the twist of `mskdex.geometry.pose`."""
 
 
 def rotations(vectors_deg: np.ndarray) -> np.ndarray:
