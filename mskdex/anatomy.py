@@ -40,9 +40,6 @@ STRUCTURES = (
 )
 """The nine objects of the paper's tables, in its order (MSKdeX, Gu et al. 2023)."""
 
-ILIOPSOAS = Structure("iliopsoas", "muscle")
-"""TotalSegmentator's union of iliacus and psoas; an object for cohorts that have no iliacus."""
-
 LabelKey = int | str
 """An id in a label map, or a structure's name in a source that carries names."""
 

@@ -5,8 +5,6 @@ import numpy as np
 QUANTITIES = ("weighted_volume", "volume", "lean_mass")
 """Order of the quantities in every array and channel stack: WVDRR, VDRR, MDRR."""
 
-UNITS = {"weighted_volume": "cm3", "volume": "cm3", "lean_mass": "g"}
-
 COLUMNS = {"weighted_volume": "weighted_volume_cm3", "volume": "volume_cm3", "lean_mass": "lean_mass_g"}
 """Name of each quantity's column, with its unit, in the tables."""
 

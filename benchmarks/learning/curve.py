@@ -24,9 +24,6 @@ from mskdex.training.distributed import join_group
 from mskdex.training.loop import set_up_torch
 from mskdex.training.trainer import Trainer
 
-SHOWN = ("intensity_sum", "bone", "gc_alpha")
-"""Losses that are printed: means of the epoch."""
-
 
 def settings(options: argparse.Namespace) -> ExperimentSettings:
     """The default experiment as the options change it."""

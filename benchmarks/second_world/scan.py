@@ -6,7 +6,6 @@ import numpy as np
 from people import Person
 from scipy import ndimage
 from template import Template
-from warp import Lattice
 
 AIR_HU = -1000.0
 _CORTEX_MM = (3.2, 2.0)
@@ -115,8 +114,3 @@ def _noise(shape: tuple[int, ...], sigma_xyz: np.ndarray, draw: np.random.Genera
     sigma = np.broadcast_to(np.asarray(sigma_xyz, float), 3)[::-1]
     field = ndimage.gaussian_filter(draw.normal(size=shape).astype(np.float32), sigma, mode="wrap", truncate=3.0)
     return field / max(float(field.std()), 1e-6)
-
-
-def lattice_of(low: np.ndarray, high: np.ndarray, scanner: Scanner) -> Lattice:
-    """Voxels of the scan that hold a box."""
-    return Lattice.around(low, high, scanner.spacing_mm)

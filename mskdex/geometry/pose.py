@@ -1,4 +1,4 @@
-"""Rigid poses as 4×4 float64 matrices: exponential, logarithm, motion about a centre, interpolation."""
+"""Rigid poses as 4×4 float64 matrices: exponential, logarithm, motion about a centre."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def left_jacobian(omega: np.ndarray) -> np.ndarray:
     """V(ω) (3, 3): exp(ω + δ) = exp(V(ω)·δ)·exp(ω) to first order in δ, and the translation of `exp` is V(ω)·v."""
     turn = hat(omega)
     _, b, c = _coefficients(float(np.linalg.norm(omega)))
-    return np.eye(3) + b * turn + c * turn @ turn
+    return np.asarray(np.eye(3) + b * turn + c * turn @ turn)
 
 
 def exp(twist: np.ndarray) -> np.ndarray:
@@ -93,12 +93,7 @@ def moved(camera_from_ct: np.ndarray, twist: np.ndarray, centre_mm: np.ndarray |
         centre = camera_from_ct[:3, :3] @ np.asarray(centre_mm, dtype=np.float64) + camera_from_ct[:3, 3]
     motion = exp(np.concatenate([twist[:3], np.zeros(3)]))
     motion[:3, 3] = centre - motion[:3, :3] @ centre + twist[3:]
-    return motion @ camera_from_ct
-
-
-def interpolated(start: np.ndarray, end: np.ndarray, fraction: float) -> np.ndarray:
-    """The pose at `fraction` (0 … 1) of the screw motion from `start` to `end`."""
-    return exp(fraction * log(end @ inverse(start))) @ start
+    return np.asarray(motion @ camera_from_ct)
 
 
 def difference(first: np.ndarray, second: np.ndarray, centre_mm: np.ndarray) -> tuple[float, float]:

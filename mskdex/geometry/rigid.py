@@ -8,7 +8,7 @@ PARAMETERS = ("pitch_deg", "yaw_deg", "roll_deg", "across_mm", "down_mm", "depth
 """Order of the six parameters: rotation about the camera's x, y, z axes, then translation along them."""
 
 RAD_PER_UNIT = np.array([np.pi / 180] * 3 + [1.0] * 3)
-"""Takes `PARAMETERS` to the twist of `projection.pose`."""
+"""Takes `PARAMETERS` to the twist of `mskdex.geometry.pose`."""
 
 
 def rotations(vectors_deg: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def rotations(vectors_deg: np.ndarray) -> np.ndarray:
     turn[:, 2, 1], turn[:, 0, 2], turn[:, 1, 0] = vectors.T
     turn -= turn.transpose(0, 2, 1)
     sine, cosine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    return np.eye(3) + sine * turn + cosine * turn @ turn
+    return np.asarray(np.eye(3) + sine * turn + cosine * turn @ turn)
 
 
 def moved(pose: np.ndarray, pivot_mm: np.ndarray, parameters: np.ndarray) -> np.ndarray:

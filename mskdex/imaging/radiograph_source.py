@@ -36,7 +36,6 @@ class GreyTags:
         photometric: MONOCHROME1 or MONOCHROME2.
         shape: PresentationLUTShape.
         rescale_type: unit of the values after the modality LUT.
-        voi_luts: number of VOI LUTs.
         lossy: whether the pixels were compressed with loss.
     """
 
@@ -47,7 +46,6 @@ class GreyTags:
     photometric: str = ""
     shape: str = ""
     rescale_type: str = ""
-    voi_luts: int = 0
     lossy: bool = False
 
 
@@ -183,7 +181,6 @@ def _grey_tags(header: Dataset) -> GreyTags:
     sign = stated_numbers(header, "PixelIntensityRelationshipSign", 1).first
     by_class = dict(zip((_PRESENTATION_CLASS, _PROCESSING_CLASS), _INTENTS, strict=True))
     intent = text_of(header, "PresentationIntentType").upper()
-    sequence = header.get("VOILUTSequence") or header.get("SoftcopyVOILUTSequence") or []
     return GreyTags(
         bits=int(bits),
         intent=intent if intent in _INTENTS else by_class.get(text_of(header, "SOPClassUID"), ""),
@@ -192,6 +189,5 @@ def _grey_tags(header: Dataset) -> GreyTags:
         photometric=text_of(header, "PhotometricInterpretation").upper(),
         shape=text_of(header, "PresentationLUTShape").upper(),
         rescale_type=" ".join(texts_of(header, "RescaleType")).upper(),
-        voi_luts=len(sequence),
         lossy=text_of(header, "LossyImageCompression") == "01",
     )

@@ -1,6 +1,6 @@
 """A trained model: one safetensors file with weights and everything needed to use them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,29 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A radiograph on the model's grid.
+
+    Attributes:
+        image: (H, W) log attenuation.
+        camera: camera of the grid.
+        source_to_isocentre_mm: distance from the source to the patient's middle.
+        relative: whether the radiograph's scale is relative.
+    """
+
+    image: np.ndarray
+    camera: Camera
+    source_to_isocentre_mm: float
+    relative: bool
+
+
+@dataclass(frozen=True)
 class Model:
     """A trained generator and its card."""
 
     card: ModelCard
     generator: Generator
 
-    @torch.no_grad()
     def decompose(self, image: np.ndarray, camera: Camera, source_to_isocentre_mm: float, relative: bool) -> np.ndarray:
         """DRRs of a radiograph on the model's grid, (3, N, H, W) in cm³, cm³ and g per pixel.
 
@@ -100,12 +116,20 @@ class Model:
             source_to_isocentre_mm: distance from the source to the patient's middle.
             relative: whether the radiograph's scale is relative.
         """
+        found: np.ndarray = self.decompose_batch([Seen(image, camera, source_to_isocentre_mm, relative)])[0]
+        return found
+
+    @torch.no_grad()
+    def decompose_batch(self, radiographs: Sequence[Seen]) -> np.ndarray:
+        """As `decompose` of several radiographs in one pass of the network, (B, 3, N, H, W)."""
         device = next(self.generator.parameters()).device
-        normalised = torch.tensor(image, dtype=torch.float32, device=device) / self.card.normalisation.radiograph
-        water = torch.as_tensor(water_volume(image, camera, source_to_isocentre_mm), device=device)
-        known = torch.tensor([relative], device=device)
-        drr = self.generator(normalised[None, None], water[None, None], known)[0].float().unflatten(0, (3, -1))
-        found: np.ndarray = drr.cpu().numpy() * self.card.normalisation.drr[..., None, None].astype(np.float32)
+        images = torch.from_numpy(np.stack([r.image for r in radiographs]).astype(np.float32)).to(device)
+        water = np.stack([water_volume(r.image, r.camera, r.source_to_isocentre_mm) for r in radiographs])
+        known = torch.tensor([r.relative for r in radiographs], device=device)
+        normalised = images[:, None] / self.card.normalisation.radiograph
+        drr = self.generator(normalised, torch.as_tensor(water[:, None], device=device), known).float()
+        scale = self.card.normalisation.drr[..., None, None].astype(np.float32)
+        found: np.ndarray = drr.unflatten(1, (3, -1)).cpu().numpy() * scale
         return found
 
 

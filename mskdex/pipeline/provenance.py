@@ -15,6 +15,7 @@ _NOT_HASHED = frozenset(
     for name in (
         "errors", "io.artifacts", "io.damage", "io.seal",
         "pipeline.code_facts", "pipeline.lock", "pipeline.provenance", "pipeline.sources",
+        "pipeline.stage_options", "pipeline.stage_settings",
     )
 )  # fmt: skip
 """Modules that change no result."""

@@ -1,27 +1,17 @@
 """How alike a radiograph and a DRR are: value, and derivative with respect to the DRR.
 
-Every similarity is prepared once for a radiograph and its mask, and is then asked about DRRs. All of them
-look at gradients or local contrast, because the scale between a DRR of excess attenuation and a
-radiograph is unknown and changes slowly over the image (soft tissue, scatter, beam hardening).
+The similarity is prepared once for a radiograph and its mask, and is then asked about DRRs. It looks at gradients,
+because the scale between a DRR of excess attenuation and a radiograph is unknown and changes slowly over the image
+(soft tissue, scatter, beam hardening).
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
 _EPSILON = 1e-12
-
-
-class Similarity(Protocol):
-    """A similarity to one radiograph; larger is more alike."""
-
-    def value(self, drrs: np.ndarray) -> np.ndarray:
-        """Values of a batch of DRRs, (…, rows, columns) to (…)."""
-
-    def value_and_derivative(self, drr: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value of one DRR and its derivative with respect to every pixel, (rows, columns)."""
 
 
 def sobel(image: np.ndarray) -> np.ndarray:
@@ -197,95 +187,3 @@ class GradientCorrelation:
         used = self._inside > 0
         keep = np.broadcast_to(used, residual.shape) & (self._weight[..., None] > 0)
         return residual[keep], (-scale * correlation * turned)[:, keep]
-
-
-class GradientInformation:
-    """Gradient information: agreement of gradient directions, weighed by the smaller magnitude.
-
-    Source: Pluim et al. 2000, without the mutual-information factor, as in Otake et al. 2012; the
-    radiograph's and the DRR's magnitudes are scaled to the radiograph's root mean square.
-    """
-
-    def __init__(self, radiograph: np.ndarray, mask: np.ndarray) -> None:
-        """Prepares the radiograph, (rows, columns), within `mask`."""
-        self._mask = ndimage.binary_erosion(mask, np.ones((3, 3))).astype(np.float64)
-        fixed = sobel(np.where(mask, radiograph, 0.0).astype(np.float64)) * self._mask
-        self._fixed = fixed / max(_rms(fixed), _EPSILON)
-        self._length = np.sqrt((self._fixed**2).sum(axis=-3))
-
-    def value(self, drrs: np.ndarray) -> np.ndarray:
-        """Values of a batch of DRRs, (…, rows, columns) to (…)."""
-        flat = np.asarray(drrs).reshape(-1, *drrs.shape[-2:])
-        values = [self.value_and_derivative(drr)[0] for drr in flat]
-        return np.array(values).reshape(drrs.shape[:-2])
-
-    def value_and_derivative(self, drr: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value of one DRR and its derivative with respect to every pixel."""
-        raw = sobel(np.asarray(drr, dtype=np.float64)) * self._mask
-        scale = _rms(raw)
-        if scale < _EPSILON:
-            return 0.0, np.zeros(drr.shape)
-        moving = raw / scale
-        length = np.sqrt((moving**2).sum(axis=-3))
-        product = np.maximum(self._length * length, _EPSILON)
-        cosine = (self._fixed * moving).sum(axis=-3) / product
-        weight, smaller = cosine**2, np.minimum(self._length, length)
-        count = max(self._mask.sum(), 1.0)
-        turn = (self._fixed / product - cosine * moving / np.maximum(length, _EPSILON) ** 2) * (2 * cosine * smaller)
-        grow = np.where(length < self._length, weight / np.maximum(length, _EPSILON), 0.0) * moving
-        inner = (turn + grow) * self._mask / count
-        along = (inner * moving).sum() / (moving**2).sum()
-        return float((weight * smaller * self._mask).sum() / count), sobel_adjoint((inner - along * moving) / scale)
-
-
-class MultiScaleCorrelation:
-    """Normalised cross-correlation averaged over Gaussian scales, high-passed at each.
-
-    Source: multi-scale NCC as in xvr (Gopalakrishnan et al. 2024), with Gaussian windows in place of boxes.
-    """
-
-    def __init__(self, radiograph: np.ndarray, mask: np.ndarray, sigmas_px: tuple[float, ...] = (2.0, 6.0)) -> None:
-        """Prepares the radiograph, (rows, columns), within `mask`, for windows of `sigmas_px`."""
-        self._mask, self._sigmas = mask.astype(np.float64), sigmas_px
-        self._share = [np.maximum(self._blur(self._mask, s), 1e-3) for s in sigmas_px]
-        filled = np.where(mask, radiograph, 0.0).astype(np.float64)
-        self._fixed = [_unit(self._high_pass(filled, n)) for n in range(len(sigmas_px))]
-
-    @staticmethod
-    def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-        axes = (image.ndim - 2, image.ndim - 1)
-        return ndimage.gaussian_filter(image, sigma, mode="constant", truncate=3.0, axes=axes)
-
-    def _high_pass(self, image: np.ndarray, scale: int) -> np.ndarray:
-        mean = self._blur(image * self._mask, self._sigmas[scale]) / self._share[scale]
-        return (image - mean) * self._mask
-
-    def value(self, drrs: np.ndarray) -> np.ndarray:
-        """Values of a batch of DRRs, (…, rows, columns) to (…)."""
-        drrs = np.asarray(drrs, dtype=np.float64)
-        total = np.zeros(drrs.shape[:-2])
-        for n, fixed in enumerate(self._fixed):
-            moving = self._high_pass(drrs, n)
-            norm = np.sqrt((moving**2).sum(axis=(-2, -1)))
-            total += (fixed * moving).sum(axis=(-2, -1)) / np.maximum(norm, _EPSILON)
-        return total / len(self._fixed)
-
-    def value_and_derivative(self, drr: np.ndarray) -> tuple[float, np.ndarray]:
-        """Value of one DRR and its derivative with respect to every pixel."""
-        value, derivative = 0.0, np.zeros(drr.shape)
-        for n, fixed in enumerate(self._fixed):
-            moving = self._high_pass(np.asarray(drr, dtype=np.float64), n)
-            norm = max(float(np.sqrt((moving**2).sum())), _EPSILON)
-            correlation = float((fixed * moving).sum()) / norm
-            by_pass = (fixed - correlation * moving / norm) / norm * self._mask
-            derivative += by_pass - self._blur(by_pass / self._share[n], self._sigmas[n]) * self._mask
-            value += correlation
-        return value / len(self._fixed), derivative / len(self._fixed)
-
-
-def _rms(gradient: np.ndarray) -> float:
-    return float(np.sqrt((gradient**2).mean()))
-
-
-def _unit(image: np.ndarray) -> np.ndarray:
-    return image / max(float(np.sqrt((image**2).sum())), _EPSILON)

@@ -9,7 +9,7 @@ from mskdex.evaluation.agreement import LIMITS_SD
 from mskdex.evaluation.summaries import headline, muscle_mean
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.report.charts import Chart, Series
-from mskdex.report.data import COLOURS, Method, Results, quantity_title, title
+from mskdex.report.data import COLOURS, Method, Results, title
 from mskdex.report.published import SOURCE, published, published_ablation
 
 SEXES = {"F": ("women", "#c2417b"), "M": ("men", "#2f6fde")}
@@ -216,8 +216,3 @@ def ablation_chart(results: Results) -> Chart | None:
     caption = f"Mean PCC of the muscles' lean mass. Faint: {SOURCE}, one fold."
     name = "Weight of the object-wise intensity sum"
     return Chart("ablation_owis", name, caption, "λ of the intensity sum", "mean PCC", [s for s in series if s.x])
-
-
-def label_of(quantity: str) -> str:
-    """Heading of a quantity's figures."""
-    return quantity_title(quantity, unit=True)

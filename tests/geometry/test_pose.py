@@ -56,15 +56,6 @@ def test_inverse_and_composition(first: np.ndarray, second: np.ndarray) -> None:
     np.testing.assert_allclose(p.inverse(a @ b), p.inverse(b) @ p.inverse(a), atol=1e-9)
 
 
-def test_interpolation_runs_a_screw() -> None:
-    start = p.exp(np.array([0.2, -0.1, 0.3, 10.0, 0.0, 800.0]))
-    end = p.exp(np.array([0.0, 0.0, 1.2, 0.0, 0.0, 50.0])) @ start
-    half = p.interpolated(start, end, 0.5)
-    np.testing.assert_allclose(p.interpolated(start, end, 0.0), start, atol=1e-9)
-    np.testing.assert_allclose(p.interpolated(start, end, 1.0), end, atol=1e-9)
-    np.testing.assert_allclose(half, p.exp(np.array([0.0, 0.0, 0.6, 0.0, 0.0, 25.0])) @ start, atol=1e-9)
-
-
 def test_motion_about_a_centre_leaves_the_centre() -> None:
     pose = p.exp(np.array([0.3, 0.1, -0.2, 5.0, 6.0, 850.0]))
     centre = np.array([12.0, -30.0, 44.0])

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.object_quantities import quantity_rows
 from mskdex.imaging.structures import hu_histograms, median_hu, truncated_labels
 from mskdex.io.volume import Volume, write_volume
-from mskdex.pipeline.stages.quantities import quantities, quantity_rows
+from mskdex.pipeline.stages.quantities import quantities
 from mskdex.quantities import HU_MIN, lean_mass_density_g_cm3
 
 CHANNELS = make.settings().channels

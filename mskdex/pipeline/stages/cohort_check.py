@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from mskdex.cohort.folds import too_few
 from mskdex.cohort.sheet import Problem, check_sheet
 from mskdex.config import Config, load_config
-from mskdex.errors import MskdexError
+from mskdex.config.reading import read_config_file
 from mskdex.pipeline.attempt import attempt
 from mskdex.pipeline.settings import cohort_stage, import_stage
 from mskdex.pipeline.stages.cohort import lacking_objects
@@ -34,13 +33,7 @@ def read_config(path: Path | None) -> Config:
     if path is None and not DEFAULT_CONFIG.exists():
         log.info("no %s in this folder: checked with the default config", DEFAULT_CONFIG)
         return load_config({})
-    path = Path(path or DEFAULT_CONFIG)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        msg = f"config {path} cannot be read ({str(error).splitlines()[0]}); name it with --config"
-        raise MskdexError(msg) from error
-    return load_config(content or {})
+    return read_config_file(Path(path or DEFAULT_CONFIG))
 
 
 def check_cohort(sheet: Path, config: Config, *, quick: bool = False) -> list[Problem]:

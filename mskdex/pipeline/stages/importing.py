@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.geometry.camera import nominal_pose
 from mskdex.imaging.ct import Ct, read_ct
 from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.labels import LabelRequest, Labels, read_labels
+from mskdex.imaging.nominal_view import nominal_camera
 from mskdex.imaging.patient_identity import content_digest, require_one_patient
 from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
-from mskdex.imaging.view_geometry import ViewGeometry
 from mskdex.io.artifacts import manifest, write_json
 from mskdex.io.files import shown
 from mskdex.io.volume import Volume, write_volume
@@ -139,44 +137,6 @@ def label_request(row: Mapping[str, Any], settings: ImportStage) -> LabelRequest
         ct=_path(row, "ct") if "ct" in row else None,
         ct_series=row.get("ct_series"),
     )
-
-
-def nominal_camera(
-    labels: Volume, channels: tuple[Channel, ...], geometry: ViewGeometry
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nominal pose: the central ray through the middle of the labelled bones.
-
-    Args:
-        labels: uint8 Channel.label, RAS.
-        channels: the config's.
-        geometry: of the radiograph; where it shows one side only, that side's bones are taken.
-
-    Returns:
-        camera_from_ct (4×4) and the isocentre (RAS mm).
-    """
-    side = {"L": "left", "R": "right"}.get(geometry.laterality or "")
-    bones = [c.label for c in channels if c.kind == "bone"]
-    wanted = [c.label for c in channels if c.kind == "bone" and c.side == side] if side else bones
-    for ids in (wanted, bones, [c.label for c in channels]):
-        box = _bounding_box(labels.array, ids)
-        if box is not None:
-            break
-    middle = (
-        np.append(box[::-1], 1.0) if box is not None else np.append((np.array(labels.array.shape[::-1]) - 1) / 2, 1)
-    )
-    isocentre = (labels.world_from_voxel @ middle)[:3]
-    return nominal_pose(isocentre, geometry.source_to_isocentre_mm, geometry.view), isocentre
-
-
-def _bounding_box(labels: np.ndarray, ids: list[int]) -> np.ndarray | None:
-    """Middle (z, y, x) of the bounding box of some labels, in voxels."""
-    table = np.zeros(256, bool)
-    table[ids] = True
-    inside = table[labels]
-    if not inside.any():
-        return None
-    ends = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
-    return np.mean(ends, axis=1)
 
 
 def _camera_json(radiograph: Imported, pose: np.ndarray, isocentre: np.ndarray) -> dict[str, Any]:

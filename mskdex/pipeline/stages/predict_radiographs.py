@@ -1,31 +1,59 @@
 """Stage: volume and lean mass of every object from radiographs of new patients, with intervals and flags."""
 
+import itertools
+import logging
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import typer
 
+from mskdex.api.prediction import COVERAGE, Prediction, load_model, predict_batch, read_calibration
+from mskdex.cohort.radiographs import ListedRadiograph, list_radiographs
 from mskdex.compute.device import choose_device
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import Calibration, fewest_patients
-from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
-from mskdex.io.artifacts import atomic_path, manifest, write_plain_json
+from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.csv_files import write_csv
-from mskdex.io.nifti import write_nifti
-from mskdex.io.user_files import read_user_parquet
-from mskdex.models.flags import object_flags, radiograph_flags
-from mskdex.models.model import Model, read_model
-from mskdex.quantities import COLUMNS, QUANTITIES
+from mskdex.models.model import Model
+from mskdex.pipeline.prediction_images import write_images
 from mskdex.training.loop import set_up_torch
 
-COVERAGE = 0.9
+log = logging.getLogger("mskdex")
 
 NOTICE = "Research software, not a medical device. Intervals hold for patients like the held-out ones only."
+
+_GPU_BATCH = 16
+_OF_IMAGES = ("radiograph", "patient_id", "file", "status", "reason", "flags", "warnings")
+_OF_OBJECTS = (
+    "radiograph", "status", "reason", "object", "side", "quantity", "predicted", "low", "high", "flag", "flags",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one radiograph; `reason` says why there is no prediction."""
+
+    item: ListedRadiograph
+    imported: Imported | None = None
+    prediction: Prediction | None = None
+    reason: str = ""
+
+    @property
+    def status(self) -> str:
+        if self.item.excluded:
+            return "excluded"
+        return "predicted" if self.prediction else "failed"
+
+    @property
+    def flags(self) -> list[str]:
+        return self.prediction.flags if self.prediction else []
 
 
 def predict_radiographs(
@@ -34,129 +62,131 @@ def predict_radiographs(
     settings: RadiographSettings,
     out: Path,
     *,
+    sheet: Path | None = None,
     calibration: Path | None = None,
+    device: str = "auto",
 ) -> None:
-    """Predicts every radiograph; writes `out`/predictions.csv, predictions.json and the decompositions as images.
+    """Predicts every radiograph; one that cannot be read costs none of the others.
+
+    Writes to `out`: radiographs.csv, one row per radiograph with its status (predicted, failed or excluded), reason
+    and flags; predictions.csv, one row per object and quantity, and one row without object for each radiograph that has
+    no prediction; predictions.json; and the decompositions as images.
 
     Args:
         model: model.safetensors of an experiment's fold.
-        radiographs: DICOM files or images, as the import takes them.
-        settings: how radiographs are imported, and the camera where the files are silent.
+        radiographs: DICOM files or images, as the import takes them, or folders of them.
+        settings: how radiographs are imported, and the camera where neither sheet nor file says it.
         out: folder to write to.
+        sheet: patient_id, radiograph and camera columns; see `mskdex.cohort.radiographs.list_radiographs`.
         calibration: predictions.parquet of patients that this model has not seen; by default that beside
             the model, which holds its own left-out fold.
+        device: "auto", "cpu", "cuda" or "cuda:i".
 
     Raises:
-        MskdexError: a file that is no model, or a radiograph that cannot be imported.
+        MskdexError: a file that is no model, a sheet that cannot be read, or not a single prediction.
     """
     started, out = time.time(), Path(out)
-    device = choose_device("auto")
-    set_up_torch(device)
-    loaded = read_model(model, device)
-    held_out = read_calibration(calibration or Path(model).with_name("predictions.parquet"), loaded, calibration)
-    names = _unique_names(radiographs)
-    rows: list[dict[str, Any]] = []
-    pages: dict[str, Any] = {}
-    for path, name in zip(radiographs, names, strict=True):
-        imported = import_radiograph(Path(path), {}, settings)
-        drr, flags, by_object = decompose(loaded, imported)
-        found = _rows(loaded, name, drr, held_out, by_object)
-        rows += found
-        pages[name] = {"file": Path(path), "flags": [*flags, *imported.warnings], "facts": imported.facts}
-        _write_images(out, name, drr, loaded)
-    table = pd.DataFrame(rows)
-    write_csv(out / "predictions.csv", table, float_format="%.2f")
+    listed, passed_over = list_radiographs([Path(p) for p in radiographs], sheet, out)
+    if passed_over:
+        log.info("%d files that are no images were passed over, %s first", len(passed_over), passed_over[0])
+    chosen = choose_device(device)
+    set_up_torch(chosen)
+    loaded = load_model(model, str(chosen))
+    held_out = _held_out(Path(model), calibration, loaded)
+    batch = _GPU_BATCH if chosen.type == "cuda" else 1
+    outcomes: list[_Outcome] = []
+    try:
+        with typer.progressbar(length=len(listed), label="radiographs", file=sys.stderr) as bar:
+            for outcome in _outcomes(loaded, listed, settings, held_out, batch):
+                if outcome.prediction:
+                    write_images(out, outcome.item.name, outcome.prediction, loaded.card.grid.pixel_mm)
+                outcomes.append(outcome)
+                bar.update(1)
+    finally:
+        _write_tables(out, outcomes)
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
-    facts["objects"] = list(loaded.card.objects)
-    content = facts | {"radiographs": pages, "manifest": manifest("predict", started, device=str(device))}
-    write_plain_json(out / "predictions.json", content)
+    facts |= {"objects": list(loaded.card.objects), "radiographs": {o.item.name: _page(o) for o in outcomes}}
+    write_plain_json(out / "predictions.json", facts | {"manifest": manifest("predict", started, device=str(chosen))})
+    _say_what_failed(outcomes, out)
 
 
-def read_calibration(path: Path, model: Model, asked: Path | None) -> Calibration:
-    """The model's errors on patients it has not seen; without such a table there are no intervals.
-
-    Raises:
-        MskdexError: the table holds a patient that the model was trained on, or lacks an object of the model.
-    """
-    if not path.is_file() and asked is None:
-        return Calibration({})
-    table = read_user_parquet(path)
-    seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
-    if seen:
-        msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"
-        raise MskdexError(msg)
-    if missing := [name for name in model.card.objects if name not in set(table["channel"])]:
-        msg = f"{path} has no predictions of {', '.join(missing)}; give those of a model of the same objects"
-        raise MskdexError(msg)
-    return Calibration.of(table)
+def _held_out(model: Path, calibration: Path | None, loaded: Model) -> Calibration:
+    path = calibration or model.with_name("predictions.parquet")
+    return read_calibration(path, loaded) if calibration or path.is_file() else Calibration({})
 
 
-def decompose(model: Model, radiograph: Imported) -> tuple[np.ndarray, list[str], dict[str, str]]:
-    """One radiograph: DRRs (3, N, H, W) in cm³, cm³ and g, flags of the image, and flags by object."""
-    grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
-    image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)
-    distance = radiograph.geometry.source_to_isocentre_mm
-    drr = model.decompose(image, grid, distance, radiograph.scale == "relative")
-    return (
-        drr,
-        radiograph_flags(model.card, image, field, grid, distance, radiograph.scale),
-        object_flags(model.card, drr[1], field),
-    )
+def _outcomes(
+    model: Model, listed: Sequence[ListedRadiograph], settings: RadiographSettings, held_out: Calibration, batch: int
+) -> Iterator[_Outcome]:
+    """The outcome of every radiograph, in order; so many at a time go through the network."""
+    for start in range(0, len(listed), batch):
+        read = [_read(item, settings) for item in listed[start : start + batch]]
+        good = [outcome.imported for outcome in read if outcome.imported]
+        found = iter(_predicted(model, good, held_out))
+        for outcome in read:
+            if outcome.imported is None:
+                yield outcome
+                continue
+            result = next(found)
+            prediction = result if isinstance(result, Prediction) else None
+            reason = "" if isinstance(result, Prediction) else f"{outcome.item.path}: {result}"
+            yield _Outcome(outcome.item, outcome.imported, prediction, reason)
 
 
-def _rows(
-    model: Model, name: str, drr: np.ndarray, held_out: Calibration, by_object: dict[str, str]
-) -> list[dict[str, Any]]:
-    sums = drr.sum(axis=(-2, -1), dtype=np.float64)
-    found = []
-    for n, channel in enumerate(model.card.channels):
-        for q in ("volume", "lean_mass"):
-            value, column = float(sums[QUANTITIES.index(q), n]), COLUMNS[q]
-            half = held_out.half_width(channel.name, column, COVERAGE)
-            found.append(
-                {
-                    "radiograph": name,
-                    "object": channel.object,
-                    "side": channel.side,
-                    "quantity": column,
-                    "predicted": value,
-                    "low": max(value - half, 0.0) if half is not None else None,
-                    "high": value + half if half is not None else None,
-                    "flag": by_object.get(channel.name, ""),
-                }
-            )
-    return found
+def _read(item: ListedRadiograph, settings: RadiographSettings) -> _Outcome:
+    if item.problem:
+        return _Outcome(item, reason=item.problem)
+    try:
+        return _Outcome(item, import_radiograph(item.path, item.row, settings))
+    except Exception as error:  # whatever is wrong with one file is said of that file alone
+        return _Outcome(item, reason=_told(error, item.path))
 
 
-def _unique_names(paths: Sequence[Path]) -> list[str]:
-    names = [Path(p).stem for p in paths]
-    return [f"{n}-{i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+def _predicted(model: Model, images: list[Imported], held_out: Calibration) -> list[Prediction | str]:
+    """Predictions, or why there is none; a batch that fails, for want of memory or by one image, is done singly."""
+    try:
+        return list(predict_batch(model, images, held_out)) if images else []
+    except Exception as error:
+        if len(images) == 1:
+            return [_told(error, None)]
+    return list(itertools.chain.from_iterable(_predicted(model, [image], held_out) for image in images))
 
 
-def _write_images(out: Path, name: str, drr: np.ndarray, model: Model) -> None:
-    """One NIfTI per quantity: a slice per object, in the order of predictions.json, pixels in cm³ or g."""
-    pixel = model.card.grid.pixel_mm
-    for q, quantity in enumerate(QUANTITIES):
-        path = out / f"{name}.{quantity}.nii.gz"
-        write_nifti(path, drr[q].astype(np.float32), np.diag([-pixel, -pixel, 1.0, 1.0]))
-    with atomic_path(out / f"{name}.png") as temporary:
-        _write_panel(temporary, drr, model)
+def _told(error: Exception, path: Path | None) -> str:
+    log.debug("while %s was predicted", path or "a radiograph", exc_info=True)
+    if isinstance(error, MskdexError):
+        return str(error)
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{path}: {type(error).__name__}: {reason}" if path else f"{type(error).__name__}: {reason}"
 
 
-def _write_panel(path: Path, drr: np.ndarray, model: Model) -> None:
-    """Lean mass of every object, one scale for all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _write_tables(out: Path, outcomes: Sequence[_Outcome]) -> None:
+    images, objects = [], []
+    for outcome in outcomes:
+        item, warnings = outcome.item, outcome.imported.warnings if outcome.imported else []
+        common = {"radiograph": item.name, "status": outcome.status, "reason": outcome.reason}
+        common["flags"] = "; ".join(outcome.flags)
+        images.append(common | {"patient_id": item.patient_id, "file": str(item.path), "warnings": "; ".join(warnings)})
+        rows = outcome.prediction.table.to_dict("records") if outcome.prediction else [{}]
+        objects += [common | row for row in rows]
+    write_csv(out / "radiographs.csv", pd.DataFrame(images, columns=list(_OF_IMAGES)))
+    write_csv(out / "predictions.csv", pd.DataFrame(objects, columns=list(_OF_OBJECTS)), float_format="%.2f")
 
-    columns = min(6, len(model.card.channels))
-    rows = -(-len(model.card.channels) // columns)
-    figure = Figure(figsize=(2 * columns, 2.3 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    mass = drr[QUANTITIES.index("lean_mass")]
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.axis("off")
-        if number < len(mass):
-            axes.imshow(mass[number], cmap="gray", vmin=0, vmax=float(mass.max()) or 1.0)
-            name = model.card.channels[number].name.replace("_", " ")
-            axes.set_title(f"{name}\n{mass[number].sum():.0f} g", fontsize=8)
-    figure.savefig(path, dpi=110)
+
+def _page(outcome: _Outcome) -> dict[str, Any]:
+    page = {"file": outcome.item.path, "status": outcome.status}
+    if outcome.imported is None:
+        return page | {"reason": outcome.reason}
+    return page | {"flags": [*outcome.flags, *outcome.imported.warnings], "facts": outcome.imported.facts}
+
+
+def _say_what_failed(outcomes: Sequence[_Outcome], out: Path) -> None:
+    failed = [o for o in outcomes if o.status == "failed"]
+    for outcome in failed:
+        log.warning("%s", outcome.reason)
+    if not any(o.status == "predicted" for o in outcomes):
+        msg = f"none of {len(outcomes)} radiographs could be predicted; {out / 'radiographs.csv'} has the reasons"
+        raise MskdexError(msg + (f", the first: {failed[0].reason}" if failed else ""))
+    if failed:
+        told = "%d of %d radiographs could not be predicted; %s has the reasons"
+        log.warning(told, len(failed), len(outcomes), out / "radiographs.csv")

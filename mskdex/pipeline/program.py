@@ -1,0 +1,58 @@
+"""What every command needs: the environment, the log, and plain words where something went wrong."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mskdex.errors import MskdexError
+
+log = logging.getLogger("mskdex")
+
+
+def set_up(log_file: Path | None) -> None:
+    """Sets threads before numpy is imported, and sends the log to the console and a file."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through every installed package
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # importing numpy would start a thread per core
+    log.setLevel(logging.DEBUG)
+    console = logging.StreamHandler()
+    console.setLevel(logging.INFO)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(console)
+    if log_file:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+
+
+def run(commands: Callable[[], Any]) -> None:
+    """Runs the command line; a user's mistake is one sentence on stderr and exit code 1."""
+    logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # also where the locale is plain C
+    try:
+        commands()
+    except MskdexError as error:
+        log.debug("traceback", exc_info=True)
+        sys.exit(_say(f"error: {error}"))
+    except Exception as error:
+        log.debug("traceback", exc_info=True)
+        from mskdex.io.artifacts import disk_is_full
+
+        if disk_is_full(error, Path()):
+            sys.exit(_say(f"error: the disk is full ({error}); free some space and run the same command again"))
+        known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
+        if known is None:
+            raise
+        sys.exit(_say(f"error: {type(error).__name__}: {error}; this is a defect, please report it with {known}"))
+
+
+def _say(message: str) -> int:
+    log.error(message)
+    if not log.handlers:
+        sys.stderr.write(message + "\n")
+    return 1
