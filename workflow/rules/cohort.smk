@@ -99,6 +99,7 @@ rule folds:
         sheet=sheet_argument,
         arguments=arguments(stages.folds_stage(CONFIG)),
         patients=compared(FOLDS),
+        persons=persons_digest(SHEET),
         code=stage_hash("folds"),
     shell:
         "mskdex --log {log:q} folds --settings {params.arguments:q} --out {output:q} -- {params.sheet:q}"
