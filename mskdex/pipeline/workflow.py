@@ -147,8 +147,8 @@ def folds_of_patients(sheet: pd.DataFrame, settings: FoldSettings) -> tuple[dict
     stops at them.
     """
     try:
-        assigned = assign_folds(sheet, settings)
-        return dict(zip(assigned["patient_id"].astype(str), assigned["fold"].astype(int), strict=True)), ""
+        table = assign_folds(sheet, settings)[["patient_id", "fold"]]
+        return {str(p): int(f) for p, f in table.itertuples(index=False)}, ""
     except MskdexError as error:
         advice = "nothing can be trained; --until stack qc quality collect makes what needs no folds"
         return dict.fromkeys(sheet["patient_id"].astype(str), 0), f"{error}; {advice}"
