@@ -13,8 +13,8 @@ from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.deformation.template import Template, Tissue, label_counts
 
 _LEAST_STEPS, _MOST_STEPS, _GROWTH_OF_STEP = 4, 7, 0.25
-"""Steps of a growth, as many as the muscle that changes most needs by its log volume; two more if one is not there."""
-_MOST_REMAINING, _CORRECTIONS = 0.03, 2
+"""Steps of a growth, as many as the muscle that changes most needs by log volume; three more if one is not there."""
+_MOST_REMAINING, _CORRECTIONS = 0.02, 3
 _CELL_MM = 8.0
 _RIDGE = 0.003
 WARP_MM, WARP_LENGTH_MM = 2.2, 85.0

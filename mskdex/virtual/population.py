@@ -244,12 +244,12 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _told_sdd_mm(settings: VirtualSettings, one: Person) -> float | None:
-    """The source distance that somebody wrote down where the department's files lack it."""
+def _told_sdd_mm(settings: VirtualSettings, one: Person) -> float:
+    """The source distance that somebody wrote down where the department's files lack it; NaN elsewhere."""
     from mskdex.virtual.examination import examination_of
 
     how = examination_of(one, settings)
-    return round(how.camera.sdd_mm, 1) if "DistanceSourceToDetector" in how.department.lacks else None
+    return round(how.camera.sdd_mm, 1) if "DistanceSourceToDetector" in how.department.lacks else float("nan")
 
 
 def person_of(settings: VirtualSettings, patient_id: str) -> Person:
