@@ -60,7 +60,7 @@ class VirtualSettings(Settings):
     seed: int = Field(
         2023, ge=0, description="seed; each patient's randomness follows from it and the patient's number"
     )
-    voxel_mm: float = Field(3.0, gt=0.5, le=6.0, description="voxel size of the virtual CTs")
+    voxel_mm: float = Field(2.0, gt=0.5, le=6.0, description="voxel size of the virtual CTs")
     radiograph_pixel_mm: float = Field(
         0.4, gt=0.1, le=4.0, description="detector pixel size of the virtual radiographs"
     )
