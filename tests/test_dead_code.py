@@ -14,7 +14,9 @@ ALLOWED = {
         "differentiable_render", "render_poses", "camera_from_dicom", "image", "sums", "masses_g", "volumes_cm3",
         "names", "moved", "predict", "register", "measure",
     ),
-    "definitions and bounds that tests compare with": ("render_reference", "value_and_derivative", "one_side", "TOLERANCE"),
+    "definitions and bounds that tests compare with": (
+        "render_reference", "value_and_derivative", "one_side", "TOLERANCE",
+    ),
     "fields that are read through their class, or by people": (
         "baseline", "half_thickness_mm", "isocentre_to_detector_mm", "model_config", "volume_cm3", "mpd_mm", "mrpd_mm",
         "in_plane_mm", "iterations", "uri", "POSES", "MEASURES", "PARAMETERS",
