@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mskdex.io.stack import read_stack
+from mskdex.io.stack import read_stack, require_same
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,25 @@ class Thumbnails:
     scales: np.ndarray
 
     @classmethod
-    def read(cls, patients_root: Path, patients: Sequence[str], pixels: int) -> "Thumbnails":
+    def read(cls, patients_root: Path, patients: Sequence[str], objects: Sequence[str], pixels: int) -> "Thumbnails":
         """Reads the radiographs of results/patients/{patient}/stack.safetensors.
 
         Args:
             patients_root: results/patients.
             patients: patient ids.
+            objects: names of the cohort's channels.
             pixels: rows and columns of a thumbnail.
 
         Raises:
-            MskdexError: a stack is absent, damaged, or another patient's.
+            MskdexError: a stack is absent, damaged, another patient's, or has other objects than the cohort.
         """
-        stacks = (read_stack(patients_root / p / "stack.safetensors", p) for p in patients)
-        found = [(thumbnail(s.radiograph, pixels), s.scale) for s in stacks]
+        found = []
+        for patient in patients:
+            path = patients_root / patient / "stack.safetensors"
+            stack = read_stack(path, patient)
+            of = f"patient {patient}: {path}"
+            require_same(stack.objects, objects, of, "the cohort (results/cohort/objects.json)")
+            found.append((thumbnail(stack.radiograph, pixels), stack.scale))
         images = np.array([image for image, _ in found]).reshape(len(found), pixels, pixels)
         return cls(tuple(patients), images, np.array([scale for _, scale in found], dtype=object))
 

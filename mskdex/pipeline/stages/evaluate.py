@@ -60,7 +60,7 @@ def evaluate(
     for experiment, fold in missing:
         log.warning("experiment %s has no predictions for fold %d; its tables rest on fewer patients", experiment, fold)
     folds = [f for f in folds_trained if f in set(predicted["fold"])]
-    thumbnails = Thumbnails.read(patients_root, list(cohort.folds.index), settings.thumbnail_pixels)
+    thumbnails = Thumbnails.read(patients_root, list(cohort.folds.index), cohort.names, settings.thumbnail_pixels)
     further = [baseline_points(cohort, folds, thumbnails), *_comparators(settings, cohort, experiments)]
     alone = complete_points(pd.concat([predicted, *further], ignore_index=True), cohort, settings.min_visible_fraction)
     proposed = settings.proposed if settings.proposed in set(predicted["method"]) else predicted["method"].iloc[0]
