@@ -62,7 +62,7 @@ def test_rows_of_one_person_share_a_fold_and_the_folds_stay_balanced(seed):
     person = np.sort(generator.integers(0, 40, 70))
     rows = pd.DataFrame({"patient_id": [f"P{i:02d}" for i in range(70)], "person": [f"P{p:02d}" for p in person]})
     rows["sex"] = np.where(person % 3 == 0, "M", "F")
-    folds = rows.merge(assign_folds(rows, FoldSettings(count=4, seed=seed)), on="patient_id")
+    folds = rows.merge(assign_folds(rows, FoldSettings(count=4, seed=seed)), on=["patient_id", "person"])
     assert len(folds.drop_duplicates(["person", "fold"])) == folds["person"].nunique()
     largest = rows["person"].value_counts().max()
     for some in (folds, folds[folds["sex"] == "M"], folds[folds["sex"] == "F"]):
