@@ -124,7 +124,7 @@ def test_a_stages_settings_are_those_of_the_workflow():
     every = dict.fromkeys(["label_source", "experiment", "fold"], None)
     models = [m for m in vars(stages).values() if isinstance(m, type) and issubclass(m, stages.Anatomy)]
     for model in models:
-        values = every | {"label_source": "totalsegmentator"}
+        values = every | {"label_source": "totalsegmentator", "patient": "P01"}
         assert isinstance(settings_of(model, config, values), model)
 
 
