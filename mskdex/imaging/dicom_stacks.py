@@ -34,7 +34,7 @@ _CHOOSE = "put the files of the one that is meant into a folder of their own and
 
 
 def require_one_kind(frames: Sequence[Frame], where: Path) -> list[str]:
-    """Refuses slices of different kinds in one series: kernel, kV, image type.
+    """Refuses slices of different patients or kinds in one series: kernel, kV, image type.
 
     Returns:
         What a reader should know: slices of two studies or frames of reference.
@@ -42,6 +42,11 @@ def require_one_kind(frames: Sequence[Frame], where: Path) -> list[str]:
     Raises:
         MskdexError: names the values and how many slices have each.
     """
+    people = list(_groups(frames, "PatientID").values())
+    if len(people) > 1:
+        one, other = (frames[group[0]].path.name for group in people[:2])
+        msg = f"{where} holds slices of {len(people)} PatientIDs in one series, e.g. {one} and {other}; {_CHOOSE}"
+        raise MskdexError(msg)
     for tag in _ONE_A_SERIES:
         groups = {value: members for value, members in _groups(frames, tag).items() if value}
         if len(groups) > 1:

@@ -24,8 +24,9 @@ GEOMETRY_TAGS = (
     "PixelAspectRatio", "InstanceNumber", "ImagesInAcquisition", "AcquisitionNumber", "AcquisitionTime", "ContentTime",
     "ConvolutionKernel", "KVP", "FilterType", "ContrastBolusAgent", "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase", "TriggerTime", "FrameOfReferenceUID", "StudyInstanceUID",
+    "PatientID",
 )  # fmt: skip
-"""What is read of every file of a folder; names and ids of patients are not."""
+"""What is read of every file of a folder; the PatientID is compared and never told."""
 
 _DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR, whatever its file is called."""

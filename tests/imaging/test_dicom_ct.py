@@ -128,6 +128,15 @@ def test_slices_of_two_kinds_are_refused_wherever_they_lie(tmp_path, tag, value)
         read(datasets, tmp_path / "s")
 
 
+def test_slices_of_two_patients_are_refused_and_not_named(tmp_path):
+    datasets = make.slice_datasets(PHANTOM)
+    for k, dataset in enumerate(datasets):
+        dataset.PatientID = "SECRET1" if k < 8 else "SECRET2"
+    with pytest.raises(MskdexError, match=r"slices of 2 PatientIDs in one series, e\.g\. \S+ and \S+;") as told:
+        read(datasets, tmp_path / "s")
+    assert "SECRET" not in str(told.value)
+
+
 @pytest.mark.parametrize("tag", ["FrameOfReferenceUID", "StudyInstanceUID"])
 def test_slices_of_two_frames_of_reference_are_said(tmp_path, tag):
     datasets = make.slice_datasets(PHANTOM)
