@@ -38,7 +38,8 @@ class Case:
 
 def virtual(number: int, root: Path, voxel_mm: float) -> Case:
     """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there."""
-    settings, config = VirtualSettings(patients=300, voxel_mm=voxel_mm), Config()
+    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments={"arvik": 1.0})
+    config = Config()
     root = root / f"{voxel_mm:g}mm"
     name = f"V{number:04d}"
     imported = root / "imported" / name

@@ -168,7 +168,7 @@ def check_report_tables(results, objects, channels, expected):
     """The report's means are those of the patients in whom the object is whole."""
     table = pd.read_csv(results / "report/tables/objects.csv")
     names = (
-        table["Object"].str.lower().str.replace(" ", "_") + "_" + table["Side"].where(table["Side"] != "midline", "")
+        table["Structure"].str.lower().str.replace(" ", "_") + "_" + table["Side"].where(table["Side"] != "midline", "")
     )
     assert list(names.str.rstrip("_")) == channels
     held = pd.read_parquet(results / "cohort/quantities.parquet").rename(columns={"object": "channel"})
@@ -178,7 +178,7 @@ def check_report_tables(results, objects, channels, expected):
         wanted = [means.get((channel, quantity), np.nan) for channel in channels]
         np.testing.assert_allclose(table[column], wanted, rtol=1e-6)
     for path in (results / "report/tables").glob("agreement_*.csv"):
-        shown = {name.lower().replace(" ", "_") for name in pd.read_csv(path)["Object"]}
+        shown = {name.lower().replace(" ", "_") for name in pd.read_csv(path)["Structure"]}
         assert shown & {*MUSCLES, *BONES} == set(objects), path.name
 
 

@@ -153,23 +153,27 @@ def test_outside_the_field_the_nearest_exposed_pixel_goes_on():
     assert (dark == 0.0).all()
 
 
+def put_together(folder, settings):
+    command(patient=folder, settings=settings, config=None, set=None, out=folder / "stack.safetensors")
+
+
 def test_the_command_takes_the_cohorts_objects(patient):
     folder, _ = patient
     config = Config.model_validate({"image": IMAGE.model_dump()})
     has = [c for c in CHANNELS if c.object not in ("iliacus", "pectineus")]
-    command(folder, stack_stage(config, has).model_dump_json(), folder / "stack.safetensors")
+    put_together(folder, stack_stage(config, has).model_dump_json())
     assert read_stack(folder / "stack.safetensors").objects == tuple(c.name for c in has)
 
 
 def test_what_is_hardly_visible_is_not_trained(patient):
     folder, _ = patient
     config = Config.model_validate({"image": IMAGE.model_dump(), "evaluation": {"min_visible_fraction": 0.95}})
-    command(folder, stack_stage(config, CHANNELS).model_dump_json(), folder / "stack.safetensors")
+    put_together(folder, stack_stage(config, CHANNELS).model_dump_json())
     sample = read_stack(folder / "stack.safetensors")
     assert sample.known.sum() > 0
     assert not sample.counted.any(), "0.9 of each object is visible"
     config = Config.model_validate({"image": IMAGE.model_dump(), "evaluation": {"min_visible_fraction": 0.9}})
-    command(folder, stack_stage(config, CHANNELS).model_dump_json(), folder / "stack.safetensors")
+    put_together(folder, stack_stage(config, CHANNELS).model_dump_json())
     sample = read_stack(folder / "stack.safetensors")
     assert sample.counted.tolist() == sample.known.tolist()
 
@@ -180,5 +184,5 @@ def test_a_refused_pair_is_told_in_the_stack_unless_it_is_kept(patient):
     write_json(folder / "pose.json", {"bodies": refused})
     assert "confidence 0.10" in str(_run(folder).refused)
     config = Config.model_validate({"image": IMAGE.model_dump(), "cohort": {"keep_pairs": {"V0001": "seen"}}})
-    command(folder, stack_stage(config, CHANNELS, "V0001").model_dump_json(), folder / "stack.safetensors")
+    put_together(folder, stack_stage(config, CHANNELS, "V0001").model_dump_json())
     assert read_stack(folder / "stack.safetensors").refused is None

@@ -255,7 +255,8 @@ def test_true_images_add_up_and_agree_with_the_radiograph(folder):
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     assert arrays["drr"].shape[:2] == (3, len(meta["objects"]))
     # Muscles stand whole in the field: their pixels add up to the standing body's volume and to the CT's mass.
-    for name in ("gluteus_medius_left", "obturator_externus_right"):
+    # Of voxels as coarse as these a muscle as small as obturator externus has too few to compare masses by.
+    for name in ("gluteus_medius_left", "gluteus_minimus_right"):
         weighted, volume, mass = arrays["drr"][:, meta["objects"].index(name)].sum(axis=(1, 2))
         assert volume == pytest.approx(truth["posed_volumes_cm3"][name], rel=0.03)
         assert mass == pytest.approx(truth["quantities"][name]["lean_mass_g"], rel=0.05)
