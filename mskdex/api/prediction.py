@@ -38,7 +38,7 @@ class Prediction:
         channels: the N objects.
         flags: what is unusual about the radiograph, for this model.
         table: one row per object and quantity: object, side, quantity, predicted (cm³ or g), low and high (the 90 %
-            interval, where a calibration was given), flag.
+            interval, where a calibration was given and nothing is flagged), flag.
     """
 
     drr: np.ndarray
@@ -117,7 +117,7 @@ def predict_batch(model: Model, radiographs: Sequence[Imported], held_out: Calib
     for radiograph, (seen, field), drr in zip(radiographs, inputs, drrs, strict=True):
         distance = seen.source_to_isocentre_mm
         flags = radiograph_flags(model.card, seen.image, field, seen.camera, distance, radiograph.scale)
-        rows = _rows(model, drr, held_out, object_flags(model.card, drr[1], field))
+        rows = _rows(model, drr, Calibration({}) if flags else held_out, object_flags(model.card, drr[1], field))
         found.append(Prediction(drr, model.card.channels, flags, pd.DataFrame(rows)))
     return found
 
@@ -157,7 +157,8 @@ def _rows(model: Model, drr: np.ndarray, held_out: Calibration, by_object: dict[
     for n, channel in enumerate(model.card.channels):
         for quantity in PREDICTED:
             value, column = float(sums[QUANTITIES.index(quantity), n]), COLUMNS[quantity]
-            half = held_out.half_width(channel.name, column, COVERAGE)
+            flagged = by_object.get(channel.name, "")
+            half = None if flagged else held_out.half_width(channel.name, column, COVERAGE)
             found.append(
                 {
                     "object": channel.object,
@@ -166,7 +167,7 @@ def _rows(model: Model, drr: np.ndarray, held_out: Calibration, by_object: dict[
                     "predicted": value,
                     "low": max(value - half, 0.0) if half is not None else None,
                     "high": value + half if half is not None else None,
-                    "flag": by_object.get(channel.name, ""),
+                    "flag": flagged,
                 }
             )
     return found

@@ -25,7 +25,7 @@ SEARCH = {
 @pytest.fixture
 def model(tmp_path):
     grid = mskdex.Camera(1100.0, 2.25, (SIDE, SIDE), ((SIDE - 1) / 2, (SIDE - 1) / 2))
-    card = dataclasses.replace(_card(), grid=grid)
+    card = dataclasses.replace(_card(), grid=grid, sdd_range_mm=(1100.0, 1100.0), isocentre_range_mm=(850.0, 850.0))
     path = tmp_path / "model.safetensors"
     write_model(path, make_decomposer(CHANNELS, grid.shape, card.experiment.network, seed=0), card, {})
     return path
@@ -47,7 +47,8 @@ def test_a_radiograph_that_was_read_gives_the_same(row, model):
     assert mskdex.predict(loaded, radiograph).masses_g == mskdex.predict(loaded, row["radiograph"]).masses_g
 
 
-def test_a_calibration_gives_intervals(row, model, tmp_path):
+def test_a_calibration_gives_intervals(row, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("mskdex.models.flags.EDGE_SHARE", 1.0)
     pairs = [(c.name, q) for c in CHANNELS for q in ("volume_cm3", "lean_mass_g")]
     rows = [
         {"patient_id": "P9", "channel": c, "quantity": q, "predicted": 10.0 + i, "truth": 10.0}
@@ -55,7 +56,9 @@ def test_a_calibration_gives_intervals(row, model, tmp_path):
         for i in range(1, 13)
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "c.parquet")
-    table = mskdex.predict(mskdex.load_model(model, "cpu"), row["radiograph"], calibration=tmp_path / "c.parquet").table
+    found = mskdex.predict(mskdex.load_model(model, "cpu"), row["radiograph"], calibration=tmp_path / "c.parquet")
+    assert found.flags == []
+    table = found.table
     np.testing.assert_allclose(table["high"] - table["predicted"], 12.0)
 
 

@@ -75,7 +75,16 @@ def _held_out(path, count=12, patient="P001"):
     pd.DataFrame(rows).to_parquet(path)
 
 
-def test_a_new_radiograph_gets_sums_intervals_and_images(tmp_path, model, radiograph):
+def test_what_is_flagged_gets_no_interval(tmp_path, model, radiograph):
+    _held_out(model.with_name("predictions.parquet"))
+    predict_radiographs(model, [radiograph], SETTINGS, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["flag"].str.contains("at the edge").all(), "an untrained model spreads every object over the image"
+    assert table["low"].isna().all()
+
+
+def test_a_new_radiograph_gets_sums_intervals_and_images(tmp_path, model, radiograph, monkeypatch):
+    monkeypatch.setattr("mskdex.models.flags.EDGE_SHARE", 1.0)
     _held_out(model.with_name("predictions.parquet"))
     predict_radiographs(model, [radiograph], SETTINGS, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
