@@ -250,17 +250,23 @@ def test_an_atlas_that_cannot_serve_is_refused(tmp_path, content, told):
     assert not (tmp_path / "out").exists()
 
 
-def test_true_images_add_up_and_agree_with_the_radiograph(folder):
+def test_true_images_add_up_to_the_standing_volume_and_the_mass_of_the_ct(tmp_path):
+    """At the default voxel size: between 2 and 6 mm the CT's own mass of obturator externus moves by a tenth."""
+    folder = tmp_path / "V0003"
+    synthesize("V0003", SETTINGS.model_copy(update={"voxel_mm": VirtualSettings().voxel_mm}), folder)
     arrays, meta = read_arrays(folder / "truth_images.safetensors")
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    assert arrays["drr"].shape[:2] == (3, len(meta["objects"]))
-    # Muscles stand whole in the field: their pixels add up to the standing body's volume and to the CT's mass.
-    # Of voxels as coarse as these a muscle as small as obturator externus has too few to compare masses by.
-    for name in ("gluteus_medius_left", "gluteus_minimus_right"):
+    for name in ("gluteus_medius_left", "obturator_externus_right"):
         weighted, volume, mass = arrays["drr"][:, meta["objects"].index(name)].sum(axis=(1, 2))
         assert volume == pytest.approx(truth["posed_volumes_cm3"][name], rel=0.03)
         assert mass == pytest.approx(truth["quantities"][name]["lean_mass_g"], rel=0.05)
         assert weighted == pytest.approx(volume, rel=0.1)
+
+
+def test_the_exact_attenuation_agrees_with_the_radiograph(folder):
+    arrays, meta = read_arrays(folder / "truth_images.safetensors")
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    assert arrays["drr"].shape[:2] == (3, len(meta["objects"]))
     # The exact attenuation, seen through the tone curve, is the image but for scatter, noise and enhancement.
     camera = Camera.from_dict(meta["attenuation_camera"])
     grey = pydicom.dcmread(folder / "radiograph.dcm").pixel_array.astype(float)
