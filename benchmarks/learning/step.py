@@ -48,7 +48,7 @@ class PlainLoop:
         o = settings.optimisation
         self.optimisers = [
             torch.optim.AdamW([p for m in group for p in m.parameters()], lr=o.learning_rate)
-            for group in (self.n.generators, self.n.judges)
+            for group in (self.n.generators, self.n.discriminators)
         ]
 
     def gan(self, scores, target: float) -> torch.Tensor:
@@ -60,9 +60,11 @@ class PlainLoop:
         returned = n.compose(fake)
         fake_radiograph = n.compose(batch.drr)
         returned_drr = n.decompose(fake_radiograph)
-        for judge in n.judges:
-            judge.requires_grad_(False)
-        loss = s.lambda_gan * (self.gan(n.judge_drr(fake), 1.0) + self.gan(n.judge_radiograph(fake_radiograph), 1.0))
+        for discriminator in n.discriminators:
+            discriminator.requires_grad_(False)
+        loss = s.lambda_gan * (
+            self.gan(n.discriminator_drr(fake), 1.0) + self.gan(n.discriminator_radiograph(fake_radiograph), 1.0)
+        )
         loss = loss + s.lambda_cyc * functional.l1_loss(returned, batch.radiograph)
         loss = loss + s.lambda_cyc * functional.l1_loss(returned_drr, batch.drr)
         weighted, volume, mass = fake.unflatten(1, (3, -1)).unbind(1)
@@ -80,14 +82,14 @@ class PlainLoop:
         self.optimisers[0].zero_grad()
         loss.backward()
         self.optimisers[0].step()
-        for judge in n.judges:
-            judge.requires_grad_(True)
+        for discriminator in n.discriminators:
+            discriminator.requires_grad_(True)
         self.optimisers[1].zero_grad()
-        for judge, real, made in (
-            (n.judge_drr, batch.drr, fake),
-            (n.judge_radiograph, batch.radiograph, fake_radiograph),
+        for discriminator, real, made in (
+            (n.discriminator_drr, batch.drr, fake),
+            (n.discriminator_radiograph, batch.radiograph, fake_radiograph),
         ):
-            half = 0.5 * (self.gan(judge(real), 1.0) + self.gan(judge(made.detach()), 0.0))
+            half = 0.5 * (self.gan(discriminator(real), 1.0) + self.gan(discriminator(made.detach()), 0.0))
             half.backward()
         self.optimisers[1].step()
         return loss.item()

@@ -18,14 +18,14 @@ class Networks:
     Attributes:
         decompose: G, radiograph to 3·N DRR channels.
         compose: F, the way back.
-        judge_radiograph: discriminator of radiographs.
-        judge_drr: discriminator of DRR stacks.
+        discriminator_radiograph: discriminator of radiographs.
+        discriminator_drr: discriminator of DRR stacks.
     """
 
     decompose: nn.Module
     compose: nn.Module
-    judge_radiograph: nn.Module
-    judge_drr: nn.Module
+    discriminator_radiograph: nn.Module
+    discriminator_drr: nn.Module
 
     @property
     def generators(self) -> tuple[nn.Module, nn.Module]:
@@ -33,17 +33,17 @@ class Networks:
         return self.decompose, self.compose
 
     @property
-    def judges(self) -> tuple[nn.Module, nn.Module]:
+    def discriminators(self) -> tuple[nn.Module, nn.Module]:
         """Both discriminators."""
-        return self.judge_radiograph, self.judge_drr
+        return self.discriminator_radiograph, self.discriminator_drr
 
     def named(self) -> dict[str, nn.Module]:
         """All four by name."""
         return {
             "decompose": self.decompose,
             "compose": self.compose,
-            "judge_radiograph": self.judge_radiograph,
-            "judge_drr": self.judge_drr,
+            "discriminator_radiograph": self.discriminator_radiograph,
+            "discriminator_drr": self.discriminator_drr,
         }
 
 
@@ -85,11 +85,11 @@ class Objective:
         if s.lambda_gan > 0:
             assert fake_radiograph is not None
             field = batch.field
-            for name, judge, image in (
-                ("gan_drr", networks.judge_drr, fake),
-                ("gan_radiograph", networks.judge_radiograph, fake_radiograph),
+            for name, discriminator, image in (
+                ("gan_drr", networks.discriminator_drr, fake),
+                ("gan_radiograph", networks.discriminator_radiograph, fake_radiograph),
             ):
-                found[name] = losses.adversarial(judge(image * field), True, s.gan, mask=field)
+                found[name] = losses.adversarial(discriminator(image * field), True, s.gan, mask=field)
         return found, fake, fake_radiograph
 
     def _paired(self, fake: Float[Tensor, "b c h w"], batch: Batch) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ class Objective:
         }
         return torch.stack([weights[name] * loss for name, loss in found.items()]).sum()
 
-    def judge_losses(
+    def discriminator_losses(
         self, networks: Networks, batch: Batch, fake_drr: Tensor, fake_radiograph: Tensor
     ) -> dict[str, Tensor]:
         """Losses of the discriminators on real images and detached fakes, real and fake weighing half each.
@@ -150,12 +150,12 @@ class Objective:
         """
         field = batch.field
         pairs = {
-            "judge_drr": (networks.judge_drr, batch.drr, fake_drr),
-            "judge_radiograph": (networks.judge_radiograph, batch.radiograph, fake_radiograph),
+            "discriminator_drr": (networks.discriminator_drr, batch.drr, fake_drr),
+            "discriminator_radiograph": (networks.discriminator_radiograph, batch.radiograph, fake_radiograph),
         }
         found = {}
-        for name, (judge, real, fake) in pairs.items():
-            scores = judge(torch.cat([real * field, fake.detach() * field]))
+        for name, (discriminator, real, fake) in pairs.items():
+            scores = discriminator(torch.cat([real * field, fake.detach() * field]))
             halves = [s.chunk(2) for s in scores]
             found[name] = (
                 losses.adversarial([h[0] for h in halves], True, self.settings.gan, mask=field)

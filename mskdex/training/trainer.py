@@ -57,8 +57,8 @@ def make_networks(
     made = Networks(
         decompose=decompose,
         compose=make_composer(len(channels), network, seed=4 * seed + 1),
-        judge_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
-        judge_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
+        discriminator_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
+        discriminator_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
     )
     # Channels-last feeds a GPU's tensor cores; on a CPU its group-norm kernels cost more than it saves.
     layout = torch.contiguous_format if device.type == "cpu" else torch.channels_last
@@ -70,11 +70,11 @@ def make_networks(
 def _check_size(shape: tuple[int, int], network: NetworkSettings) -> None:
     # The coarsest of four branches needs 2×2 pixels, or its norm layers have nothing to normalise over.
     for_generator = 16 * network.stem_stride
-    for_judges = SMALLEST_IMAGE * 2 ** (network.discriminator_scales - 1)
-    if min(shape) < max(for_generator, for_judges):
+    for_discriminators = SMALLEST_IMAGE * 2 ** (network.discriminator_scales - 1)
+    if min(shape) < max(for_generator, for_discriminators):
         msg = (
             f"an image of {shape[0]}×{shape[1]} is too small: stem_stride {network.stem_stride} needs {for_generator}, "
-            f"{network.discriminator_scales} discriminator scales need {for_judges}; enlarge image.rows and "
+            f"{network.discriminator_scales} discriminator scales need {for_discriminators}; enlarge image.rows and "
             "image.columns, or lower network.stem_stride or network.discriminator_scales"
         )
         raise MskdexError(msg)
@@ -100,7 +100,7 @@ class Trainer:
         o = settings.optimisation
         self.optimisers = {
             "generators": _adamw([p for m in self.networks.generators for p in m.parameters()], settings),
-            "judges": _adamw([p for m in self.networks.judges for p in m.parameters()], settings),
+            "discriminators": _adamw([p for m in self.networks.discriminators for p in m.parameters()], settings),
         }
         self.pools = {
             "drr": HistoryPool(o.history_images, 2 * o.seed),
@@ -136,14 +136,14 @@ class Trainer:
         self._set_rates(self.progress.epoch + self.progress.place / batches)
         values, fakes = self._generators(batch, first, last)
         if fakes is not None:
-            values |= self._judges(batch, fakes, number, first, last)
+            values |= self._discriminators(batch, fakes, number, first, last)
         if last and self.average is not None and o.ema_decay:
             update_average(self.average, self.networks.decompose, o.ema_decay)
         return values
 
     def _generators(self, batch: Batch, first: bool, last: bool) -> tuple[dict[str, float], tuple | None]:
-        for judge in self.networks.judges:
-            judge.requires_grad_(False)
+        for discriminator in self.networks.discriminators:
+            discriminator.requires_grad_(False)
         with self._precision():
             found, fake, fake_radiograph = self.objective.generator_losses(self.called, batch)
         total = self.objective.total(found)
@@ -152,18 +152,18 @@ class Trainer:
         fakes = (fake.detach(), fake_radiograph.detach()) if fake_radiograph is not None else None
         return values, fakes if self.settings.losses.lambda_gan > 0 else None
 
-    def _judges(self, batch: Batch, fakes: tuple, number: int, first: bool, last: bool) -> dict[str, float]:
-        for judge in self.networks.judges:
-            judge.requires_grad_(True)
+    def _discriminators(self, batch: Batch, fakes: tuple, number: int, first: bool, last: bool) -> dict[str, float]:
+        for discriminator in self.networks.discriminators:
+            discriminator.requires_grad_(True)
         with self._precision():
-            found = self.objective.judge_losses(
+            found = self.objective.discriminator_losses(
                 self.called,
                 batch,
                 self.pools["drr"].exchange(fakes[0], number),
                 self.pools["radiograph"].exchange(fakes[1], number),
             )
         values = _finite(found, batch)
-        self._step("judges", torch.stack(list(found.values())).sum(), first, last)
+        self._step("discriminators", torch.stack(list(found.values())).sum(), first, last)
         return values
 
     def _step(self, name: str, loss: Tensor, first: bool, last: bool) -> None:
@@ -184,7 +184,7 @@ class Trainer:
 
     def _set_rates(self, epochs: float) -> None:
         o = self.settings.optimisation
-        rates = {"generators": o.learning_rate, "judges": o.discriminator_learning_rate or o.learning_rate}
+        rates = {"generators": o.learning_rate, "discriminators": o.discriminator_learning_rate or o.learning_rate}
         for name, rate in rates.items():
             set_learning_rate(self.optimisers[name], sgdr(epochs, rate, o.min_learning_rate, o.restart_epochs))
 

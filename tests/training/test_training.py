@@ -68,7 +68,8 @@ def test_what_a_training_leaves_behind(trained):
     assert facts["manifest"]["seed"] == 0
     history = pd.read_parquet(trained / "history.parquet")
     assert history["epoch"].tolist() == [1, 2]
-    for name in ("gc_alpha", "gc_beta", "intensity_sum", "bone", "cycle_drr", "gan_radiograph", "judge_drr", "total"):
+    losses = "gc_alpha gc_beta intensity_sum bone cycle_drr gan_radiograph discriminator_drr total"
+    for name in losses.split():
         assert np.isfinite(history[name]).all()
     assert not list(trained.glob(".*"))
 
@@ -85,7 +86,7 @@ def test_the_conventional_baseline_is_config_alone(cohort, tmp_path):
     history = pd.read_parquet(tmp_path / "x" / "fold0" / "history.parquet")
     assert set(history.columns) == {
         "epoch", "learning_rate", "gc_alpha", "cycle_radiograph", "cycle_drr",
-        "gan_drr", "gan_radiograph", "total", "judge_drr", "judge_radiograph",
+        "gan_drr", "gan_radiograph", "total", "discriminator_drr", "discriminator_radiograph",
     }  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_patients(cohort, tmp_path
     assert not (tmp_path / "x" / "fold1" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("where", ["generators", "judges"])
+@pytest.mark.parametrize("where", ["generators", "discriminators"])
 def test_no_weight_changes_where_a_loss_is_not_finite(cohort, where):
     store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
     trainer, loader = prepare(describe(store, _experiment(), "x", 0), store, torch.device("cpu"), Group())
@@ -155,9 +156,9 @@ def test_no_weight_changes_where_a_loss_is_not_finite(cohort, where):
         batch = dataclasses.replace(batch, target=batch.target * float("nan"))
     else:
         with torch.no_grad():
-            trainer.networks.judge_drr.scales[0][0].weight.fill_(1e30)
+            trainer.networks.discriminator_drr.scales[0][0].weight.fill_(1e30)
     named = trainer.networks.named()
-    chosen = ("decompose", "compose") if where == "generators" else ("judge_radiograph", "judge_drr")
+    chosen = ("decompose", "compose") if where == "generators" else ("discriminator_radiograph", "discriminator_drr")
     before = {n: {k: v.clone() for k, v in named[n].state_dict().items()} for n in chosen}
     with pytest.raises(MskdexError, match="not finite"):
         trainer.train_batch(batch, len(loader))
