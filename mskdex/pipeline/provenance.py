@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _NOT_HASHED = frozenset(
 
 _COMMANDS = "mskdex.pipeline.cli"
 _BY_NAME = (_COMMANDS, "mskdex.config", "mskdex.pipeline.settings")
-"""Modules of which a stage counts what it uses by name: its command, and the functions of the config.
+"""Modules of which a stage counts what it uses by name: its commands, and the functions of the config.
 
 The config's values reach a stage through its settings.
 """
@@ -81,9 +82,9 @@ class Memory:
 def stage_hash(stage: str, memory: Memory | None = None) -> str:
     """Hash of the code and data that a stage runs on.
 
-    These are `mskdex/pipeline/stages/{stage}.py`, the stage's commands in `mskdex/pipeline/cli.py`, every module of
-    the package that these import, directly or not, the data files that such a module names, and the functions of the
-    config that they use. Comments, docstrings and layout do not count: the syntax trees are hashed.
+    These are `mskdex/pipeline/stages/{stage}.py`, the stage's commands in `mskdex/pipeline/cli`, every module of the
+    package that these import, directly or not, the data files that such a module names, and the functions of the config
+    that they use. Comments, docstrings and layout do not count: the syntax trees are hashed.
 
     Args:
         stage: its module's name.
@@ -115,8 +116,7 @@ def _closure(root: str, memory: Memory) -> tuple[set[str], set[Part]]:
     """The modules that count whole, and the parts of others."""
     modules: set[str] = set()
     parts: set[Part] = set()
-    commands = memory.module(_COMMANDS)["parts"]
-    todo: list[str | Part] = [root, *((_COMMANDS, n) for n, c in commands.items() if root in c["imports"])]
+    todo: list[str | Part] = [root, *_commands(root, memory)]
     while todo:
         item = todo.pop()
         if isinstance(item, tuple):
@@ -133,3 +133,12 @@ def _closure(root: str, memory: Memory) -> tuple[set[str], set[Part]]:
         todo += part["imports"]
         todo += [(module, name) for module, name in part["imported_names"] if module.startswith(_BY_NAME)]
     return modules, parts
+
+
+def _commands(stage: str, memory: Memory) -> Iterator[Part]:
+    """The commands that run a stage."""
+    for path in sorted(Path(__file__).with_name("cli").glob("*.py")):
+        module = f"{_COMMANDS}.{path.stem}"
+        for name, command in memory.module(module)["parts"].items():
+            if stage in command["imports"]:
+                yield module, name

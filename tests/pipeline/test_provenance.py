@@ -127,7 +127,7 @@ def test_label_ids_count_where_they_are_given_and_the_configs_values_do_not(pack
 
 
 def test_a_command_counts_for_its_stage(package):
-    command = ("pipeline/cli.py", '    """Put a patient\'s training sample together."""', "    print()")
+    command = ("pipeline/cli/patient.py", '    """Put a patient\'s training sample together."""', "    print()")
     assert affected(package, command) == [{"stack"}]
 
 
@@ -138,6 +138,6 @@ def test_what_only_keeps_the_books_reruns_nothing(package):
 
 
 def test_every_stage_of_the_workflow_has_its_command(package):
-    tree = ast.parse((package / "pipeline" / "cli.py").read_text(encoding="utf-8"))
-    used = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    trees = [ast.parse(p.read_text(encoding="utf-8")) for p in (package / "pipeline" / "cli").glob("*.py")]
+    used = {n.module for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     assert {f"mskdex.pipeline.stages.{stage}" for stage in STAGES} <= used

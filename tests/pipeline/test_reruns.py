@@ -219,8 +219,8 @@ def changes(project):
         "`config/objects.py`, where label ids are given": replaced(
             project, "config/objects.py", "label=len(found) + 1", "label=len(found) + 2"
         ),
-        "a command in `pipeline/cli.py`, that of the stack": replaced(
-            project, "pipeline/cli.py", '    """Put a patient\'s training sample together."""', "    print()"
+        "a command in `pipeline/cli/patient.py`, that of the stack": replaced(
+            project, "pipeline/cli/patient.py", '    """Put a patient\'s training sample together."""', "    print()"
         ),
         "a template or style sheet of the report, its tables of published results": replaced(
             project, "report/templates/style.css", "{", "{ "
@@ -302,7 +302,7 @@ EXPECTED = {
     "`report.title`": {"report": 1},
     **MODULES,
     "`config/objects.py`, where label ids are given": {**ALL_PATIENTS, "cohort": 1},
-    "a command in `pipeline/cli.py`, that of the stack": {"stack": 8, **ALL},
+    "a command in `pipeline/cli/patient.py`, that of the stack": {"stack": 8, **ALL},
     "a template or style sheet of the report, its tables of published results": {"report": 1},
 }
 NEW_COHORT = {"synthesize_sheet": 1, "cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL}

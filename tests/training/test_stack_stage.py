@@ -14,7 +14,7 @@ from mskdex.imaging.radiograph import write_image
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import read_json, write_json, write_parquet
 from mskdex.io.stack import read_stack, write_stack
-from mskdex.pipeline.cli import stack as command
+from mskdex.pipeline.cli.patient import stack as command
 from mskdex.pipeline.settings import stack_stage
 from mskdex.pipeline.stages.stack import stack
 

@@ -1,0 +1,71 @@
+"""Training and predicting."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mskdex.pipeline.cli.options import Out, PatientsRoot
+from mskdex.pipeline.stage_options import StageOptions, with_settings
+
+app = typer.Typer()
+
+Folds = Annotated[Path, typer.Option(help="folds.parquet")]
+Calibration = Annotated[Path | None, typer.Option(help="predictions.parquet of patients that the model has not seen")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i")]
+
+
+@app.command()
+@with_settings
+def train(
+    patients: PatientsRoot,
+    folds: Folds,
+    options: StageOptions,
+    out: Out,
+    experiment: Annotated[str | None, typer.Option(help="name of an experiment of the config")] = None,
+    fold: Annotated[int | None, typer.Option(help="the fold that is left out, from 0")] = None,
+) -> None:
+    """Train one fold of an experiment, from its last checkpoint where there is one."""
+    from mskdex.pipeline.settings import TrainStage
+    from mskdex.pipeline.stages.train import train as stage
+
+    s = options.of(TrainStage, experiment=experiment, fold=fold)
+    stage(patients, folds, s.fold, s.experiment, out, name=s.name)
+
+
+@app.command("predict-fold")
+def predict_fold(
+    model: Path, patients: PatientsRoot, folds: Folds, fold: Annotated[int, typer.Option()], out: Out
+) -> None:
+    """Decompose the radiographs of a fold's test patients."""
+    from mskdex.pipeline.stages.predict import predict_fold as stage
+
+    stage(model, patients, folds, fold, out)
+
+
+@app.command()
+@with_settings
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of an experiment's fold")],
+    options: StageOptions,
+    out: Out,
+    radiographs: Annotated[list[Path] | None, typer.Argument(help="files, or folders of them")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="TSV or CSV with patient_id, radiograph and, where wanted, camera columns")
+    ] = None,
+    sdd_mm: Annotated[
+        float | None, typer.Option(min=200, max=5000, help="source to detector, where neither sheet nor file says it")
+    ] = None,
+    pixel_mm: Annotated[
+        float | None, typer.Option(min=0.05, max=10, help="pixel size, where neither sheet nor file says it")
+    ] = None,
+    device: Device = "auto",
+    calibration: Calibration = None,
+) -> None:
+    """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
+    from mskdex.config.imaging import RadiographSettings
+    from mskdex.pipeline.stages.predict_radiographs import predict_radiographs
+
+    given = {k: v for k, v in {"sdd_mm": sdd_mm, "pixel_mm": pixel_mm}.items() if v is not None}
+    settings = options.of(RadiographSettings).model_copy(update=given)
+    predict_radiographs(model, radiographs or (), settings, out, sheet=sheet, calibration=calibration, device=device)
