@@ -72,8 +72,8 @@ def evaluate(
         raise MskdexError(msg)
     ranges = intensity_ranges(patients_root, _trained_on(cohort.folds, reported), cohort.names)
     images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
-    agreement = agreement_table(results, settings)
-    added = added_value_table(results, joined, cohort.patients, settings)
+    agreement = agreement_table(results, settings, cohort.persons)
+    added = added_value_table(results, joined, cohort.patients, settings, cohort.persons)
     methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
     sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
     covered = coverage_table(results, methods, sexes, scales, cohort.persons)
@@ -85,9 +85,10 @@ def evaluate(
     write_parquet(out / "agreement.parquet", agreement)
     write_parquet(out / "images.parquet", images)
     shown = images[images["fold"].isin(reported)]
-    write_parquet(out / "tests.parquet", tests_table(results, shown, settings))
+    write_parquet(out / "tests.parquet", tests_table(results, shown, settings, cohort.persons))
     tuned = points[points["fold"].isin(settings.tuning_folds)]
-    write_parquet(out / "tuning.parquet", agreement_table(tuned, settings) if len(tuned) else agreement.iloc[:0])
+    tuning = agreement_table(tuned, settings, cohort.persons) if len(tuned) else agreement.iloc[:0]
+    write_parquet(out / "tuning.parquet", tuning)
     write_json(out / "ranges.json", ranges)
     write_json(out / "evaluate.json", _facts(started, settings, folds, missing, results))
     text = summary_text(agreement, added, reported, int(cohort.folds.nunique()))
