@@ -17,7 +17,7 @@ from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
-from mskdex.evaluation.subgroups import subgroup_table
+from mskdex.evaluation.subgroups import subgroup_table, with_examinations
 from mskdex.evaluation.summaries import agreement_table, tests_table
 from mskdex.evaluation.text import summary_text
 from mskdex.evaluation.thumbnails import Thumbnails
@@ -76,10 +76,11 @@ def evaluate(
     added = added_value_table(results, joined, cohort.patients, settings, cohort.persons)
     methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
     sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
-    covered = coverage_table(results, methods, sexes, scales, cohort.persons)
+    people = with_examinations(cohort.patients, scales, patients_root)
+    covered = coverage_table(results, methods, sexes, scales, cohort.persons, people["device"])
     write_parquet(out / "coverage.parquet", covered)
     write_parquet(out / "decisions.parquet", decision_table(results, cohort, settings))
-    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, cohort.patients))
+    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, people))
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "added_value.parquet", added)
     write_parquet(out / "agreement.parquet", agreement)
