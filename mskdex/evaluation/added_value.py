@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.config.evaluation import EvaluationSettings
-from mskdex.evaluation.agreement import STATISTICS, Pairs, Statistic, interval, resamples, statistics, undefined
+from mskdex.evaluation.agreement import STATISTICS, Pairs, Statistic, interval, person_resamples, statistics, undefined
 from mskdex.evaluation.baselines import DEMOGRAPHICS, TRAINING_MEAN, Design
 from mskdex.evaluation.partial import partial_correlation, r_squared
 from mskdex.evaluation.summaries import Panel, panels
@@ -88,9 +88,13 @@ class Subject:
 
 
 def added_value_table(
-    points: pd.DataFrame, joined: pd.DataFrame, patients: pd.DataFrame, settings: EvaluationSettings
+    points: pd.DataFrame,
+    joined: pd.DataFrame,
+    patients: pd.DataFrame,
+    settings: EvaluationSettings,
+    persons: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Every measure of every method, quantity and structure, with its patient-bootstrap interval.
+    """Every measure of every method, quantity and structure, with the interval of a bootstrap over persons.
 
     A structure's value is the mean of its sides' values; the mean over the muscles is the mean of theirs. The same
     resamples serve all methods. Nothing is fitted to a patient whom it is judged on but the partial correlation, which
@@ -101,12 +105,13 @@ def added_value_table(
         joined: the same columns; each method's estimate stacked with demographics.
         patients: demographics, indexed by patient_id.
         settings: section `evaluation` of the config.
+        persons: person of each patient, indexed by patient_id; None where every patient is a person of their own.
 
     Returns:
         method, quantity, structure, kind, measure, value, low, high, n, undefined.
     """
     rows: list[dict] = []
-    for quantity, subject in _subjects(points, joined, patients, settings):
+    for quantity, subject in _subjects(points, joined, patients, settings, persons):
         kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
         for measure, found in _measures(subject):
             common = {"method": subject.method, "quantity": quantity, "measure": measure}
@@ -116,7 +121,11 @@ def added_value_table(
 
 
 def _subjects(
-    points: pd.DataFrame, joined: pd.DataFrame, patients: pd.DataFrame, settings: EvaluationSettings
+    points: pd.DataFrame,
+    joined: pd.DataFrame,
+    patients: pd.DataFrame,
+    settings: EvaluationSettings,
+    persons: pd.Series | None,
 ) -> Iterator[tuple[str, Subject]]:
     everything = {(m, q): panel for m, q, panel in panels(points)}
     first = next(iter(everything.values()))
@@ -124,7 +133,7 @@ def _subjects(
     people = patients.reindex(first.patients)
     design = Design.fit(people).matrix(people)
     sex = np.asarray(people["sex"], dtype=object) if "sex" in people else np.full(len(people), None, dtype=object)
-    drawn = resamples(len(people), settings.bootstrap_samples, settings.seed)
+    drawn = person_resamples(first.whose(persons), settings.bootstrap_samples, settings.seed)
     counts = np.vstack([np.ones(len(people)), drawn])
     for (method, quantity), panel in everything.items():
         known = everything.get((DEMOGRAPHICS, quantity))

@@ -1,12 +1,13 @@
-"""Agreement of predictions with the truth, per column, with a patient bootstrap.
+"""Agreement of predictions with the truth, per column, with a bootstrap over persons.
 
 Every statistic here is a function of a few weighted sums over patients, so a bootstrap of all columns
-is one matrix product: resampling patients is weighting them by how often they were drawn.
+is one matrix product: resampling persons is weighting their rows by how often they were drawn.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 LIMITS_SD = 1.96
 """Bland–Altman limits lie this many standard deviations from the bias (95 % of a normal distribution)."""
@@ -76,6 +77,21 @@ def resamples(patients: int, samples: int, seed: int) -> np.ndarray:
     """
     generator = np.random.default_rng(seed)
     return generator.multinomial(patients, np.full(patients, 1.0 / patients), size=samples).astype(np.float64)
+
+
+def person_resamples(persons: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """How often each row is drawn when persons are resampled: all rows of a person come together.
+
+    Args:
+        persons: (rows,) whose each is.
+        samples: resamples.
+        seed: of the draws.
+
+    Returns:
+        (samples, rows) float64 counts.
+    """
+    codes, people = pd.factorize(persons)
+    return resamples(len(people), samples, seed)[:, codes]
 
 
 def statistics(pairs: Pairs, counts: np.ndarray) -> dict[str, np.ndarray]:

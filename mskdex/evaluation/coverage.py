@@ -7,14 +7,20 @@ import pandas as pd
 
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, SEXES
 from mskdex.evaluation.conformal import COVERAGE, fewest_patients, offsets
+from mskdex.evaluation.subgroups import device_group, scale_group
 
 COLUMNS = ("method", "quantity", "structure", "group", "nominal", "covered", "n", "without", "width_percent")
 
 
 def coverage_table(
-    points: pd.DataFrame, methods: list[str], sexes: pd.Series, scales: pd.Series, persons: pd.Series
+    points: pd.DataFrame,
+    methods: list[str],
+    sexes: pd.Series,
+    scales: pd.Series,
+    persons: pd.Series,
+    devices: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Measured coverage of conformal intervals, of all patients and in groups of sex and grey scale.
+    """Measured coverage of conformal intervals, of all patients and in groups of sex, grey scale and X-ray unit.
 
     The interval of a patient is calibrated on the other persons of the same fold: those of the same sex and grey scale
     where they are enough for the coverage, else all of them.
@@ -25,6 +31,7 @@ def coverage_table(
         sexes: F, M or missing, indexed by patient.
         scales: of the radiographs' grey values, absolute or relative, indexed by patient.
         persons: person of each patient, indexed by patient.
+        devices: maker and model of the X-ray unit, missing where unknown, indexed by patient.
 
     Returns:
         `COLUMNS`: share of the `n` intervals that hold the truth, rows `without` an interval because the patients are
@@ -33,7 +40,10 @@ def coverage_table(
     """
     some = points[points["method"].isin(methods) & points["left_out"].isna() & points["predicted"].notna()]
     some = some.assign(
-        sex=some["patient_id"].map(sexes), scale=some["patient_id"].map(scales), person=some["patient_id"].map(persons)
+        sex=some["patient_id"].map(sexes),
+        scale=some["patient_id"].map(scales),
+        person=some["patient_id"].map(persons),
+        device=None if devices is None else some["patient_id"].map(devices),
     )
     parts = [part for _, part in some.groupby(["method", "fold", "channel", "quantity"], sort=False)]
     if not parts:
@@ -70,7 +80,9 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         if len(own := rows[rows["sex"] == code]):
             yield name, own
     if len(rows["scale"].unique()) > 1:
-        yield from ((f"{scale} grey scale", own) for scale, own in rows.groupby("scale"))
+        yield from ((scale_group(str(scale)), own) for scale, own in rows.groupby("scale"))
+    if len(rows["device"].dropna().unique()) > 1:
+        yield from ((device_group(str(device)), own) for device, own in rows.groupby("device"))
 
 
 def _covered(rows: pd.DataFrame) -> dict[str, float]:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from mskdex.config.evaluation import EvaluationSettings
-from mskdex.evaluation.agreement import interval, resamples
+from mskdex.evaluation.agreement import interval, person_resamples
 from mskdex.evaluation.points import Cohort
 
 LEAST_REFERENCE = 10
@@ -80,8 +80,9 @@ def _scaled(lean_mass_g: pd.Series, cohort: Cohort, index: str) -> pd.Series:
 
 
 def _scores(rows: pd.DataFrame, muscles: list[str], whole: pd.Series, cohort: Cohort, index: str) -> Scores | None:
-    """None where a method does not predict every muscle of anybody."""
+    """None where a method does not predict every muscle of anybody; the index is of whole muscles, so is the sum."""
     some = rows[(rows["quantity"] == "lean_mass_g") & rows["channel"].isin(muscles) & rows["left_out"].isna()]
+    some = some.assign(predicted=some["predicted"] / some["visible"].astype(np.float64).clip(0.0, 1.0).fillna(1.0))
     sums = some.groupby("patient_id")["predicted"].agg(["sum", "count"])
     complete = _scaled(sums.loc[sums["count"] == len(muscles), "sum"], cohort, index).dropna()
     if complete.empty:
@@ -116,7 +117,7 @@ def _measures(s: Scores, settings: EvaluationSettings) -> Iterator[dict]:
     value, ends = np.nan, (np.nan, np.nan)
     if reason is None:
         value = auc(is_low, score)
-        counts = resamples(len(is_low), settings.bootstrap_samples, settings.seed).astype(int)
+        counts = person_resamples(s.persons, settings.bootstrap_samples, settings.seed).astype(int)
         ends = interval(np.array([auc(np.repeat(is_low, c), np.repeat(score, c)) for c in counts]), settings.confidence)
     yield common | {"measure": "auc", "value": value, "low": ends[0], "high": ends[1], "undefined": reason}
     found = sensitivity_at(is_low, score, settings.specificity) if reason is None else np.nan

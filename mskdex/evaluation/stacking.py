@@ -1,5 +1,8 @@
 """An image's estimate joined with what demographics say: stacking that is fitted on held-out patients alone.
 
+What is fitted are whole structures: visible truths and estimates are divided by the visible share, and the stacked
+estimate is multiplied by it. Demographics tell nothing of the share, so the weights may not depend on it.
+
 The weights for a patient come from the other held-out patients of the same fold. Neither the model of that fold, nor
 its regression on demographics, nor the weights have seen the patient's truth. Held-out predictions of *other* folds
 would not do: their models were trained on this patient.
@@ -17,6 +20,7 @@ PRIOR_PATIENTS = 2.0
 """The weights are drawn towards the mean of both estimates as strongly as so many patients would draw them."""
 
 _EQUAL = np.array([0.0, 0.5, 0.5])
+_LEAST_SHARE = 1e-6
 
 
 def stack(truth: np.ndarray, first: np.ndarray, second: np.ndarray, persons: np.ndarray) -> np.ndarray:
@@ -96,13 +100,22 @@ def fuse(points: pd.DataFrame, method: str, truth: pd.DataFrame, folds: pd.Serie
 
 
 def _fused(rows: pd.DataFrame, truth: pd.DataFrame, folds: pd.Series) -> np.ndarray:
-    """Left and right of a structure share their weights."""
+    """Left and right of a structure share their weights; all is of whole structures until the end."""
+    share = _visible_share(rows)
     train = truth.loc[folds.index[folds != rows["fold"].iloc[0]]]
     quantity = rows["quantity"].iloc[0]
     mean, spread = (rows["channel"].map(s.xs(quantity, level=1)).to_numpy() for s in (train.mean(), train.std()))
     spread = np.where(spread > 0, spread, np.nan)
-    counts = np.where(rows["left_out"].isna(), rows["truth"].to_numpy(np.float64), np.nan)
+    counts = np.where(rows["left_out"].isna() & (share > 0), rows["truth"].to_numpy(np.float64), np.nan)
     known, own = rows["regressed"].to_numpy(np.float64), rows["predicted"].to_numpy(np.float64)
-    scaled = [(v - mean) / spread for v in (counts, known, own)]
+    whole = np.maximum(share, _LEAST_SHARE)
+    scaled = [(v / whole - mean) / spread for v in (counts, known, own)]
     estimate = stack(scaled[0], scaled[1], scaled[2], rows["person"].to_numpy())
-    return np.asarray(mean + spread * estimate)
+    return np.asarray(share * (mean + spread * estimate))
+
+
+def _visible_share(rows: pd.DataFrame) -> np.ndarray:
+    """(rows,) share of the structure inside the exposed field, 1 where nobody has looked."""
+    if "visible" not in rows:
+        return np.ones(len(rows))
+    return rows["visible"].astype(np.float64).clip(0.0, 1.0).fillna(1.0).to_numpy()

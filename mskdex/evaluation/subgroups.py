@@ -1,6 +1,7 @@
-"""Agreement in sub-groups of the tested patients: sex, age, body mass index."""
+"""Agreement in sub-groups of the tested patients: sex, age, body mass index, grey scale, X-ray unit."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, SEXES
 from mskdex.evaluation.agreement import Pairs, statistics, undefined
 from mskdex.evaluation.summaries import panels
+from mskdex.io.artifacts import read_json
 
 OLD_YEARS = 65
 """Where WHO's statistics begin the older age."""
@@ -21,8 +23,36 @@ MEASURES = ("pcc", "icc21", "bias_percent", "slope", "intercept_percent")
 COLUMNS = ("method", "quantity", "structure", "kind", "group", "measure", "value", "n", "undefined")
 
 
+def scale_group(scale: str) -> str:
+    """Name of the group of radiographs of a grey scale, absolute or relative."""
+    return f"{scale} grey scale"
+
+
+def device_group(device: str) -> str:
+    """Name of the group of radiographs of an X-ray unit."""
+    return f"unit {device}"
+
+
+def with_examinations(patients: pd.DataFrame, scales: pd.Series, patients_root: Path) -> pd.DataFrame:
+    """Demographics with what is known of each radiograph: `scale` of its grey values, and `device`, maker and model.
+
+    Args:
+        patients: demographics, indexed by patient_id.
+        scales: absolute or relative, indexed by patient.
+        patients_root: results/patients; the devices are those of the import.
+    """
+    read = {str(p): read_json(patients_root / str(p) / "import.json") for p in patients.index}
+    devices = [read[str(p)].get("radiograph", {}).get("device") for p in patients.index]
+    known = pd.Series(devices, patients.index, dtype=object)
+    return patients.assign(scale=scales.reindex(patients.index), device=known)
+
+
 def subgroups(patients: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Which patients are in each group; who lacks the value is in none."""
+    """Which patients are in each group; who lacks the value is in none.
+
+    Args:
+        patients: demographics and, where known, `scale` and `device`, which make groups where there are several.
+    """
     absent = pd.Series(np.nan, patients.index)
     known = {c: pd.to_numeric(patients.get(c, absent), errors="coerce") for c in ("age", "height_cm", "weight_kg")}
     bmi = known["weight_kg"] / (known["height_cm"] / 100.0) ** 2
@@ -34,6 +64,10 @@ def subgroups(patients: pd.DataFrame) -> dict[str, np.ndarray]:
     }
     limit = f"{OVERWEIGHT_KG_M2:g} kg/m²"
     found |= {f"BMI below {limit}": bmi < OVERWEIGHT_KG_M2, f"BMI {limit} or more": bmi >= OVERWEIGHT_KG_M2}
+    for column, name_of in (("scale", scale_group), ("device", device_group)):
+        of = patients.get(column, absent)
+        values = sorted(of.dropna().unique())
+        found |= {name_of(value): of == value for value in values if len(values) > 1}
     return {name: np.asarray(members, dtype=bool) for name, members in found.items() if np.asarray(members).any()}
 
 
@@ -43,7 +77,7 @@ def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFr
     Args:
         points: completed points of the reported folds.
         methods: those to look at.
-        patients: demographics, indexed by patient_id.
+        patients: demographics, with scale and device, indexed by patient_id.
 
     Returns:
         `COLUMNS`; `mean_of_muscles` is the mean over the muscles that are defined.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.config.evaluation import EvaluationSettings
-from mskdex.evaluation.agreement import STATISTICS, Pairs, interval, resamples, statistics, undefined
+from mskdex.evaluation.agreement import STATISTICS, Pairs, interval, person_resamples, statistics, undefined
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.statistics import holm, one_way_anova, paired_wilcoxon
 
@@ -49,6 +49,11 @@ class Panel:
             Pairs(truth, wide("predicted"), np.isfinite(truth), folds.to_numpy()), channels, list(map(str, folds.index))
         )
 
+    def whose(self, persons: pd.Series | None) -> np.ndarray:
+        """(patients,) the person behind each row, by a series indexed by patient_id; None: each is their own."""
+        names = np.array(self.patients, dtype=object)
+        return names if persons is None else persons.loc[names].to_numpy()
+
     @property
     def objects(self) -> list[tuple[str, list[int]]]:
         """Each object with the columns of its sides, in order."""
@@ -67,19 +72,26 @@ def panels(points: pd.DataFrame) -> Iterator[tuple[str, str, Panel]]:
                 yield method, quantity, Panel.of(rows, channels, folds)
 
 
-def agreement_table(points: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+def agreement_table(
+    points: pd.DataFrame, settings: EvaluationSettings, persons: pd.Series | None = None
+) -> pd.DataFrame:
     """Every statistic of every method, quantity, object and side, with its interval.
 
-    The same resamples of patients serve all methods. For a paired object the row of side "mean" is the mean of
+    The same resamples of persons serve all methods. For a paired object the row of side "mean" is the mean of
     both sides' statistics, over the sides where it is defined.
+
+    Args:
+        points: completed points.
+        settings: section `evaluation` of the config.
+        persons: person of each patient, indexed by patient_id; None where every patient is a person of their own.
 
     Returns:
         method, quantity, object, side, channel, kind, statistic, value, low, high, n, left_out, undefined.
     """
     rows: list[dict] = []
-    counts = resamples(points["patient_id"].nunique(), settings.bootstrap_samples, settings.seed)
     left_out = points[points["left_out"].notna()].groupby(["method", "quantity", "channel"]).size()
     for method, quantity, panel in panels(points):
+        counts = person_resamples(panel.whose(persons), settings.bootstrap_samples, settings.seed)
         found = statistics(panel.pairs, np.vstack([np.ones(counts.shape[1]), counts]))
         out = [int(left_out.get((method, quantity, c), 0)) for c in panel.channels["channel"]]
         for name in STATISTICS:
@@ -146,10 +158,15 @@ def headline(agreement: pd.DataFrame, statistic: str) -> pd.DataFrame:
     return rows[rows["side"].isin([MEAN_OF_SIDES, "midline"])]
 
 
-def tests_table(points: pd.DataFrame, images: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+def tests_table(
+    points: pd.DataFrame,
+    images: pd.DataFrame,
+    settings: EvaluationSettings,
+    persons: pd.Series | None = None,  # noqa: PT028  # no test of pytest's
+) -> pd.DataFrame:
     """Tests of the proposed method against every other, object by object.
 
-    A paired object enters with its sides' mean per patient, so that no patient counts twice. Holm's
+    A paired object enters with the mean of its sides and of a person's rows, so that nobody counts twice. Holm's
     correction runs over the objects of one comparison and measure.
 
     Returns:
@@ -165,12 +182,13 @@ def tests_table(points: pd.DataFrame, images: pd.DataFrame, settings: Evaluation
             named = images.assign(measure=images["quantity"] + " " + measure).rename(columns={measure: "value"})
             parts.append(named[["method", "measure", "structure", "patient_id", "value"]])
     values = pd.concat(parts, ignore_index=True)
-    per_patient = values.groupby(["method", "measure", "structure", "patient_id"], sort=True)["value"].mean()
+    values["person"] = values["patient_id"] if persons is None else values["patient_id"].map(persons)
+    per_person = values.groupby(["method", "measure", "structure", "person"], sort=True)["value"].mean()
     rows = []
     for against in dict.fromkeys(m for m in values["method"] if m != settings.proposed):
         for measure in dict.fromkeys(values["measure"]):
             names = dict.fromkeys(values["structure"])
-            family = [r for name in names if (r := _test(per_patient, settings, against, measure, name))]
+            family = [r for name in names if (r := _test(per_person, settings, against, measure, name))]
             for kind in ("anova", "wilcoxon"):
                 for row, p in zip(family, holm(np.array([r[f"{kind}_p"] for r in family])), strict=True):
                     row[f"{kind}_p_holm"] = float(p)

@@ -146,3 +146,25 @@ def fold_points() -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, pd.Series]:
     wide = pd.DataFrame({("sacrum", "volume_cm3"): truth})
     wide.columns = pd.MultiIndex.from_tuples(wide.columns)
     return pd.concat(parts, ignore_index=True), wide, pd.Series(common["fold"], names), persons
+
+
+def test_what_is_partly_seen_is_fused_as_the_whole_is() -> None:
+    """All of a patient's numbers are of the visible share, so is the fused one; the weights do not depend on it."""
+    table, truth, folds, persons = fold_points()
+    whole = fuse(table, "image", truth, folds, persons).set_index("patient_id")["predicted"]
+    share = pd.Series(np.linspace(0.8, 1.0, 16), folds.index)
+    own = table["patient_id"].map(share)
+    seen = table.assign(visible=own, truth=table["truth"] * own, predicted=table["predicted"] * own)
+    found = fuse(seen, "image", truth, folds, persons).set_index("patient_id")["predicted"]
+    assert found.to_numpy() == pytest.approx((whole * share).to_numpy())
+
+
+def test_what_is_not_seen_at_all_enters_no_weights_and_is_nothing() -> None:
+    table, truth, folds, persons = fold_points()
+    hidden = table["patient_id"] == "A5"
+    seen = table.assign(visible=np.where(hidden, 0.0, 1.0)).assign(truth=table["truth"].where(~hidden, 0.0))
+    absent = table.assign(left_out=np.where(hidden, "truncated", None))
+    found, expected = (fuse(t, "image", truth, folds, persons).set_index("patient_id")["predicted"]
+                       for t in (seen, absent))  # fmt: skip
+    assert found["A5"] == 0.0
+    assert found.drop("A5").to_numpy() == pytest.approx(expected.drop("A5").to_numpy())

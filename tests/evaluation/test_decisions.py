@@ -100,3 +100,14 @@ def test_who_lacks_height_or_sex_is_left_out_and_counted(root: Path) -> None:
     nobody = table(root, SETTINGS.model_copy(update={"low_muscle_z": -9.0})).query("measure == 'auc'")
     assert nobody["value"].isna().all()
     assert (nobody["undefined"] == "0 of 40 patients are low").all()
+
+
+def test_a_muscle_that_is_partly_seen_is_judged_as_a_whole(root: Path) -> None:
+    """The reference is of whole muscles, so a visible sum is divided by its share before it is compared."""
+    cohort = Cohort.read(root / "cohort")
+    points = complete_points(trained_points(root / "experiments", ["mskdex"], (0, 1), cohort)[0], cohort, 0.8)
+    share = np.where(points["patient_id"] < "P040", 0.85, 1.0)
+    seen = points.assign(visible=share, predicted=points["predicted"] * share, truth=points["truth"] * share)
+    expected = decision_table(points, cohort, SETTINGS)
+    pd.testing.assert_frame_equal(decision_table(seen, cohort, SETTINGS), expected)
+    assert expected["value"].notna().any()

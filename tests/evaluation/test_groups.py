@@ -100,3 +100,22 @@ def test_who_lacks_a_value_is_in_no_group_of_it() -> None:
     assert not found["women"][2]
     assert not found["men"][2]
     assert set(subgroups(people.assign(sex=None, age=np.nan, height_cm=np.nan))) == set()
+
+
+def test_grey_scales_and_units_are_groups_where_there_are_several() -> None:
+    table, people = points()
+    people["scale"] = np.where(np.arange(60) < 40, "absolute", "relative")
+    people["device"] = [*["Arvik Lumen 40"] * 35, *["Dunmere Clarity"] * 20, *[None] * 5]
+    found = subgroup_table(table, ["mskdex"], people).query("structure == 'iliacus' and measure == 'pcc'")
+    sizes = found.set_index("group")["n"]
+    assert sizes[["absolute grey scale", "relative grey scale"]].tolist() == [40, 20]
+    assert sizes[["unit Arvik Lumen 40", "unit Dunmere Clarity"]].tolist() == [35, 20], "five are unknown"
+    own = table[(people["device"] == "Dunmere Clarity").to_numpy()]
+    value = found.set_index("group").loc["unit Dunmere Clarity", "value"]
+    assert value == pytest.approx(stats.pearsonr(own["truth"], own["predicted"]).statistic)
+    same = pd.Series(people.index, people.index)
+    coverage = coverage_table(table, ["mskdex"], people["sex"], people["scale"], same, people["device"])
+    by_group = coverage[coverage["structure"] == "iliacus"].set_index("group")["n"]
+    assert by_group["unit Arvik Lumen 40"] == 35
+    alone = subgroups(people.assign(scale="absolute", device="Arvik Lumen 40"))
+    assert not [g for g in alone if g.startswith(("unit", "absolute"))], "one of a kind is no sub-group"

@@ -39,6 +39,7 @@ rule evaluate:
         manifests=fold_results("train.json"),
         decompositions=fold_results("decompositions"),
         stacks=patient_results("stack.safetensors"),
+        imports=patient_results("import.json"),
         patients="results/cohort/patients.parquet",
         objects="results/cohort/objects.json",
         folds="results/cohort/folds.parquet",

@@ -17,7 +17,7 @@ from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
-from mskdex.evaluation.subgroups import subgroup_table
+from mskdex.evaluation.subgroups import subgroup_table, with_examinations
 from mskdex.evaluation.summaries import agreement_table, tests_table
 from mskdex.evaluation.text import summary_text
 from mskdex.evaluation.thumbnails import Thumbnails
@@ -72,22 +72,24 @@ def evaluate(
         raise MskdexError(msg)
     ranges = intensity_ranges(patients_root, _trained_on(cohort.folds, reported), cohort.names)
     images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
-    agreement = agreement_table(results, settings)
-    added = added_value_table(results, joined, cohort.patients, settings)
+    agreement = agreement_table(results, settings, cohort.persons)
+    added = added_value_table(results, joined, cohort.patients, settings, cohort.persons)
     methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
     sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
-    covered = coverage_table(results, methods, sexes, scales, cohort.persons)
+    people = with_examinations(cohort.patients, scales, patients_root)
+    covered = coverage_table(results, methods, sexes, scales, cohort.persons, people["device"])
     write_parquet(out / "coverage.parquet", covered)
     write_parquet(out / "decisions.parquet", decision_table(results, cohort, settings))
-    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, cohort.patients))
+    write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, people))
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "added_value.parquet", added)
     write_parquet(out / "agreement.parquet", agreement)
     write_parquet(out / "images.parquet", images)
     shown = images[images["fold"].isin(reported)]
-    write_parquet(out / "tests.parquet", tests_table(results, shown, settings))
+    write_parquet(out / "tests.parquet", tests_table(results, shown, settings, cohort.persons))
     tuned = points[points["fold"].isin(settings.tuning_folds)]
-    write_parquet(out / "tuning.parquet", agreement_table(tuned, settings) if len(tuned) else agreement.iloc[:0])
+    tuning = agreement_table(tuned, settings, cohort.persons) if len(tuned) else agreement.iloc[:0]
+    write_parquet(out / "tuning.parquet", tuning)
     write_json(out / "ranges.json", ranges)
     write_json(out / "evaluate.json", _facts(started, settings, folds, missing, results))
     text = summary_text(agreement, added, reported, int(cohort.folds.nunique()))
