@@ -4,8 +4,9 @@ Trains on the patients outside one fold of a finished `results` and prints on th
 `measures.py` tells.
 
 Use: python benchmarks/learning/curve.py results --epochs 12 [--fold 0] [--head composition|plain] [--no-gan]
-         [--sums-only] [--lambda-is 100] [--lambda-bone 1] [--batch 2] [--learning-rate 0.001] [--zoom 0.1]
-         [--shear-deg 3] [--seed 0]
+         [--sums-only] [--pairs none|simulated|mixed] [--set KEY=VALUE …]
+
+--set changes any key of the experiment, e.g. --set optimisation.seed=1 --set network.backbone=hrnet_w18.
 """
 
 import argparse
@@ -14,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from measures import Cohort, line, measures
 
-from mskdex.config.learning import AugmentationSettings, ExperimentSettings, LossSettings, default_experiments
+from mskdex.config.learning import ExperimentSettings, LossSettings, default_experiments
 from mskdex.models.model import Model, ModelCard
-from mskdex.pipeline.stages.train import describe, prepare
-from mskdex.training.data import StackStore
+from mskdex.pipeline.stages.train import describe, open_store, prepare
 from mskdex.training.distributed import join_group
 from mskdex.training.loop import set_up_torch
 from mskdex.training.trainer import Trainer
@@ -28,23 +29,22 @@ from mskdex.training.trainer import Trainer
 def settings(options: argparse.Namespace) -> ExperimentSettings:
     """The default experiment as the options change it."""
     default = default_experiments()["mskdex"]
-    o = default.optimisation
-    losses = LossSettings(lambda_is=options.lambda_is, lambda_bone=options.lambda_bone)
+    o = default.optimisation.model_copy(update={"epochs": options.epochs, "restart_epochs": options.epochs})
+    losses = LossSettings()
     if options.no_gan or options.sums_only:
         losses = losses.model_copy(update={"lambda_gan": 0.0, "lambda_cyc": 0.0})
     if options.sums_only:
         losses = losses.model_copy(update={"lambda_gc": 0.0, "lambda_bone": 0.0})
-    moves = {"zoom_fraction": options.zoom, "shear_deg": options.shear_deg}
-    changes = {
-        "seed": options.seed,
-        "batch_size": options.batch,
-        "epochs": options.epochs,
-        "restart_epochs": options.epochs,
-        "learning_rate": options.learning_rate,
-        "augmentation": (o.augmentation or AugmentationSettings()).model_copy(update=moves),
-    }
     network = default.network.model_copy(update={"head": options.head})
-    return ExperimentSettings(losses=losses, network=network, optimisation=o.model_copy(update=changes))
+    content = ExperimentSettings(losses=losses, network=network, optimisation=o, pairs=options.pairs).model_dump()
+    for text in options.set:
+        key, _, value = text.partition("=")
+        *sections, name = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[name] = yaml.safe_load(value)
+    return ExperimentSettings.model_validate(content)
 
 
 def predictions(trainer: Trainer, card: ModelCard, cohort: Cohort, chosen: np.ndarray) -> np.ndarray:
@@ -65,20 +65,16 @@ def main() -> None:
     parser.add_argument("--head", choices=("composition", "plain"), default="composition")
     parser.add_argument("--no-gan", action="store_true")
     parser.add_argument("--sums-only", action="store_true")
-    parser.add_argument("--zoom", type=float, default=0.1)
-    parser.add_argument("--shear-deg", type=float, default=3.0)
-    parser.add_argument("--lambda-is", type=float, default=100.0)
-    parser.add_argument("--lambda-bone", type=float, default=1.0)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pairs", choices=("none", "simulated", "mixed"), default="none")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     device = torch.device("cpu")
     set_up_torch(device)
     cohort = Cohort(options.results)
     train, test = (np.flatnonzero(x) for x in (cohort.folds != options.fold, cohort.folds == options.fold))
-    learned = StackStore({p: cohort.store.paths[p] for p in np.array(cohort.store.patients)[train]}, 8e9)
-    card = describe(learned, settings(options), "curve", options.fold)
+    chosen = settings(options)
+    learned = open_store(options.results / "patients", np.array(cohort.store.patients)[train], chosen)
+    card = describe(learned, chosen, "curve", options.fold)
     trainer, loader = prepare(card, learned, device, join_group())
     print(f"{len(train)} training patients; the fold's {len(test)}:", flush=True)
     start, spent = time.process_time(), 0.0

@@ -27,6 +27,12 @@ class LossSettings(Settings):
     lambda_is: float = Field(100.0, ge=0, description="weight of the object-wise intensity sum")
     lambda_bone: float = Field(1.0, ge=0, description="weight of the bone loss")
     lambda_l1: float = Field(100.0, ge=0, description="weight of L1 within the bone loss")
+    real_muscle_weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight, in the bone loss, of the muscles that the first simulated pair aligns with the real "
+        "radiograph, where a bone has 1; pairs: mixed only",
+    )
     absolute_gradients: bool = Field(
         False, description="absolute Sobel responses in GC, as in the authors' lab; signed is the textbook form"
     )
@@ -73,6 +79,9 @@ class OptimisationSettings(Settings):
     seed: int = Field(0, ge=0, description="seed of weights, batches and augmentation")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:i")
     epochs: int = Field(600, ge=1, description="passes over the training patients")
+    pairs_alone_epochs: int = Field(
+        0, ge=0, description="first epochs that learn from simulated pairs alone; pairs: mixed only"
+    )
     batch_size: int = Field(2, ge=1, description="radiographs per pass through the networks")
     accumulate_batches: int = Field(1, ge=1, description="batches whose gradients make one step of the optimiser")
     learning_rate: float = Field(1e-4, gt=0, description="AdamW learning rate of the generators")
@@ -115,10 +124,11 @@ class ExperimentSettings(Settings):
     losses: LossSettings = LossSettings()
     network: NetworkSettings = NetworkSettings()
     optimisation: OptimisationSettings = OptimisationSettings()
-    pairs: Literal["none", "simulated"] = Field(
+    pairs: Literal["none", "simulated", "mixed"] = Field(
         "none",
         description="simulated trains on pairs of radiograph and DRRs from the training patients' CTs alone (section "
-        "simulation); no real radiograph is learned from, and the bone loss compares every object",
+        "simulation); no real radiograph is learned from, and the bone loss compares every object; mixed trains on "
+        "them and as many real radiographs, whose muscles the first pair aligns",
     )
     folds: dict[int, dict[str, Any]] = Field(
         {}, description="per-fold overrides of the keys above, e.g. {2: {losses: {lambda_is: 50}}}"

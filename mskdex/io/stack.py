@@ -27,6 +27,7 @@ class Stack:
         drr: (3, N, H, W), rendered at the nominal pose; cm³, cm³ and g per pixel.
         aligned: (3, M, H, W), bones at their registered pose; same units.
         aligned_objects: names of those bones.
+        aligned_weights: what each of them counts in the bone loss; None is 1 for each. Not stored.
         truth: (3, N), sums over the CT's voxels; cm³, cm³, g; 0 where not known.
         known: (N,) bool, the CT holds the object and holds it whole.
         visible: (N,), fraction of the object's mass within the image and the exposed field, 0 to 1.
@@ -53,6 +54,7 @@ class Stack:
     min_visible_fraction: float = 0.0
     correction: tuple[float, float] | None = None
     refused: str | None = None
+    aligned_weights: tuple[float, ...] | None = None
 
     @property
     def counted(self) -> np.ndarray:

@@ -105,7 +105,7 @@ def intensity_sum(predicted: Sums, truth: Sums, known: Bool[Tensor, "b n"], pixe
 def bone(
     predicted: Images,
     aligned: Images,
-    available: Bool[Tensor, "b c"],
+    available: Float[Tensor, "b c"],
     lambda_l1: float,
     *,
     mask: Mask | None = None,
@@ -116,7 +116,7 @@ def bone(
     Args:
         predicted: normalised DRRs of one type of the bones in K, (B, |K|, H, W).
         aligned: those rendered at the registered pose, normalised alike.
-        available: bones whose registration was accepted; none at all gives 0.
+        available: weight of each bone, 0 where its registration was not accepted; none at all gives 0.
         lambda_l1: weight of L1.
         mask: pixels to count, 1 or 0; all by default.
         absolute: as of `gradient_correlation`.
@@ -124,7 +124,7 @@ def bone(
     l1 = _mean((predicted - aligned).abs(), mask)
     correlation = gradient_correlation(predicted, aligned, absolute=absolute, mask=mask)
     each = (lambda_l1 * l1 + 1.0 - correlation) * available
-    return each.sum() / available.sum().clamp_min(1)
+    return each.sum() / (available > 0).sum().clamp_min(1)
 
 
 def adversarial(

@@ -34,7 +34,7 @@ class Batch:
         partner_water: volume of water that attenuates as a normalised radiograph's 1 in the partners' cameras, cm³.
         partner_relative: partners whose radiograph is of relative scale.
         aligned: registered bones of the patients themselves, the K bones of the bone loss.
-        available: bones whose registration was accepted.
+        available: weight of each of those bones; 0 where its registration was not accepted.
         target: sums that the patients' DRRs shall have, cm³ and g.
         known: objects that have such a sum and are visible enough.
     """
@@ -49,7 +49,7 @@ class Batch:
     partner_water: Float[Tensor, "b 1 h w"]
     partner_relative: Bool[Tensor, " b"]
     aligned: Float[Tensor, "b 3 k h w"]
-    available: Bool[Tensor, "b k"]
+    available: Float[Tensor, "b k"]
     target: Float[Tensor, "b 3 n"]
     known: Bool[Tensor, "b n"]
 
@@ -77,6 +77,15 @@ class StackStore:
 
     def __iter__(self) -> Iterator[Stack]:
         return (self[patient] for patient in self.patients)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples that an epoch takes."""
+        return len(self.patients)
+
+    def of_epoch(self, epoch: int) -> tuple[str, ...]:  # noqa: ARG002 - every epoch alike
+        """Names of the samples of an epoch, in no order; with fewer than `samples` they come again."""
+        return self.patients
 
     def _read(self, patient: str) -> tuple[Stack, Path]:
         return read_stack(self.paths[patient], patient).corrected(), self.paths[patient]
@@ -143,7 +152,7 @@ class Loader:
         self.bones = [i for i, channel in enumerate(first.channels) if channel.bone_loss or every_object]
 
     def __len__(self) -> int:
-        return -(-len(self.store.patients) // (self.batch_size * self.rank[1]))
+        return -(-self.store.samples // (self.batch_size * self.rank[1]))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start` on; on a GPU the next two are made while one is used."""
@@ -160,18 +169,19 @@ class Loader:
 
     def batch(self, epoch: int, place: int) -> Batch:
         """One batch; the last one of an epoch is filled up from the epoch's beginning."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.store.patients))
+        names = self.store.of_epoch(epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(names))
         first = (place * self.rank[1] + self.rank[0]) * self.batch_size
         samples = []
         for index in range(first, first + self.batch_size):
             rng = np.random.default_rng([self.seed, epoch, index, 1])
             mine = int(order[index % len(order)])
             partner = (mine + int(rng.integers(1, len(order)))) % len(order)
-            samples.append(self._sample(mine, partner, rng))
+            samples.append(self._sample(names[mine], names[partner], rng))
         return _collate(samples)
 
-    def _sample(self, mine: int, partner: int, rng: np.random.Generator) -> Batch:
-        a, b = (self.store[self.store.patients[i]] for i in (mine, partner))
+    def _sample(self, mine: str, partner: str, rng: np.random.Generator) -> Batch:
+        a, b = self.store[mine], self.store[partner]
         changes = [draw_change(self.augmentation, rng) if self.augmentation else Change() for _ in range(2)]
         radiograph, field, factor = self._radiograph(a, changes[0])
         water, partner_water = self._water(a, changes[0]), self._partner_water(b, changes[1])
@@ -217,7 +227,7 @@ class Loader:
     def _aligned(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor]:
         rows, columns = stack.camera.shape
         out = torch.zeros((3, len(self.bones), rows, columns), device=self.device)
-        available = torch.zeros(len(self.bones), dtype=torch.bool, device=self.device)
+        available = torch.zeros(len(self.bones), device=self.device)
         places = [stack.objects.index(name) for name in stack.aligned_objects]
         factors = (1.0 / self.normalisation.drr[:, places]).ravel()
         images = dense(stack.aligned, factors, self.device)
@@ -229,7 +239,7 @@ class Loader:
                 ratio = self.normalisation.drr[:, place] / self.normalisation.drr[:, target]
                 weight = torch.as_tensor(ratio, dtype=torch.float32, device=self.device)[:, None, None]
                 out[:, self.bones.index(target)] = images[:, number] * weight
-                available[self.bones.index(target)] = True
+                available[self.bones.index(target)] = stack.aligned_weights[number] if stack.aligned_weights else 1.0
         return out, available
 
     def _drr(self, stack: Stack, change: Change) -> Tensor:

@@ -95,7 +95,7 @@ class Trainer:
         self.networks = make_networks(settings, normalisation, channels, device)
         self.called = _compiled(self.networks) if settings.optimisation.compile else self.networks
         scale = torch.as_tensor(normalisation.drr, dtype=torch.float32, device=device)
-        aligned = tuple(i for i, c in enumerate(channels) if c.bone_loss or settings.pairs == "simulated")
+        aligned = tuple(i for i, c in enumerate(channels) if c.bone_loss or settings.pairs != "none")
         self.objective = Objective(settings.losses, scale, aligned)
         o = settings.optimisation
         self.optimisers = {

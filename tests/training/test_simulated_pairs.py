@@ -1,6 +1,7 @@
 """Pairs from patients' own CTs as training samples: what they hold, what is learned from them and what is not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from mskdex.io.stack import read_stack
 from mskdex.io.tensors import read_tensors
 from mskdex.pipeline.stages.train import describe, open_store, prepare, train
 from mskdex.training.distributed import Group
-from mskdex.training.pairs import PairStore, as_stack
+from mskdex.training.pairs import PairStore, as_stack, with_aligned_muscles
 
 LOSSES = LossSettings(lambda_gan=0.0, lambda_cyc=0.0, lambda_gc=0.0)
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
@@ -126,3 +127,81 @@ def test_pairs_of_other_objects_are_refused(cohort):
         MskdexError, match=f"P001: simulated.safetensors holds other objects .* it lacks {pairs.objects[0]}"
     ):
         as_stack(fewer, 0, real)
+
+
+def mixed(**optimisation) -> ExperimentSettings:
+    return experiment(**optimisation).model_copy(update={"pairs": "mixed"})
+
+
+def test_half_of_a_mixed_epoch_is_real_after_epochs_of_pairs_alone(cohort):
+    root, _ = cohort
+    settings = mixed(pairs_alone_epochs=1, batch_size=3)
+    store = open_store(root, ["P001", "P002", "P003"], settings)
+    _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), Group())
+    first, later = (list(loader.epoch(epoch)) for epoch in (0, 1))
+    assert len(first) == len(later) == len(loader) == 4
+    real = {p: read_stack(root / p / "stack.safetensors") for p in store.people}
+    factor = loader.normalisation.radiograph
+
+    def is_real(batch, i):
+        own = real[batch.patients[i]].radiograph / factor
+        return np.allclose(batch.radiograph[i, 0].numpy(), own, atol=1e-6)
+
+    # A phantom's first pair is its radiograph: six of twelve pairs, and all real samples beside three of six pairs.
+    assert sum(is_real(b, i) for b in first for i in range(3)) == 6
+    assert sum(is_real(b, i) for b in later for i in range(3)) == 9
+    assert store.of_epoch(0) == store.simulated
+    assert sorted(store.of_epoch(1)) == sorted([*store.simulated, *store.people, *store.people])
+
+
+def test_muscles_of_the_registered_posture_are_aligned_with_the_real_radiograph(cohort):
+    root, _ = cohort
+    real = read_stack(root / "P001" / "stack.safetensors")
+    pairs = read_simulated(root / "P001" / "simulated.safetensors")
+    pairs.weight[0, :8] = 0.2
+    found = with_aligned_muscles(real, pairs, 0.3)
+    muscles = [c.name for c in real.channels if c.kind == "muscle"]
+    assert found.aligned_objects == (*real.aligned_objects, *muscles)
+    assert found.aligned_weights == (1.0,) * len(real.aligned_objects) + (0.3,) * len(muscles)
+    # The phantom's first pair is the phantom: its DRRs are those of the stack.
+    places = [real.objects.index(n) for n in muscles]
+    aligned = found.aligned.dense()[:, len(real.aligned_objects) :]
+    assert aligned == pytest.approx(real.drr.dense()[:, places], rel=2e-3, abs=1e-5)
+    assert not found.field[:8].any()
+    assert (found.field[8:] == real.field[8:]).all()
+    assert np.array_equal(found.radiograph, real.radiograph)
+    assert np.array_equal(found.truth, real.truth)
+
+
+def test_muscles_are_not_aligned_where_bodies_were_not_accepted(cohort):
+    root, _ = cohort
+    real = read_stack(root / "P001" / "stack.safetensors")
+    pairs = read_simulated(root / "P001" / "simulated.safetensors")
+    assert with_aligned_muscles(real, replace(pairs, registered=False), 1.0) is real
+    cut = replace(pairs, known=np.zeros_like(pairs.known))
+    assert with_aligned_muscles(real, cut, 1.0).aligned_objects == real.aligned_objects
+
+
+def test_aligned_muscles_count_as_much_as_the_config_says(cohort):
+    root, _ = cohort
+    losses = []
+    for weight in (0.0, 0.5, 1.0):
+        settings = mixed().model_copy(update={"losses": LOSSES.model_copy(update={"real_muscle_weight": weight})})
+        store = open_store(root, ["P001", "P002"], settings)
+        _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), Group())
+        sample = loader._sample("P001", "P002", np.random.default_rng(0))
+        muscles = [i for i, b in enumerate(loader.bones) if store["P001"].channels[b].kind == "muscle"]
+        assert (sample.available[0, muscles] == weight).all()
+        losses.append(float(sample.available.sum()))
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_a_fold_learns_from_pairs_and_real_radiographs(cohort, tmp_path):
+    root, folds = cohort
+    train(root, folds, 0, mixed(pairs_alone_epochs=1), tmp_path / "mixed" / "fold0")
+    history = pd.read_parquet(tmp_path / "mixed" / "fold0" / "history.parquet")
+    assert len(history) == 2
+    assert np.isfinite(history["total"]).all()
+    table = pd.read_parquet(folds)
+    facts = json.loads((tmp_path / "mixed" / "fold0" / "train.json").read_text(encoding="utf-8"))
+    assert facts["patients"] == sorted(table.loc[table["fold"] != 0, "patient_id"])

@@ -99,7 +99,7 @@ def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on, and the pairs from their CTs where they are learned from."""
     patients = [p for p, fold in FOLDS.items() if fold != int(wildcards.fold)]
     names = ["stack.safetensors"]
-    if train_settings(wildcards).experiment.pairs == "simulated":
+    if train_settings(wildcards).experiment.pairs != "none":
         names.append("simulated.safetensors")
     return [f"results/patients/{p}/{name}" for p in patients for name in names]
 

@@ -25,7 +25,7 @@ from mskdex.training.data import Loader, StackStore
 from mskdex.training.distributed import Group, join_group
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
-from mskdex.training.pairs import PairStore
+from mskdex.training.pairs import MixedStore, PairStore
 from mskdex.training.trainer import Trainer
 
 log = logging.getLogger("mskdex")
@@ -83,9 +83,15 @@ def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettin
     """The training samples of an experiment: the patients' stacks, or the pairs from their CTs."""
     memory = experiment.optimisation.cache_gb * 1e9
     stacks = paired({p: root / p / "stack.safetensors" for p in patients})
+    if experiment.pairs == "none":
+        return StackStore(stacks, memory)
+    pairs = {p: root / p / "simulated.safetensors" for p in stacks}
     if experiment.pairs == "simulated":
-        return PairStore(stacks, {p: root / p / "simulated.safetensors" for p in stacks}, memory)
-    return StackStore(stacks, memory)
+        return PairStore(stacks, pairs, memory)
+    alone = experiment.optimisation.pairs_alone_epochs
+    return MixedStore(
+        stacks, pairs, memory, pairs_alone_epochs=alone, muscle_weight=experiment.losses.real_muscle_weight
+    )
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
@@ -137,7 +143,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Gro
         augmentation=o.augmentation,
         device=device,
         rank=(group.rank, group.size),
-        every_object=card.experiment.pairs == "simulated",
+        every_object=card.experiment.pairs != "none",
     )
     return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
