@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mskdex.compute.device import place
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
@@ -151,4 +152,5 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
     card = ModelCard.from_dict(facts["card"])
     generator = make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0)
     generator.load_state_dict(tensors)
-    return Model(card, generator.to(device).eval())
+    place(generator, device)
+    return Model(card, generator.eval())

@@ -17,13 +17,20 @@ def optimiser_tensors(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str
     }
 
 
+@torch.no_grad()
 def load_optimiser(prefix: str, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts `optimiser_tensors` back."""
+    """Puts `optimiser_tensors` back, each state in the memory layout of its parameter.
+
+    A fused step asks for equal strides of both; a file keeps values in rows, whatever their layout was.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(f"{prefix}/"):
             _, number, name = key.split("/")
-            state.setdefault(int(number), {})[name] = value
+            parameter = parameters[int(number)]
+            like = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            state.setdefault(int(number), {})[name] = like
     content = optimiser.state_dict()
     optimiser.load_state_dict({"state": state, "param_groups": content["param_groups"]})
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mskdex.compute.device import place
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
@@ -60,10 +61,8 @@ def make_networks(
         discriminator_radiograph=make_discriminator(1, network.ndf, network.discriminator_scales, 4 * seed + 2),
         discriminator_drr=make_discriminator(count, network.ndf, network.discriminator_scales, 4 * seed + 3),
     )
-    # Channels-last feeds a GPU's tensor cores; on a CPU its group-norm kernels cost more than it saves.
-    layout = torch.contiguous_format if device.type == "cpu" else torch.channels_last
     for module in made.named().values():
-        module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        place(module, device)
     return made
 
 

@@ -26,7 +26,7 @@ from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops, read_arrays, write_arrays
 from mskdex.io.artifacts import write_parquet
 from mskdex.io.stack import read_stack, write_stack
-from mskdex.io.tensors import read_tensors
+from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.models.generator import make_decomposer
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train
@@ -253,7 +253,11 @@ def _written(path):
 
 
 @pytest.mark.slow
-def test_killed_ten_times_at_random_moments_the_weights_are_bit_identical(cohort, tmp_path, caplog):
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_killed_ten_times_at_random_moments_the_weights_are_bit_identical(
+    cohort, tmp_path, caplog, monkeypatch, layout
+):
+    monkeypatch.setattr("mskdex.compute.device.memory_layout", lambda _: layout)
     experiment = _experiment(epochs=16, restart_epochs=16, checkpoint_minutes=1e-6)
     whole, broken = tmp_path / "whole" / "fold1", tmp_path / "broken" / "fold1"
     train(*cohort, 1, experiment, whole, name="same")
@@ -273,6 +277,25 @@ def test_killed_ten_times_at_random_moments_the_weights_are_bit_identical(cohort
     a, b = (pd.read_parquet(out / "history.parquet") for out in (whole, broken))
     pd.testing.assert_frame_equal(a, b)
     assert sorted(p.name for p in (broken / "checkpoint").iterdir()) == [".lock", "last.safetensors"]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_step_after_a_resume_is_that_of_a_training_without_one(cohort, tmp_path, monkeypatch, layout):
+    monkeypatch.setattr("mskdex.compute.device.memory_layout", lambda _: layout)
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
+    card = describe(store, _experiment(), "x", 0)
+    whole, loader = prepare(card, store, torch.device("cpu"), Group())
+    whole.train_batch(loader.batch(0, 0), len(loader))
+    whole.progress.place += 1
+    write_tensors(tmp_path / "a.safetensors", *whole.state())
+    resumed, _ = prepare(card, store, torch.device("cpu"), Group())
+    resumed.load_state(*read_tensors(tmp_path / "a.safetensors"))
+    for optimiser in resumed.optimisers.values():
+        for parameter, state in optimiser.state.items():
+            assert state["exp_avg"].stride() == state["exp_avg_sq"].stride() == parameter.stride()
+    for trainer in (whole, resumed):
+        trainer.train_batch(loader.batch(0, 1), len(loader))
+    assert _same(whole.state()[0], resumed.state()[0])
 
 
 def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trained, tmp_path):
