@@ -41,8 +41,9 @@ class LossSettings(Settings):
 class NetworkSettings(Settings):
     """Generator and discriminators."""
 
-    backbone: Literal["hrnet_tiny", "hrnet_w18", "hrnet_w32", "hrnet_w48"] = Field(
-        "hrnet_w32", description="HRNet variant of both generators; hrnet_tiny is for training without a GPU"
+    backbone: Literal["hrnet_tiny", "hrnet_w18", "hrnet_w32", "hrnet_w48", "unet_small"] = Field(
+        "hrnet_w32",
+        description="network of both generators; hrnet_tiny and unet_small are for training without a GPU",
     )
     stem_stride: Literal[1, 2, 4] = Field(
         4, description="image pixels per pixel of the finest feature map; 4 is HRNet's own, 2 suits small images"

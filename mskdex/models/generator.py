@@ -1,4 +1,4 @@
-"""Generators: an HRNet, layers that bring its features back to the image's grid, and a head."""
+"""Generators: a backbone, layers that bring its features back to the image's grid, and a head."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from torch.nn import functional
 
 from mskdex.config.learning import NetworkSettings
 from mskdex.config.objects import Channel
+from mskdex.models.backbones import make_backbone
 from mskdex.models.heads import CompositionHead, PlainHead
-from mskdex.models.hrnet import SHAPES, Hrnet
 from mskdex.models.layers import conv_norm, initialise, norm_factory
 
 
 class Generator(nn.Module):
     """Image to image at the same resolution.
 
-    The features of HRNetV2: all branches enlarged to the finest grid, joined, mixed by a 1×1 convolution,
+    All of the backbone's feature maps are enlarged to the finest grid, joined, mixed by a 1×1 convolution (HRNetV2),
     then doubled in size, bilinearly, with a 3×3 convolution until the image's own grid is reached: doubled pixels would
     leave a checkerboard in the images. The head makes images of them.
     """
@@ -26,8 +26,9 @@ class Generator(nn.Module):
     def __init__(self, inputs: int, settings: NetworkSettings):
         super().__init__()
         norm = norm_factory(settings.norm)
-        self.backbone = Hrnet(inputs, SHAPES[settings.backbone], norm, settings.stem_stride)
-        joined, width = sum(self.backbone.widths), 2 * self.backbone.widths[0]
+        self.backbone = make_backbone(settings.backbone, inputs, norm, settings.stem_stride)
+        widths = self.backbone.widths
+        joined, width = sum(widths), 2 * widths[0]
         self.mix = conv_norm(joined, width, norm, kernel=1)
         # Half as many channels on the image's own grid, where a convolution costs the most.
         widths = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]

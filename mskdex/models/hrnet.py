@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mskdex.models.layers import BasicBlock, Bottleneck, NormFactory, conv_norm
+from mskdex.models.layers import Backbone, BasicBlock, Bottleneck, NormFactory, conv_norm
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _resample(widths: list[int], source: int, target: int, norm: NormFactory) ->
     return nn.Sequential(*steps)
 
 
-class Hrnet(nn.Module):
+class Hrnet(Backbone):
     """Image to a list of feature maps, fine to coarse.
 
     Attributes:

@@ -8,6 +8,16 @@ from torch import Tensor, nn
 NormFactory = Callable[[int], nn.Module]
 
 
+class Backbone(nn.Module):
+    """A network from images (B, C, H, W) to a list of feature maps, the finest first.
+
+    Attributes:
+        widths: channels of each feature map.
+    """
+
+    widths: list[int]
+
+
 def norm_factory(kind: str) -> NormFactory:
     """Makes the normalisation layer for a number of channels.
 

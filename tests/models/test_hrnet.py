@@ -56,8 +56,9 @@ def test_the_shapes_of_the_layers_of_w32_are_those_of_the_paper():
 @pytest.mark.parametrize("norm", ["instance", "group", "none"])
 @pytest.mark.parametrize("size", [(64, 64), (72, 100)])
 @pytest.mark.parametrize("head", ["plain", "composition"])
-def test_a_generator_keeps_the_grid_and_its_drrs_are_not_negative(stride, norm, size, head):
-    settings = NetworkSettings(backbone="hrnet_tiny", stem_stride=stride, norm=norm, head=head)
+@pytest.mark.parametrize("backbone", ["hrnet_tiny", "unet_small"])
+def test_a_generator_keeps_the_grid_and_its_drrs_are_not_negative(stride, norm, size, head, backbone):
+    settings = NetworkSettings(backbone=backbone, stem_stride=stride, norm=norm, head=head)
     generator = make_decomposer(CHANNELS[:2], size, settings, seed=1)
     image, water = torch.rand(2, 2, 1, *size, generator=torch.Generator().manual_seed(0))
     drr = generator(image, water, torch.tensor([False, True]))
