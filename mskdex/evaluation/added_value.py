@@ -120,6 +120,30 @@ def added_value_table(
     return pd.DataFrame(rows, columns=order)
 
 
+def muscle_mean_draws(
+    points: pd.DataFrame,
+    joined: pd.DataFrame,
+    patients: pd.DataFrame,
+    settings: EvaluationSettings,
+    persons: pd.Series | None = None,
+) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Each measure's mean over the muscles under every resample, to compare methods on the same resamples.
+
+    Args:
+        points, joined, patients, settings, persons: as of `added_value_table`.
+
+    Yields:
+        method, quantity, measure, draws (1 + resamples,), of which the first is the plain one.
+    """
+    for quantity, subject in _subjects(points, joined, patients, settings, persons):
+        kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
+        for measure, found in _measures(subject):
+            structures = _sides_averaged(found)
+            muscles = [d for name, d, _, _ in structures if kinds[name] == "muscle" and d is not None]
+            if muscles:
+                yield subject.method, quantity, measure, np.mean(muscles, axis=0)
+
+
 def _subjects(
     points: pd.DataFrame,
     joined: pd.DataFrame,
@@ -225,18 +249,23 @@ def _mean_of(folds: list[Drawn]) -> Drawn:
 def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[dict]:
     """A row per structure, the mean of its sides, and one of the mean over the muscles."""
     rows, muscles = [], []
-    for name in dict.fromkeys(found.structures):
-        columns = [c for c, structure in enumerate(found.structures) if structure == name]
-        defined = [c for c in columns if not found.why[c]]
-        reason = None if defined else "; ".join(dict.fromkeys(str(found.why[c]) for c in columns))
-        draws = found.draws[:, defined].mean(axis=1) if defined else None
-        rows.append(_row(name, kinds[name], draws, int(found.n[columns].max()), reason, confidence))
+    for name, draws, reason, n in _sides_averaged(found):
+        rows.append(_row(name, kinds[name], draws, n, reason, confidence))
         if kinds[name] == "muscle" and draws is not None:
             muscles.append(draws)
     mean = np.mean(muscles, axis=0) if muscles else None
     n = max((row["n"] for row in rows if row["kind"] == "muscle"), default=0)
     reason = None if muscles else "defined in no muscle"
     return [_row(MEAN_OF_MUSCLES, "muscle", mean, n, reason, confidence), *rows]
+
+
+def _sides_averaged(found: Drawn) -> Iterator[tuple[str, np.ndarray | None, str | None, int]]:
+    """Each structure, its draws (None where no side has a value), why not, and its patients."""
+    for name in dict.fromkeys(found.structures):
+        columns = [c for c, structure in enumerate(found.structures) if structure == name]
+        defined = [c for c in columns if not found.why[c]]
+        reason = None if defined else "; ".join(dict.fromkeys(str(found.why[c]) for c in columns))
+        yield name, found.draws[:, defined].mean(axis=1) if defined else None, reason, int(found.n[columns].max())
 
 
 def _row(name: str, kind: str, draws: np.ndarray | None, n: int, reason: str | None, confidence: float) -> dict:

@@ -9,8 +9,10 @@ from fabricated import Fabrication, fabricate
 from scipy import stats
 
 from mskdex.config.evaluation import EvaluationSettings
+from mskdex.evaluation.added_value import added_value_table
 from mskdex.evaluation.agreement import Pairs, resamples
 from mskdex.evaluation.baselines import Design
+from mskdex.evaluation.differences import difference_table
 from mskdex.evaluation.partial import partial_correlation, r_squared
 from mskdex.io.artifacts import read_parquet, write_parquet
 from mskdex.pipeline.stages.collect import collect
@@ -145,3 +147,34 @@ def test_where_nobody_is_a_man_that_column_says_why(tmp_path: Path) -> None:
     assert found.loc["pcc_men", "undefined"] == "complete in no patient"
     assert np.isnan(found.loc["pcc_men", "value"])
     assert found.loc["pcc_women", "value"] == pytest.approx(found.loc["pcc", "value"])
+
+
+def test_the_difference_of_two_methods_is_that_of_their_means_over_the_muscles(results: Path) -> None:
+    added = read_parquet(results / "evaluation" / "added_value.parquet")
+    means = added[added["structure"] == "mean_of_muscles"].set_index(["method", "quantity", "measure"])["value"]
+    table = read_parquet(results / "evaluation" / "differences.parquet")
+    assert {"mskdex", "fused", "demographics", "thumbnail_ridge"} <= {*table["method"], *table["other"]}
+    for row in table.itertuples():
+        expected = means[row.method, row.quantity, row.measure] - means[row.other, row.quantity, row.measure]
+        assert row.value == pytest.approx(expected, abs=1e-12)
+    assert (table["low"].isna() | (table["low"] <= table["high"])).all()
+
+
+def test_the_interval_of_a_difference_is_paired() -> None:
+    """Two methods with the same errors but a little noise: each is uncertain by itself, their difference is not."""
+    rng = np.random.default_rng(0)
+    truth, error = rng.normal(100, 20, 40), rng.normal(0, 20, 40)
+    rows = [
+        {"method": method, "quantity": "lean_mass_g", "channel": "gluteus_medius_left", "structure": "gluteus_medius",
+         "side": "left", "kind": "muscle", "patient_id": f"P{i:02d}", "fold": i % 2, "truth": t,
+         "predicted": t + e + n, "left_out": None}
+        for method, noise in (("a", 0.0), ("b", 1.0))
+        for i, (t, e, n) in enumerate(zip(truth, error, noise * rng.normal(0, 1, 40), strict=True))
+    ]  # fmt: skip
+    points, patients = pd.DataFrame(rows), pd.DataFrame(index=[f"P{i:02d}" for i in range(40)])
+    settings = EvaluationSettings(bootstrap_samples=300)
+    table = difference_table(points, points.iloc[:0], patients, settings)
+    of = table[table["measure"] == "pcc"].iloc[0]
+    alone = added_value_table(points, points.iloc[:0], patients, settings).query("measure == 'pcc'").iloc[0]
+    assert of["high"] - of["low"] < 0.25 * (alone["high"] - alone["low"])
+    assert of["low"] < of["value"] < of["high"]

@@ -48,6 +48,7 @@ rule evaluate:
         identity=ancient("results/cohort/identity.json"),
     output:
         added_value="results/evaluation/added_value.parquet",
+        differences="results/evaluation/differences.parquet",
         agreement="results/evaluation/agreement.parquet",
         coverage="results/evaluation/coverage.parquet",
         subgroups="results/evaluation/subgroups.parquet",

@@ -15,6 +15,7 @@ from mskdex.evaluation.comparators import read_comparator
 from mskdex.evaluation.coverage import coverage_table
 from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
+from mskdex.evaluation.differences import difference_table
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
 from mskdex.evaluation.subgroups import subgroup_table, with_examinations
@@ -37,7 +38,7 @@ def evaluate(
 ) -> str:
     """Writes the evaluation's tables (Parquet), ranges.json and evaluate.json.
 
-    The tables: added_value, agreement, coverage, subgroups, decisions, images, tests, points and tuning.
+    The tables: added_value, differences, agreement, coverage, subgroups, decisions, images, tests, points and tuning.
 
     Args:
         experiments_root: results/experiments.
@@ -83,6 +84,8 @@ def evaluate(
     write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, people))
     write_parquet(out / "points.parquet", points)
     write_parquet(out / "added_value.parquet", added)
+    differences = difference_table(results, joined, cohort.patients, settings, cohort.persons)
+    write_parquet(out / "differences.parquet", differences)
     write_parquet(out / "agreement.parquet", agreement)
     write_parquet(out / "images.parquet", images)
     shown = images[images["fold"].isin(reported)]

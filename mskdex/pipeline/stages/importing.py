@@ -2,15 +2,17 @@
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import Ct, read_ct
+from mskdex.imaging.ct_noise import muscle_noise_hu, smooth_muscles, smoothing_mm
 from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.labels import LabelRequest, Labels, read_labels
 from mskdex.imaging.nominal_view import nominal_camera
@@ -107,11 +109,33 @@ def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> Patie
     facts = {"ct": ct.facts, "labels": labelled, "structures": structures}
     volume, mapped = ct.volume, labels.volume
     content = {"ct": content_digest(volume.array), "labels": content_digest(mapped.array)}
+    volume, noise = smoothed_to(settings.ct.max_noise_hu, volume, mapped, settings.channels)
+    facts["ct"] |= noise
     if settings.ct.spacing_mm is not None:
         facts["ct"]["resampled_to_mm"] = settings.ct.spacing_mm
         volume = resample_isotropic(volume, settings.ct.spacing_mm, nearest=False, outside=HU_MIN)
         mapped = resample_isotropic(mapped, settings.ct.spacing_mm, nearest=True, outside=0)
     return PatientVolumes(volume, mapped, facts, content, ct.warnings + labels.warnings + pieces)
+
+
+def smoothed_to(
+    noise_hu: float | None, ct: Volume, labels: Volume, channels: Sequence[Channel]
+) -> tuple[Volume, dict[str, Any]]:
+    """The CT with its muscles smoothed to a level of noise, and what import.json records of it.
+
+    Args:
+        noise_hu: SD of the noise that muscles may have; None leaves every CT as it is.
+        ct: HU int16.
+        labels: uint8 Channel.label.
+        channels: all objects.
+    """
+    muscles = [c.label for c in channels if c.kind == "muscle"]
+    found = muscle_noise_hu(ct.array, labels.array, muscles)
+    sigma = 0.0 if found is None or noise_hu is None else smoothing_mm(found, noise_hu, ct.spacing_mm)
+    facts = {"muscle_noise_hu": None if found is None else round(found, 1), "muscles_smoothed_mm": round(sigma, 2)}
+    if sigma:
+        ct = replace(ct, array=smooth_muscles(ct.array, labels.array, muscles, sigma, ct.spacing_mm))
+    return ct, facts
 
 
 def read_patient_ct(row: Mapping[str, Any], settings: ImportStage) -> Ct:
