@@ -37,15 +37,23 @@ def markdown_table() -> str:
     parts = ["# The config\n\nMade by `mskdex config table`.\n"]
     for name, model in _sections():
         doc = (model.__doc__ or "").strip().splitlines()[0]
+        schema = model.model_json_schema()
         parts.append(f"\n## {name}\n\n{doc}\n\n| key | default | meaning |\n|---|---|---|\n")
         for key, field in model.model_fields.items():
             default = "" if field.is_required() else _flow(_plain(field.get_default(call_default_factory=True)))
             shown = f"`{default}`" if 0 < len(default) <= 80 else ("see config.yaml" if default else "required")
-            parts.append(f"| `{key}` | {shown} | {field.description or 'a section of its own'} |\n")
+            meaning = (field.description or "a section of its own") + _choices(schema["properties"][key])
+            parts.append(f"| `{key}` | {shown} | {meaning} |\n")
     return "".join(parts)
 
 
 DOCUMENTS: dict[str, Callable[[], str]] = {"yaml": default_yaml, "schema": json_schema, "table": markdown_table}
+
+
+def _choices(schema: dict[str, Any]) -> str:
+    """The values that a key may have, where they are few."""
+    names = schema.get("enum") or schema.get("propertyNames", {}).get("enum")
+    return f" ({', '.join(f'`{name}`' for name in names)})" if names else ""
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:

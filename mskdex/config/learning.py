@@ -1,10 +1,11 @@
 """Folds, experiments and training."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mskdex.config.base import NO_RESULT, Settings
+from mskdex.config.registries import Choice, backbone, loss
 
 
 class FoldSettings(Settings):
@@ -13,6 +14,13 @@ class FoldSettings(Settings):
     count: int = Field(4, ge=2, description="number of folds")
     train: tuple[int, ...] | Literal["all"] = Field((0,), description="folds to train and evaluate, or all")
     seed: int = Field(0, ge=0, description="seed of the assignment of patients to folds")
+
+
+_OWN_WEIGHTS = {"gc_alpha": "lambda_gca", "gc_beta": "gc_beta", "intensity_sum": "lambda_is", "bone": "lambda_bone"}
+"""The paper's losses and the keys of their weights."""
+
+LossName = Annotated[str, Choice(loss, _OWN_WEIGHTS)]
+BackboneName = Annotated[str, Choice(backbone)]
 
 
 class LossSettings(Settings):
@@ -36,12 +44,25 @@ class LossSettings(Settings):
     absolute_gradients: bool = Field(
         False, description="absolute Sobel responses in GC, as in the authors' lab; signed is the textbook form"
     )
+    others: dict[LossName, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="weights of further losses by name; CONTRIBUTING.md says how to add one"
+    )
+
+    def paired_weights(self) -> dict[str, float]:
+        """Weight of each loss that compares the DRRs with the radiograph's own patient (MSKdeX eq. 5), by its name."""
+        return {
+            "gc_alpha": self.lambda_gc * self.lambda_gca,
+            "gc_beta": self.lambda_gc * self.gc_beta,
+            "intensity_sum": self.lambda_is,
+            "bone": self.lambda_bone,
+            **self.others,
+        }
 
 
 class NetworkSettings(Settings):
     """Generator and discriminators."""
 
-    backbone: Literal["hrnet_tiny", "hrnet_w18", "hrnet_w32", "hrnet_w48", "unet_small"] = Field(
+    backbone: BackboneName = Field(
         "hrnet_w32",
         description="network of both generators; hrnet_tiny and unet_small are for training without a GPU",
     )

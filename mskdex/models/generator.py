@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from mskdex.config.learning import NetworkSettings
 from mskdex.config.objects import Channel
-from mskdex.models.backbones import make_backbone
+from mskdex.config.registries import backbone
+from mskdex.models import backbones  # noqa: F401  # each module registers its backbones
 from mskdex.models.heads import CompositionHead, PlainHead
-from mskdex.models.layers import conv_norm, initialise, norm_factory
+from mskdex.models.layers import Backbone, conv_norm, initialise, norm_factory
 
 
 class Generator(nn.Module):
@@ -26,7 +27,7 @@ class Generator(nn.Module):
     def __init__(self, inputs: int, settings: NetworkSettings):
         super().__init__()
         norm = norm_factory(settings.norm)
-        self.backbone = make_backbone(settings.backbone, inputs, norm, settings.stem_stride)
+        self.backbone: Backbone = backbone[settings.backbone](inputs, norm, settings.stem_stride)
         widths = self.backbone.widths
         joined, width = sum(widths), 2 * widths[0]
         self.mix = conv_norm(joined, width, norm, kernel=1)

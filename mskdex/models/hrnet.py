@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mskdex.config.registries import backbone
 from mskdex.models.layers import Backbone, BasicBlock, Bottleneck, NormFactory, conv_norm
 
 
@@ -118,6 +119,30 @@ class Hrnet(Backbone):
             for module in stage.children():
                 features = module(features)
         return features
+
+
+@backbone("hrnet_tiny")
+def hrnet_tiny(inputs: int, norm: NormFactory, stem_stride: int) -> Hrnet:
+    """A small HRNet, for training without a GPU."""
+    return Hrnet(inputs, SHAPES["hrnet_tiny"], norm, stem_stride)
+
+
+@backbone("hrnet_w18")
+def hrnet_w18(inputs: int, norm: NormFactory, stem_stride: int) -> Hrnet:
+    """HRNet-W18."""
+    return Hrnet(inputs, SHAPES["hrnet_w18"], norm, stem_stride)
+
+
+@backbone("hrnet_w32")
+def hrnet_w32(inputs: int, norm: NormFactory, stem_stride: int) -> Hrnet:
+    """HRNet-W32, the paper's."""
+    return Hrnet(inputs, SHAPES["hrnet_w32"], norm, stem_stride)
+
+
+@backbone("hrnet_w48")
+def hrnet_w48(inputs: int, norm: NormFactory, stem_stride: int) -> Hrnet:
+    """HRNet-W48."""
+    return Hrnet(inputs, SHAPES["hrnet_w48"], norm, stem_stride)
 
 
 def _transition(before: list[int], after: list[int], norm: NormFactory) -> nn.ModuleList:

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mskdex.config.registries import backbone
 from mskdex.models.layers import Backbone, NormFactory, conv_norm
-
-SMALL = (24, 48, 96, 160)
-"""Channels of the scales of a U-Net of 0.9 million parameters, which trains without a GPU."""
 
 
 class Unet(Backbone):
@@ -50,3 +48,13 @@ class Unet(Backbone):
             size = (finer.shape[-2], finer.shape[-1])
             x = layer(torch.cat([finer, functional.interpolate(x, size=size, mode="bilinear")], dim=1))
         return [x]
+
+
+SMALL = (24, 48, 96, 160)
+"""Channels of the scales of the small U-Net."""
+
+
+@backbone("unet_small")
+def unet_small(inputs: int, norm: NormFactory, stem_stride: int) -> Unet:
+    """A U-Net of 0.9 million parameters, for training without a GPU."""
+    return Unet(inputs, SMALL, norm, stem_stride)

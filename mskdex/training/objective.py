@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mskdex.config.learning import LossSettings
+from mskdex.config.registries import loss
 from mskdex.models import losses
+from mskdex.models.loss_terms import Comparison
 from mskdex.training.data import Batch
 
 
@@ -93,47 +95,26 @@ class Objective:
         return found, fake, fake_radiograph
 
     def _paired(self, fake: Float[Tensor, "b c h w"], batch: Batch) -> dict[str, Tensor]:
-        """Losses that compare the fake DRRs with the radiograph's own patient."""
-        s = self.settings
-        rows, columns = fake.shape[-2:]
-        weighted, volume, mass = stack = fake.unflatten(1, (3, -1)).unbind(1)
-        found: dict[str, Tensor] = {}
-        if s.lambda_gc > 0 and s.lambda_gca > 0:
-            physical = weighted * self.scale[0][:, None, None] / self.scale[0].mean()
-            found["gc_alpha"] = losses.gc_alpha(
-                batch.radiograph, physical, absolute=s.absolute_gradients, mask=batch.field
-            )
-        if s.lambda_gc > 0 and s.gc_beta > 0:
-            found["gc_beta"] = losses.gc_beta(weighted, volume, mass, absolute=s.absolute_gradients)
-        if s.lambda_is > 0:
-            sums = fake.sum(dim=(-2, -1)).unflatten(1, (3, -1))
-            found["intensity_sum"] = losses.intensity_sum(
-                sums, batch.target / self.scale, batch.known, pixels=rows * columns
-            )
-        if s.lambda_bone > 0 and self.bones:
-            found["bone"] = torch.stack(
-                [
-                    losses.bone(
-                        image[:, list(self.bones)],
-                        batch.aligned[:, q],
-                        batch.available,
-                        s.lambda_l1,
-                        mask=batch.field,
-                        absolute=s.absolute_gradients,
-                    )
-                    for q, image in enumerate(stack)
-                ]
-            ).sum()
-        return found
+        """Losses that compare the fake DRRs with what is known of the radiograph's own patient."""
+        comparison = Comparison(
+            drr=fake.unflatten(1, (3, -1)),
+            radiograph=batch.radiograph,
+            field=batch.field,
+            scale=self.scale,
+            target=batch.target,
+            known=batch.known,
+            compared=self.bones,
+            aligned=batch.aligned,
+            available=batch.available,
+            settings=self.settings,
+        )
+        wanted = [name for name, weight in self.settings.paired_weights().items() if weight > 0]
+        return {name: loss[name](comparison) for name in wanted if name != "bone" or self.bones}
 
     def total(self, found: dict[str, Tensor]) -> Float[Tensor, ""]:
         """The weighted sum (MSKdeX eq. 5)."""
         s = self.settings
-        weights = {
-            "gc_alpha": s.lambda_gc * s.lambda_gca,
-            "gc_beta": s.lambda_gc * s.gc_beta,
-            "intensity_sum": s.lambda_is,
-            "bone": s.lambda_bone,
+        weights = s.paired_weights() | {
             "cycle_radiograph": s.lambda_cyc,
             "cycle_drr": s.lambda_cyc,
             "gan_drr": s.lambda_gan,
