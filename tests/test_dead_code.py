@@ -26,7 +26,7 @@ ALLOWED = {
         "fill_uninitialized_memory", "__signature__", "__annotations__", "__getattr__", "__dir__",
     ),
 }  # fmt: skip
-DECORATORS = "@app.*,@cohort_app.*,@virtual_app.*,@field_validator,@model_validator"
+DECORATORS = "@app.*,@*_app.*,@field_validator,@model_validator,@backbone,@loss"
 
 
 def unused(root):

@@ -9,11 +9,11 @@ from mskdex.pipeline.cli.options import Out, PatientsRoot, Table
 from mskdex.pipeline.stage_options import StageOptions, with_settings
 
 app = typer.Typer()
-sheet_app = typer.Typer(no_args_is_help=True, help="The cohort sheet.")
-app.add_typer(sheet_app, name="cohort")
+cohort_app = typer.Typer(no_args_is_help=True, help="The cohort sheet.")
+app.add_typer(cohort_app, name="cohort")
 
 
-@sheet_app.command("init")
+@cohort_app.command("init")
 def cohort_init(
     folder: Path,
     out: Annotated[Path | None, typer.Option(help="sheet to write; FOLDER/cohort.tsv if not given")] = None,
@@ -25,7 +25,7 @@ def cohort_init(
     typer.echo(draft_sheet(folder, out or folder / "cohort.tsv", read_config(None)))
 
 
-@sheet_app.command("check")
+@cohort_app.command("check")
 def cohort_check(
     sheet: Path,
     config: Annotated[
@@ -42,7 +42,7 @@ def cohort_check(
         raise typer.Exit(1)
 
 
-@sheet_app.command("build")
+@cohort_app.command("build")
 @with_settings
 def cohort_build(sheet: Path, options: StageOptions, out: Out) -> None:
     """Check the cohort sheet and write the patients, the exclusions and the objects."""
@@ -52,7 +52,7 @@ def cohort_build(sheet: Path, options: StageOptions, out: Out) -> None:
     stage(sheet, options.of(CohortStage), out)
 
 
-@sheet_app.command("identity")
+@cohort_app.command("identity")
 @with_settings
 def cohort_identity(sheet: Path, patients: PatientsRoot, options: StageOptions, out: Out) -> None:
     """Refuse patients who are in the cohort under two ids."""

@@ -9,8 +9,8 @@ from mskdex.pipeline.cli.options import Out
 from mskdex.pipeline.stage_options import StageOptions, with_settings
 
 app = typer.Typer()
-virtual = typer.Typer(no_args_is_help=True, help="Virtual patients.")
-app.add_typer(virtual, name="virtual")
+virtual_app = typer.Typer(no_args_is_help=True, help="Virtual patients.")
+app.add_typer(virtual_app, name="virtual")
 
 
 @app.command("synthesize-sheet")
@@ -33,7 +33,7 @@ def synthesize(patient: str, options: StageOptions, out: Out) -> None:
     stage(patient, options.of(VirtualSettings), out)
 
 
-@virtual.command("preview")
+@virtual_app.command("preview")
 @with_settings
 def virtual_preview(
     patient: Annotated[str, typer.Argument(help="id of the virtual cohort, e.g. V0001")],
