@@ -35,6 +35,11 @@ class LossSettings(Settings):
     lambda_is: float = Field(100.0, ge=0, description="weight of the object-wise intensity sum")
     lambda_bone: float = Field(1.0, ge=0, description="weight of the bone loss")
     lambda_l1: float = Field(100.0, ge=0, description="weight of L1 within the bone loss")
+    pixels: Literal["l1", "l2"] = Field(
+        "l1",
+        description="differences of pixels in the bone loss: absolute, as in the paper, or squared, whose minimum is "
+        "the mean, so that sums of what cannot be seen are not too low",
+    )
     real_muscle_weight: float = Field(
         1.0,
         ge=0,
@@ -57,6 +62,11 @@ class LossSettings(Settings):
             "bone": self.lambda_bone,
             **self.others,
         }
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether a loss asks for radiographs and DRR stacks that do not belong together."""
+        return self.lambda_gan > 0 or self.lambda_cyc > 0
 
 
 class NetworkSettings(Settings):

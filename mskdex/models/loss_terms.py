@@ -68,7 +68,7 @@ def _bone(c: Comparison) -> Float[Tensor, ""]:
         [
             losses.bone(
                 c.drr[:, q, objects], c.aligned[:, q], c.available, s.lambda_l1,
-                mask=c.field, absolute=s.absolute_gradients,
+                mask=c.field, absolute=s.absolute_gradients, squared=s.pixels == "l2",
             )
             for q in range(3)
         ]

@@ -132,10 +132,12 @@ class Loader:
         device: torch.device,
         rank: tuple[int, int] = (0, 1),
         every_object: bool = False,
+        unpaired: bool = True,
     ):
         """Beside what a batch is made of and by.
 
         Args:
+            unpaired: whether other patients' DRR stacks are asked for; they are 0 otherwise.
             rank: (this process's number, number of processes) of a training that shares each batch among several.
             every_object: aligned DRRs of all objects, not only of the bones of the bone loss.
         """
@@ -147,6 +149,7 @@ class Loader:
             raise MskdexError(msg)
         self.store, self.normalisation, self.device = store, normalisation, device
         self.batch_size, self.seed, self.augmentation, self.rank = batch_size, seed, augmentation, rank
+        self.unpaired = unpaired
         first = store[store.patients[0]]
         self.swap = side_swap(first.channels)
         self.bones = [i for i, channel in enumerate(first.channels) if channel.bone_loss or every_object]
@@ -195,7 +198,7 @@ class Loader:
             field=field[None],
             water=water[None],
             relative=torch.tensor([a.relative], device=self.device),
-            drr=self._drr(b, changes[1])[None],
+            drr=self._drr(b, changes[1])[None] if self.unpaired else torch.zeros(1, 1, 1, 1, device=self.device),
             partner_water=partner_water[None],
             partner_relative=torch.tensor([b.relative], device=self.device),
             aligned=aligned[None],

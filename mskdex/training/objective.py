@@ -72,9 +72,8 @@ class Objective:
         s = self.settings
         fake = networks.decompose(batch.radiograph, batch.water, batch.relative).float()
         found = self._paired(fake, batch)
-        cyclic = s.lambda_gan > 0 or s.lambda_cyc > 0
         fake_radiograph = None
-        if cyclic:
+        if s.unpaired:
             # One pass for both directions: instance norm keeps the samples of a batch apart.
             both = networks.compose(torch.cat([fake, batch.drr])).float()
             returned, fake_radiograph = both.chunk(2)

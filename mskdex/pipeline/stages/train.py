@@ -144,6 +144,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Gro
         device=device,
         rank=(group.rank, group.size),
         every_object=card.experiment.pairs != "none",
+        unpaired=card.experiment.losses.unpaired,
     )
     return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
