@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.training.data import StackStore
 
 BONES = ("pelvis", "sacrum", "femur")
@@ -23,6 +24,7 @@ class Cohort:
 
     def __init__(self, results: Path):
         table = pd.read_parquet(results / "cohort/folds.parquet").sort_values("patient_id")
+        table = table[table["fold"] != NO_FOLD]
         stacks = {p: results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}
         self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
         patients = list(self.store.patients)

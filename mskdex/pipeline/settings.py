@@ -30,7 +30,7 @@ from mskdex.errors import MskdexError
 DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
 
-PERSONS = ("same_patient_as", "person")
+PERSONS = ("same_patient_as", "person", "use")
 """Columns that only the folds and the search for patients twice in the cohort see."""
 
 

@@ -184,6 +184,7 @@ def changes(project):
         "a table of `evaluation.comparators`": {"another.csv": "patient,object\n"},
         "an age, height or weight in the sheet": sheet(project, "age", "71"),
         "`same_patient_as` of a patient": sheet(project, "same_patient_as", "V0004"),
+        "`use` of a patient": sheet(project, "use", "evaluate_only"),
         "a patient excluded": sheet(project, "exclude", "yes"),
         "a patient in `cohort.keep_pairs`": setting(
             project, "cohort", "keep_pairs", value={CHANGED: "seen by a reader"}
@@ -288,6 +289,7 @@ EXPECTED = {
     "a table of `evaluation.comparators`": END,
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
     "`same_patient_as` of a patient": {"folds": 1, "identity": 1, **ALL},
+    "`use` of a patient": {"folds": 1, **ALL},
     "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
     "a patient in `cohort.keep_pairs`": {"stack": 1, "collect": 1, **ALL, "train": 2},
     "`evaluation.min_visible_fraction`": {"stack": 8, **ALL},

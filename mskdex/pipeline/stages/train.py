@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.compute.device import choose_device
 from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
@@ -95,7 +96,8 @@ def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettin
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
-    """Patients outside the fold, sorted."""
+    """Patients outside the fold, sorted; those who are evaluated only are among none."""
+    table = table[table["fold"] != NO_FOLD]
     if fold not in set(table["fold"]):
         msg = f"{path} has no fold {fold}; it has {sorted(set(table['fold']))}"
         raise MskdexError(msg)
