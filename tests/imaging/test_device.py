@@ -4,6 +4,7 @@ import hospital as make
 import numpy as np
 import pytest
 
+from mskdex.api.radiographs import read_radiograph
 from mskdex.config.imaging import RadiographSettings
 from mskdex.imaging.radiograph_import import import_radiograph
 
@@ -33,6 +34,7 @@ def test_the_device_is_named_by_its_tags(tmp_path, tags, name):
 def test_the_sheet_names_a_device_whose_file_does_not(tmp_path):
     assert load(tmp_path, make.radiograph(), {"device": "Room 3"}).facts["device"] == "Room 3"
     assert load(tmp_path, make.radiograph()).facts["device"] == ""
+    assert read_radiograph(tmp_path / "r.dcm", device="Room 4").facts["device"] == "Room 4"
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
