@@ -115,6 +115,7 @@ COLUMNS: dict[str, ColumnRule] = {
     ),
     "intensity": ColumnRule("grey values of the radiograph: linear, log or processed", _choice(_INTENSITY, None)),
     "grey_increases_with": ColumnRule("what a higher stored grey value means", _choice(_GREY, None)),
+    "device": ColumnRule("name of the device and its processing where the file has none, as in PNG exports"),
     "log_decades": ColumnRule(
         "decades of exposure that the full grey range of a log image spans", number("log_decades", 0.1, 20)
     ),

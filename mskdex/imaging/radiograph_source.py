@@ -8,6 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.device import device_name
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
@@ -153,6 +154,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     facts = {
         "format": "dicom",
         "modality": text_of(header, "Modality"),
+        "device": device_name(header),
         "bits": tags.bits,
         "lossy": tags.lossy,
         "sha256": content_hash([path]),

@@ -15,11 +15,15 @@ from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.tensors import read_tensors, write_tensors
+from mskdex.models.device_profiles import DeviceProfile, as_dicts
 from mskdex.models.generator import Generator, make_decomposer
+from mskdex.models.likeness import Likeness
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_volume
 
 FORMAT = 5
+_LIKENESS = "likeness."
+"""Begins the names of tensors that are the likeness model's, beside those of the generator."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class ModelCard:
         sdd_range_mm, isocentre_range_mm: smallest and largest distance from source to detector and to the
             patient's middle among the training patients.
         patients: training patients.
+        device_profiles: of the devices of their radiographs.
     """
 
     name: str
@@ -47,6 +52,7 @@ class ModelCard:
     sdd_range_mm: tuple[float, float]
     isocentre_range_mm: tuple[float, float]
     patients: tuple[str, ...]
+    device_profiles: tuple[DeviceProfile, ...] = ()
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -66,6 +72,7 @@ class ModelCard:
             "sdd_range_mm": list(self.sdd_range_mm),
             "isocentre_range_mm": list(self.isocentre_range_mm),
             "patients": list(self.patients),
+            "device_profiles": as_dicts(self.device_profiles),
         }
 
     @classmethod
@@ -81,6 +88,7 @@ class ModelCard:
             sdd_range_mm=(content["sdd_range_mm"][0], content["sdd_range_mm"][1]),
             isocentre_range_mm=(content["isocentre_range_mm"][0], content["isocentre_range_mm"][1]),
             patients=tuple(content["patients"]),
+            device_profiles=tuple(DeviceProfile.from_dict(p) for p in content.get("device_profiles", [])),
         )
 
 
@@ -103,10 +111,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained generator and its card."""
+    """A trained generator, its card, and what its training radiographs look like."""
 
     card: ModelCard
     generator: Generator
+    likeness: Likeness | None = None
 
     def decompose(self, image: np.ndarray, camera: Camera, source_to_isocentre_mm: float, relative: bool) -> np.ndarray:
         """DRRs of a radiograph on the model's grid, (3, N, H, W) in cm³, cm³ and g per pixel.
@@ -134,9 +143,14 @@ class Model:
         return found
 
 
-def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any]) -> None:
+def write_model(
+    path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any], likeness: Likeness | None = None
+) -> None:
     """Writes a model file."""
-    write_tensors(path, generator.state_dict(), {"card": card.as_dict(), "manifest": manifest})
+    tensors = dict(generator.state_dict())
+    for name, values in (likeness.arrays() if likeness else {}).items():
+        tensors[f"{_LIKENESS}{name}"] = torch.from_numpy(values)
+    write_tensors(path, tensors, {"card": card.as_dict(), "manifest": manifest})
 
 
 def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> Model:
@@ -151,6 +165,7 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
     generator = make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0)
-    generator.load_state_dict(tensors)
+    generator.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_LIKENESS)})
+    arrays = {k.removeprefix(_LIKENESS): v.cpu().numpy() for k, v in tensors.items() if k.startswith(_LIKENESS)}
     place(generator, device)
-    return Model(card, generator.eval())
+    return Model(card, generator.eval(), Likeness.from_arrays(arrays) if arrays else None)

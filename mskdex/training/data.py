@@ -14,6 +14,7 @@ from mskdex.config.learning import AugmentationSettings
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import Stack, read_stack
+from mskdex.models.device_profiles import DeviceProfile, stack_by_profile
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_per_neper, water_volume
 from mskdex.training.augmentation import Change, draw_change, kept, side_swap, warp
@@ -55,10 +56,10 @@ class Batch:
 
 
 class StackStore:
-    """Stacks of a list of patients; decoded ones stay in memory up to a limit."""
+    """Stacks of a list of patients, by their devices' profiles; decoded ones stay in memory up to a limit."""
 
-    def __init__(self, paths: dict[str, Path], cache_bytes: float):
-        self.paths = paths
+    def __init__(self, paths: dict[str, Path], cache_bytes: float, profiles: Sequence[DeviceProfile] = ()):
+        self.paths, self.profiles = paths, tuple(profiles)
         self.patients = self.people = tuple(paths)
         self._left = cache_bytes
         self._first: tuple[str, tuple[str, ...], tuple[int, int]] | None = None
@@ -87,8 +88,13 @@ class StackStore:
         """Names of the samples of an epoch, in no order; with fewer than `samples` they come again."""
         return self.patients
 
+    def real(self, person: str) -> Stack:
+        """The stack of a person's own radiograph."""
+        return self[person]
+
     def _read(self, patient: str) -> tuple[Stack, Path]:
-        return read_stack(self.paths[patient], patient).corrected(), self.paths[patient]
+        stack = read_stack(self.paths[patient], patient).corrected()
+        return stack_by_profile(stack, self.profiles), self.paths[patient]
 
     def _check(self, stack: Stack, patient: str, path: Path) -> None:
         """Every stack has the channels of the first one read, in that order, and its image size."""

@@ -204,12 +204,6 @@ def import_settings(wildcards):
     return import_settings_of(ROWS[wildcards.patient]["label_source"])
 
 
-def calibration_file(wildcards):
-    """The comparison of a patient's grey values with the CT, where training corrects them by it."""
-    path = f"results/patients/{wildcards.patient}/calibration.json"
-    return [path] if CONFIG.calibration.correct else []
-
-
 def stack_settings(wildcards):
     """Settings of a patient's training sample."""
     return stages.stack_stage(CONFIG, CHANNELS, wildcards.patient)

@@ -36,6 +36,7 @@ rule calibrate:
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
+        imported="results/patients/{patient}/import.json",
         poses="results/patients/{patient}/pose.json",
     output:
         "results/patients/{patient}/calibration.json",
