@@ -10,6 +10,7 @@ import numpy as np
 from mskdex.config.imaging import RenderingSettings
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
+from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
@@ -28,6 +29,7 @@ def register(
     settings: RegistrationSettings,
     rendering: RenderingSettings,
     out: Path,
+    imported: Path | None = None,
 ) -> None:
     """Registers every rigid body and writes `out` (pose.json).
 
@@ -35,7 +37,8 @@ def register(
     `confidence_image` (that alone decides on acceptance and so on the bone loss, which is rendered in the same camera;
     `confidence` is the same number), `confidence_space`, the errors to be expected on the image and in space,
     `accepted` with the `reason` when it was not, standard deviations and CPU seconds. A bone that cannot be
-    registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume.
+    registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume. `imported`
+    is the import.json, which knows what the label file's own edge cuts.
 
     Raises:
         MskdexError: a file that cannot be read, or that does not belong to the others.
@@ -43,7 +46,8 @@ def register(
     started = time.time()
     volume, label_map = read_labelled(ct, labels)
     radiograph = read_radiograph(radiograph_dir)
-    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
+    cut = recorded_cuts(imported, channels)
+    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels, cut)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
     patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
