@@ -73,7 +73,8 @@ def register(
     require_one_grid(ct, labels)
     settings = as_config(config)
     volume = ct.volume
-    bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels)
+    cut = {c.label for c in labels.channels if c.name in labels.truncated}
+    bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels, cut)
     if start is None:
         start = Pose(nominal_camera(labels.volume, labels.channels, radiograph.geometry)[0])
     view = View(radiograph.image, radiograph.field, radiograph.camera)

@@ -16,6 +16,7 @@ from mskdex.cohort.rows import row_problems, unit_doubts
 from mskdex.cohort.table import read_table
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 
 SEGMENTED_SOURCE = "totalsegmentator"
 """Label source of the CTs that rule `segment` gives labels."""
@@ -44,7 +45,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row else ""
-        return f"{where}column {self.column}: {self.message}"
+        return f"{where}column {self.column}: {shown(self.message, 600)}"
 
 
 def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> pd.DataFrame:

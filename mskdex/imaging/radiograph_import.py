@@ -27,7 +27,7 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
-from mskdex.io.files import shown
+from mskdex.io.files import no_memory, shown
 
 log = logging.getLogger("mskdex")
 
@@ -105,6 +105,8 @@ def import_radiograph(
     except MskdexError as error:
         msg = f"{path}: {error}"
         raise MskdexError(msg) from error
+    except MemoryError as error:
+        raise no_memory(path) from error
     except Exception as error:
         log.debug("while %s was imported", path, exc_info=True)
         msg = (

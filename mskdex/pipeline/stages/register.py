@@ -10,6 +10,7 @@ import numpy as np
 from mskdex.config.imaging import RenderingSettings
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
+from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
@@ -37,6 +38,7 @@ def register(
     settings: RegistrationSettings,
     rendering: RenderingSettings,
     out: Path,
+    imported: Path | None = None,
 ) -> None:
     """Registers every rigid body and writes `out` (pose.json).
 
@@ -47,6 +49,7 @@ def register(
     registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume. `camera`
     is the one that prior and accepted bodies agree on, with its standard deviations in mm and those of the prior, null
     where none is accepted; `camera_from_ct_estimated` is the pose in that camera, which the errors in space are about.
+    `imported` is the import.json, which knows what the label file's own edge cuts.
 
     Raises:
         MskdexError: a file that cannot be read, or that does not belong to the others.
@@ -54,7 +57,8 @@ def register(
     started = time.time()
     volume, label_map = read_labelled(ct, labels)
     radiograph = read_radiograph(radiograph_dir)
-    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
+    cut = recorded_cuts(imported, channels)
+    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels, cut)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
     patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
