@@ -35,11 +35,6 @@ class LossSettings(Settings):
     lambda_is: float = Field(100.0, ge=0, description="weight of the object-wise intensity sum")
     lambda_bone: float = Field(1.0, ge=0, description="weight of the bone loss")
     lambda_l1: float = Field(100.0, ge=0, description="weight of L1 within the bone loss")
-    pixels: Literal["l1", "l2"] = Field(
-        "l1",
-        description="differences of pixels in the bone loss: absolute, as in the paper, or squared, whose minimum is "
-        "the mean, so that sums of what cannot be seen are not too low",
-    )
     real_muscle_weight: float = Field(
         1.0,
         ge=0,

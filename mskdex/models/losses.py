@@ -110,7 +110,6 @@ def bone(
     *,
     mask: Mask | None = None,
     absolute: bool = False,
-    squared: bool = False,
 ) -> Float[Tensor, ""]:
     """L_B: mean over the registered bones of λ_l1·mean|pred - aligned| + 1 - GC(pred, aligned) (MSKdeX eq. 4).
 
@@ -121,11 +120,8 @@ def bone(
         lambda_l1: weight of L1.
         mask: pixels to count, 1 or 0; all by default.
         absolute: as of `gradient_correlation`.
-        squared: mean squared instead of absolute differences: of what a radiograph does not tell, the mean is learned
-            instead of the median, which is too low where an object is more often absent than present.
     """
-    difference = predicted - aligned
-    l1 = _mean(difference * difference if squared else difference.abs(), mask)
+    l1 = _mean((predicted - aligned).abs(), mask)
     correlation = gradient_correlation(predicted, aligned, absolute=absolute, mask=mask)
     each = (lambda_l1 * l1 + 1.0 - correlation) * available
     return each.sum() / (available > 0).sum().clamp_min(1)

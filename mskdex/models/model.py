@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mskdex.compute.device import place
+from mskdex.compute.transfer import pack
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
@@ -133,11 +134,14 @@ class Model:
     def decompose_batch(self, radiographs: Sequence[Seen]) -> np.ndarray:
         """As `decompose` of several radiographs in one pass of the network, (B, 3, N, H, W)."""
         device = next(self.generator.parameters()).device
-        images = torch.from_numpy(np.stack([r.image for r in radiographs]).astype(np.float32)).to(device)
-        water = np.stack([water_volume(r.image, r.camera, r.source_to_isocentre_mm) for r in radiographs])
-        known = torch.tensor([r.relative for r in radiographs], device=device)
-        normalised = images[:, None] / self.card.normalisation.radiograph
-        drr = self.generator(normalised, torch.as_tensor(water[:, None], device=device), known).float()
+        arrays = {
+            "image": np.stack([r.image for r in radiographs]).astype(np.float32),
+            "water": np.stack([water_volume(r.image, r.camera, r.source_to_isocentre_mm) for r in radiographs]),
+            "relative": np.array([r.relative for r in radiographs]),
+        }
+        t = pack(arrays, device).on(device)
+        normalised = t["image"][:, None] / self.card.normalisation.radiograph
+        drr = self.generator(normalised, t["water"][:, None], t["relative"]).float()
         scale = self.card.normalisation.drr[..., None, None].astype(np.float32)
         found: np.ndarray = drr.unflatten(1, (3, -1)).cpu().numpy() * scale
         return found

@@ -258,7 +258,7 @@ def test_the_cache_changes_nothing(store):
 
 
 def test_dense_is_the_crops_own_picture(stacks):
-    images = dense(stacks[0].drr, np.full(3 * len(CHANNELS), 2.0), torch.device("cpu"))
+    images = dense(stacks[0].drr, np.full(3 * len(CHANNELS), 2.0), torch.from_numpy(stacks[0].drr.values))
     np.testing.assert_allclose(images.numpy(), 2 * stacks[0].drr.dense().reshape(images.shape), rtol=1e-5)
 
 
