@@ -42,7 +42,7 @@ class ListedRadiograph:
 
 
 def list_radiographs(
-    paths: Sequence[Path], sheet: Path | None = None, out: Path | None = None
+    paths: Sequence[Path], sheet: Path | None = None, outs: Sequence[Path] = ()
 ) -> tuple[list[ListedRadiograph], list[Path]]:
     """The radiographs among files and folders, with what a sheet says of them.
 
@@ -50,7 +50,7 @@ def list_radiographs(
         paths: files, and folders of which every file but hidden ones and texts counts; without any, the sheet's.
         sheet: with columns patient_id and radiograph and, where wanted, those of camera and grey values; paths in it
             are relative to its folder.
-        out: a folder that is passed over, because results are written to it.
+        outs: folders that are passed over, because results are written to them.
 
     Returns:
         The radiographs, and the files of folders that were passed over.
@@ -65,7 +65,7 @@ def list_radiographs(
     rows = _sheet_rows(sheet) if sheet else []
     if not paths:
         return _named(rows), []
-    files, passed_over = _files(paths, out)
+    files, passed_over = _files(paths, outs)
     known = {os.path.realpath(row.path): row for row in rows}
     found = [known.get(os.path.realpath(path), ListedRadiograph(path)) for path in files]
     if sheet and not any(item.patient_id for item in found):
@@ -81,11 +81,11 @@ def _present(item: ListedRadiograph) -> ListedRadiograph:
     return ListedRadiograph(item.path, "", item.patient_id, item.row, f"{item.path} {problem}; correct the path")
 
 
-def _files(paths: Sequence[Path], out: Path | None) -> tuple[list[Path], list[Path]]:
+def _files(paths: Sequence[Path], outs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     found: dict[str, Path] = {}
     passed_over = []
     for path in paths:
-        inside = _walk(path, out) if path.is_dir() else [path]
+        inside = _walk(path, outs) if path.is_dir() else [path]
         images = [p for p in inside if not path.is_dir() or not _is_no_image(p)]
         passed_over += [p for p in inside if p not in images]
         for image in images or [path]:
@@ -97,11 +97,11 @@ def _is_no_image(path: Path) -> bool:
     return path.suffix.lower() in _NO_IMAGES or path.name.lower() in _NO_IMAGE_NAMES
 
 
-def _walk(folder: Path, out: Path | None) -> list[Path]:
+def _walk(folder: Path, outs: Sequence[Path]) -> list[Path]:
     found = []
-    here = os.path.realpath(out) if out else None
+    here = {os.path.realpath(out) for out in outs}
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f[0] != "." and os.path.realpath(Path(place, f)) != here)
+        folders[:] = sorted(f for f in folders if f[0] != "." and os.path.realpath(Path(place, f)) not in here)
         found += [Path(place, name) for name in sorted(names) if name[0] != "."]
     return found
 

@@ -84,7 +84,7 @@ def read_source(path: Path, max_megapixels: float, root: Path | None = None) -> 
     """
     path = Path(path)
     if path.is_dir():
-        path = _only_radiograph(path, root)
+        path = only_radiograph(path, root)
     kind = require_kind(path, ("dicom", *PICTURES), "the radiograph")
     with reading(path):
         if kind == "dicom":
@@ -106,7 +106,12 @@ def read_tags(path: Path) -> tuple[CameraTags, tuple[int, int]]:
         return camera_tags(header), shape
 
 
-def _only_radiograph(folder: Path, root: Path | None) -> Path:
+def only_radiograph(folder: Path, root: Path | None) -> Path:
+    """The one radiograph among a folder's DICOM files.
+
+    Raises:
+        MskdexError: there is none, or there are several.
+    """
     found = [f for f in dicom_files(folder, root) if text_of(read_header(f), "Modality") in MODALITIES]
     if len(found) != 1:
         names = ", ".join(f.name for f in found[:6]) or "none"

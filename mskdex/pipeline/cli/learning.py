@@ -61,6 +61,10 @@ def predict(
     ] = None,
     device: Device = "auto",
     calibration: Calibration = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(help="folder for DICOM objects, which carry the patient's identity; not within results"),
+    ] = None,
 ) -> None:
     """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
     from mskdex.config.imaging import RadiographSettings
@@ -68,4 +72,7 @@ def predict(
 
     given = {k: v for k, v in {"sdd_mm": sdd_mm, "pixel_mm": pixel_mm}.items() if v is not None}
     settings = options.of(RadiographSettings).model_copy(update=given)
-    predict_radiographs(model, radiographs or (), settings, out, sheet=sheet, calibration=calibration, device=device)
+    predict_radiographs(
+        model, radiographs or (), settings, out,
+        sheet=sheet, calibration=calibration, device=device, dicom_out=dicom_out,
+    )  # fmt: skip

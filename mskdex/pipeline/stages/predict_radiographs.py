@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
+from mskdex.pipeline.dicom_folder import DicomFolder
 from mskdex.pipeline.prediction_images import write_images
 from mskdex.training.loop import set_up_torch
 
@@ -30,7 +31,7 @@ log = logging.getLogger("mskdex")
 NOTICE = "Research software, not a medical device. Intervals hold for patients like the held-out ones only."
 
 _GPU_BATCH = 16
-_OF_IMAGES = ("radiograph", "patient_id", "file", "status", "reason", "flags", "warnings")
+_OF_IMAGES = ("radiograph", "patient_id", "file", "status", "reason", "flags", "warnings", "dicom")
 _OF_OBJECTS = (
     "radiograph", "status", "reason", "object", "side", "quantity", "predicted", "low", "high", "flag", "flags",
 )  # fmt: skip
@@ -38,12 +39,13 @@ _OF_OBJECTS = (
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of one radiograph; `reason` says why there is no prediction."""
+    """What became of one radiograph; `reason` says why there is no prediction, `dicom` what became of its objects."""
 
     item: ListedRadiograph
     imported: Imported | None = None
     prediction: Prediction | None = None
     reason: str = ""
+    dicom: str = ""
 
     @property
     def status(self) -> str:
@@ -65,6 +67,7 @@ def predict_radiographs(
     sheet: Path | None = None,
     calibration: Path | None = None,
     device: str = "auto",
+    dicom_out: Path | None = None,
 ) -> None:
     """Predicts every radiograph; one that cannot be read costs none of the others.
 
@@ -81,17 +84,21 @@ def predict_radiographs(
         calibration: predictions.parquet of patients that this model has not seen; by default that beside
             the model, which holds its own left-out fold.
         device: "auto", "cpu", "cuda" or "cuda:i".
+        dicom_out: folder for DICOM objects of each radiograph's own study; see `mskdex.clinic`.
 
     Raises:
-        MskdexError: a file that is no model, a sheet that cannot be read, or not a single prediction.
+        MskdexError: a file that is no model, a sheet that cannot be read, not a single prediction, a `dicom_out` within
+            results, or one that no object could be written to.
     """
     started, out = time.time(), Path(out)
-    listed, passed_over = list_radiographs([Path(p) for p in radiographs], sheet, out)
+    outs = (out, dicom_out) if dicom_out else (out,)
+    listed, passed_over = list_radiographs([Path(p) for p in radiographs], sheet, outs)
     if passed_over:
         log.info("%d files that are no images were passed over, %s first", len(passed_over), passed_over[0])
     chosen = choose_device(device)
     set_up_torch(chosen)
     loaded = load_model(model, str(chosen))
+    folder = DicomFolder.at(dicom_out, out, model, loaded.card) if dicom_out else None
     held_out = _held_out(Path(model), calibration, loaded)
     batch = _GPU_BATCH if chosen.type == "cuda" else 1
     outcomes: list[_Outcome] = []
@@ -100,7 +107,7 @@ def predict_radiographs(
             for outcome in _outcomes(loaded, listed, settings, held_out, batch):
                 if outcome.prediction:
                     write_images(out, outcome.item.name, outcome.prediction, loaded.card.grid.pixel_mm)
-                outcomes.append(outcome)
+                outcomes.append(_with_objects(outcome, folder))
                 bar.update(1)
     finally:
         _write_tables(out, outcomes)
@@ -108,6 +115,15 @@ def predict_radiographs(
     facts |= {"objects": list(loaded.card.objects), "radiographs": {o.item.name: _page(o) for o in outcomes}}
     write_plain_json(out / "predictions.json", facts | {"manifest": manifest("predict", started, device=str(chosen))})
     _say_what_failed(outcomes, out)
+    if folder:
+        _say_what_has_no_objects(outcomes, folder.path)
+
+
+def _with_objects(outcome: _Outcome, folder: DicomFolder | None) -> _Outcome:
+    if folder is None or outcome.prediction is None or outcome.imported is None:
+        return outcome
+    item = outcome.item
+    return replace(outcome, dicom=folder.write(item.path, item.name, outcome.imported, outcome.prediction))
 
 
 def _held_out(model: Path, calibration: Path | None, loaded: Model) -> Calibration:
@@ -166,7 +182,8 @@ def _write_tables(out: Path, outcomes: Sequence[_Outcome]) -> None:
         item, warnings = outcome.item, outcome.imported.warnings if outcome.imported else []
         common = {"radiograph": item.name, "status": outcome.status, "reason": outcome.reason}
         common["flags"] = "; ".join(outcome.flags)
-        images.append(common | {"patient_id": item.patient_id, "file": str(item.path), "warnings": "; ".join(warnings)})
+        own = {"patient_id": item.patient_id, "file": str(item.path), "dicom": outcome.dicom}
+        images.append(common | own | {"warnings": "; ".join(warnings)})
         rows = outcome.prediction.table.to_dict("records") if outcome.prediction else [{}]
         objects += [common | row for row in rows]
     write_csv(out / "radiographs.csv", pd.DataFrame(images, columns=list(_OF_IMAGES)))
@@ -190,3 +207,15 @@ def _say_what_failed(outcomes: Sequence[_Outcome], out: Path) -> None:
     if failed:
         told = "%d of %d radiographs could not be predicted; %s has the reasons"
         log.warning(told, len(failed), len(outcomes), out / "radiographs.csv")
+
+
+def _say_what_has_no_objects(outcomes: Sequence[_Outcome], folder: Path) -> None:
+    predicted = [o for o in outcomes if o.prediction]
+    without = [o for o in predicted if o.dicom != "written"]
+    for outcome in without:
+        log.warning("%s", outcome.dicom)
+    if len(without) == len(predicted):
+        msg = f"of none of {len(predicted)} predictions could DICOM objects be written to {folder}: {without[0].dicom}"
+        raise MskdexError(msg)
+    if without:
+        log.warning("of %d of %d predictions no DICOM objects were written", len(without), len(predicted))

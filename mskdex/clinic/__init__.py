@@ -1,0 +1,1 @@
+"""Results for a clinic's systems: DICOM objects of a prediction, and trained models to hand on."""
