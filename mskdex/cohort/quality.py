@@ -34,23 +34,31 @@ def robust_z(values: np.ndarray) -> np.ndarray:
     return (values - np.median(known)) / scale
 
 
-def structure_table(imports: Mapping[str, Mapping[str, Any]], channels: Sequence[Channel]) -> pd.DataFrame:
+def structure_table(
+    imports: Mapping[str, Mapping[str, Any]],
+    channels: Sequence[Channel],
+    flip_dice: Mapping[str, Mapping[str, float]] | None = None,
+) -> pd.DataFrame:
     """One row for each patient and channel.
 
     Args:
         imports: content of every patient's import.json, by patient id.
         channels: those that the cohort has.
+        flip_dice: by patient and channel, the Dice coefficient of the segmentation with that of the mirrored CT, where
+            one was made.
 
     Returns:
-        Columns patient_id, object, volume_cm3, mean_hu, pieces, largest_piece, truncated, present and the robust
-        z-scores z_volume (of log volume), z_hu and z_left_right (of the log ratio of left to right). Structures
+        Columns patient_id, object, volume_cm3, mean_hu, pieces, largest_piece, truncated, present, flip_dice and the
+        robust z-scores z_volume (of log volume), z_hu and z_left_right (of the log ratio of left to right). Structures
         that the scan cuts have no score of volume.
     """
     rows = []
     for patient, content in imports.items():
         for channel in channels:
             facts = content["structures"].get(channel.name)
-            rows.append({"patient_id": patient, "object": channel.name, "present": facts is not None} | _kept(facts))
+            dice = (flip_dice or {}).get(patient, {}).get(channel.name, np.nan)
+            row = {"patient_id": patient, "object": channel.name, "present": facts is not None, "flip_dice": dice}
+            rows.append(row | _kept(facts))
     table = pd.DataFrame(rows)
     table["z_volume"] = table["z_hu"] = table["z_left_right"] = np.nan
     whole = table["volume_cm3"].where(~table["truncated"].astype(bool))
@@ -73,6 +81,7 @@ def flags(
     limit: float,
     warnings: Mapping[str, Sequence[str]] | None = None,
     findings: Mapping[str, Sequence[str]] | None = None,
+    least_dice: float = 0.0,
 ) -> pd.DataFrame:
     """What stands out, in words.
 
@@ -81,6 +90,7 @@ def flags(
         limit: scores beyond this, either way, are flagged.
         warnings: those of each patient's import.
         findings: what the registration and the calibration found wrong with each pair of radiograph and CT.
+        least_dice: a Dice coefficient with the segmentation of the mirrored CT below this is flagged.
 
     Returns:
         Columns patient_id, flags (number), reasons; one row a patient, findings before warnings of the import before
@@ -92,7 +102,7 @@ def flags(
     }
     for row in table.to_dict("records"):
         told, name = found[row["patient_id"]], row["object"]
-        told += [r for r in _stands_out(row, limit) if not any(r in t for t in told)]
+        told += [r for r in _stands_out(row, limit, least_dice) if not any(r in t for t in told)]
         if row["present"] and row["largest_piece"] < 0.9 and not any(f"{name} is in " in t for t in told):
             told.append(f"{name} in {int(row['pieces'])} pieces")
     rows = [
@@ -107,12 +117,15 @@ def flags(
     return order.drop(columns=["found", "warned"]).reset_index(drop=True)
 
 
-def _stands_out(row: Mapping[Any, Any], limit: float) -> list[str]:
+def _stands_out(row: Mapping[Any, Any], limit: float, least_dice: float) -> list[str]:
     name = row["object"]
     if not row["present"]:
         return [f"{name} is absent"]
     scores = (("z_volume", "volume"), ("z_hu", "mean HU"), ("z_left_right", "left-right ratio"))
-    return [f"{words} of {name} (z {row[key]:+.1f})" for key, words in scores if abs(row[key]) > limit]
+    told = [f"{words} of {name} (z {row[key]:+.1f})" for key, words in scores if abs(row[key]) > limit]
+    if row["flip_dice"] < least_dice:
+        told.append(f"{name} is segmented otherwise in the mirrored CT (Dice {row['flip_dice']:.2f})")
+    return told
 
 
 def _kept(facts: Mapping[str, Any] | None) -> dict[str, Any]:

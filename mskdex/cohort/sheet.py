@@ -18,9 +18,6 @@ from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
 from mskdex.io.files import shown
 
-SEGMENTED_SOURCE = "totalsegmentator"
-"""Label source of the CTs that rule `segment` gives labels."""
-
 _MOST_PROBLEMS_TOLD = 40
 _NO_REASON = "is blank, but the patient is excluded; say why, nothing is dropped silently"
 
@@ -60,8 +57,8 @@ def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> p
         One row a patient; every column of `COLUMNS`: ids, choices and paths as text (paths absolute; missing
         where blank), numbers as float (NaN where blank), exclude and allow_id_mismatch as bool. Column
         `data_root` holds the folder that links inside a patient's data must stay in, `person` is alike in rows that
-        `same_patient_as` ties together. Where labels are blank because `segment` is set,
-        label_source is that of the segmentation.
+        `same_patient_as` ties together. Where labels are blank because `segmenter` is set,
+        label_source is the segmenter.
 
     Raises:
         MskdexError: lists every problem with its row and column.
@@ -133,14 +130,14 @@ def _parse(
         number, patient = int(index) + 1, str(texts.get("patient_id", ""))
         cells: dict[str, Any] = {"data_root": str(root)}
         excluded = COLUMNS["exclude"].parse(texts.get("exclude", "")).value is True
-        to_segment = settings.segment and not texts.get("labels")
+        to_segment = settings.segmenter and not texts.get("labels")
         for name, text in texts.items():
             if name in PATHS and text:
                 cell = check_path(text, root, patient, must_exist=files and not excluded)
             else:
                 cell = _cell(str(name), text, settings, excluded)
             if name == "label_source" and to_segment:
-                cell = Cell(SEGMENTED_SOURCE)
+                cell = Cell(settings.segmenter)
             cells[str(name)] = cell.value
             if cell.problem:
                 severity = "warning" if cell.warning else "error"
@@ -157,10 +154,10 @@ def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> Cel
     if not text:
         if name == "exclude_reason" and excluded:
             return Cell(None, _NO_REASON)
-        if name == "labels" and settings.segment:
+        if name == "labels" and settings.segmenter:
             return Cell(None)
         if rule.needed and not (excluded and name != "patient_id"):
-            hint = ", or set cohort.segment: true to have the CT segmented" if name == "labels" else ""
+            hint = ", or set cohort.segmenter to have the CT segmented" if name == "labels" else ""
             return Cell(None, f"is blank; give {rule.meaning}{hint}")
         return Cell(rule.parse("").value)
     return rule.parse(text)

@@ -1,7 +1,7 @@
 """Names of structures in label files, and which channel each one means."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,6 +17,7 @@ __all__ = [
     "MASK_SUFFIXES",
     "channels_named",
     "channels_of_source",
+    "ids_of_channels",
     "lists_ids",
     "mask_files",
     "match_names",
@@ -119,6 +120,27 @@ def sideless(channels: Sequence[Channel], names: Iterable[str]) -> dict[str, str
     paired = {parse_name(c.object)[0]: c.object for c in channels if c.side != "midline"}
     found = {n: paired.get(without_side(n) or "") for n in names}
     return {n: o for n, o in found.items() if o is not None}
+
+
+def ids_of_channels(
+    channels: Sequence[Channel], source: LabelSource | None, names: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """The ids in a label map of every channel that it can have, by the channel's name.
+
+    Args:
+        channels: the config's.
+        source: that lists ids; None where the map is read by name.
+        names: ids by name.
+    """
+    found = {}
+    for channel in channels:
+        keys = source_keys(channel, source)
+        ids = tuple(k for k in keys or () if isinstance(k, int))
+        if keys is None and source is None:
+            ids = tuple(i for name in match_names(channel, names) for i in names[name])
+        if ids:
+            found[channel.name] = ids
+    return found
 
 
 def channels_of_source(channels: Sequence[Channel], source: LabelSource) -> list[Channel]:

@@ -14,7 +14,8 @@ import mskdex
 
 _TOOLS = {
     "snakemake": "runs the workflow",
-    "TotalSegmentator": "segments CTs without labels (rule segment)",
+    "TotalSegmentator": "segments CTs without labels (cohort.segmenter: totalsegmentator)",
+    "mm_segment": "MuscleMap, segments CTs without labels (cohort.segmenter: musclemap)",
     "sbatch": "submits jobs to SLURM (profile slurm)",
     "apptainer": "runs the container of envs/mskdex.def",
     "nvidia-smi": "shows the GPU",

@@ -4,6 +4,7 @@ Snakemake keeps these as a rule's params, so a change of the config reruns exact
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -26,6 +27,8 @@ from mskdex.config.registration import (
 from mskdex.config.simulation import SimulationSettings
 from mskdex.config.virtual import VirtualSettings
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_json import read_names
+from mskdex.imaging.label_names import ids_of_channels
 
 DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
@@ -64,6 +67,7 @@ class QualityStage(Anatomy):
 
     cohort_objects: tuple[str, ...]
     flag_robust_z: float
+    flag_flip_dice: float
 
     @property
     def cohort_channels(self) -> tuple[Channel, ...]:
@@ -75,6 +79,11 @@ class SegmentStage(Settings):
     """Settings of the segmentation of CTs without labels."""
 
     ct: CtSettings = CtSettings()
+    segmenter: str
+    command: tuple[str, ...] = ()
+    names: dict[str, tuple[int, ...]] = Field({})
+    channel_ids: dict[str, tuple[int, ...]] = Field({})
+    flips: bool = False
     device: str = Field(json_schema_extra=NO_RESULT)
 
 
@@ -179,17 +188,51 @@ def cohort_stage(config: Config, left_out: Mapping[str, tuple[str, ...]] | None 
 def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> QualityStage:
     """Settings of the gate that segmentations pass."""
     objects = tuple(dict.fromkeys(c.object for c in cohort_channels))
-    return QualityStage(**_anatomy(config), cohort_objects=objects, flag_robust_z=config.cohort.flag_robust_z)
+    return QualityStage(
+        **_anatomy(config),
+        cohort_objects=objects,
+        flag_robust_z=config.cohort.flag_robust_z,
+        flag_flip_dice=config.cohort.flag_flip_dice,
+    )
 
 
 def segment_stage(config: Config) -> SegmentStage:
     """Settings of the segmentation of CTs without labels."""
-    return SegmentStage(ct=config.ct, device=config.cohort.segment_device)
+    cohort = config.cohort
+    chosen = cohort.segmenter or "totalsegmentator"
+    names = segmenter_names(cohort)
+    source = config.label_sources.get(chosen)
+    return SegmentStage(
+        ct=config.ct,
+        segmenter=chosen,
+        command=cohort.segmenter_command if chosen == "command" else (),
+        names=names,
+        channel_ids=ids_of_channels(config.channels, source, names) if cohort.segmenter_flips else {},
+        flips=cohort.segmenter_flips,
+        device=cohort.segmenter_device,
+    )
+
+
+def segmenter_names(cohort: CohortSettings) -> dict[str, tuple[int, ...]]:
+    """Ids by name of the label maps that the user's own command makes; none for the other segmenters.
+
+    Raises:
+        MskdexError: the file of names cannot be read.
+    """
+    if cohort.segmenter != "command" or not cohort.segmenter_labels:
+        return {}
+    path = Path(cohort.segmenter_labels)
+    if not path.is_file():
+        msg = f"cohort.segmenter_labels: {path} does not exist; give the JSON of the label map's names and ids"
+        raise MskdexError(msg)
+    return read_names(path)
 
 
 def identity_stage(config: Config) -> CohortSettings:
     """Settings of the search for patients who are in the cohort twice: how the sheet is read."""
-    return CohortSettings(data_root=config.cohort.data_root, segment=config.cohort.segment)
+    cohort = config.cohort
+    of_segmenter = {name: getattr(cohort, name) for name in ("segmenter", "segmenter_command", "segmenter_labels")}
+    return CohortSettings(data_root=cohort.data_root, **of_segmenter)
 
 
 def folds_stage(config: Config) -> FoldsStage:

@@ -230,7 +230,7 @@ def test_spreadsheet_file_and_absent_file(tmp_path):
 
 def test_blank_labels_are_segmented_when_the_config_says_so(folder):
     path = sheet(folder, {"labels": "", "label_source": ""}, of("P2", "b") | {"label_source": "mine"})
-    found = read_sheet(path, CohortSettings(segment=True))
+    found = read_sheet(path, CohortSettings(segmenter="totalsegmentator"))
     assert pd.isna(found.loc[0, "labels"])
     assert list(found["label_source"]) == ["totalsegmentator", "mine"]
 
@@ -339,7 +339,7 @@ def test_the_cohorts_objects_are_those_that_each_source_offers(folder, sources, 
         | ({} if source else {"labels": ""})
         for p, source in zip(patients, sources * 2, strict=False)
     ]
-    config = Config.model_validate({"label_sources": {"ours": OURS}, "cohort": {"segment": True}})
+    config = Config.model_validate({"label_sources": {"ours": OURS}, "cohort": {"segmenter": "totalsegmentator"}})
     path = sheet(folder, *rows)
     config = config.model_copy(update={"cohort": config.cohort.model_copy(update={"sheet": str(path)})})
     left_out = left_out_objects(config, read_cohort(config))

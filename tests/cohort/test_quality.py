@@ -137,3 +137,13 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
     (tmp_path / "P05" / "import.json").unlink()
     with pytest.raises(MskdexError, match=r"P05/import\.json cannot be read"):
         quality(tmp_path, tmp_path / "patients.parquet", settings, tmp_path / "out")
+
+
+def test_a_segmentation_that_differs_in_the_mirrored_ct_is_flagged():
+    name, other = CHANNELS[0].name, CHANNELS[1].name
+    table = structure_table(imports(60), CHANNELS, {"P07": {name: 0.61, other: 0.95}})
+    before = flags(structure_table(imports(60), CHANNELS), 3.5).set_index("patient_id")
+    after = flags(table, 3.5, least_dice=0.8).set_index("patient_id")
+    told = f"{name} is segmented otherwise in the mirrored CT (Dice 0.61)"
+    assert after.loc["P07", "reasons"] == "; ".join(filter(None, [before.loc["P07", "reasons"], told]))
+    assert after.drop("P07").equals(before.drop("P07").loc[after.drop("P07").index])

@@ -149,8 +149,10 @@ def compared(content):
     [
         ("cohort.sheet", "another.tsv", set()),
         ("cohort.data_root", "elsewhere", set()),
-        ("cohort.segment", True, set()),
-        ("cohort.segment_device", "cpu", set()),
+        ("cohort.segmenter", "musclemap", {"segment"}),
+        ("cohort.segmenter_flips", True, {"segment"}),
+        ("cohort.flag_flip_dice", 0.9, {"quality"}),
+        ("cohort.segmenter_device", "cpu", set()),
         ("cohort.flag_robust_z", 2.0, {"quality"}),
         ("ct.max_megavoxels", 1.0, set()),
         ("radiograph.max_megapixels", 1.0, set()),

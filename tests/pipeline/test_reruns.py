@@ -192,9 +192,9 @@ def changes(project):
         "`evaluation.min_visible_fraction`": setting(project, "evaluation", "min_visible_fraction", value=0.9),
         "`calibration.…`": setting(project, "calibration", "max_residual", value=0.2),
         "`cohort.flag_robust_z`": setting(project, "cohort", "flag_robust_z", value=2.5),
-        "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": settings(
+        "`cohort.segmenter_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": settings(
             project,
-            ("cohort.segment_device", "cpu"),
+            ("cohort.segmenter_device", "cpu"),
             ("ct.max_megavoxels", 900.0),
             ("radiograph.max_megapixels", 200.0),
             ("rendering.device", "cpu"),
@@ -295,7 +295,7 @@ EXPECTED = {
     "`evaluation.min_visible_fraction`": {"stack": 8, **ALL},
     "`calibration.…`": {"calibrate": 8, "stack": 8, "quality": 1, "collect": 1, **ALL},
     "`cohort.flag_robust_z`": {"quality": 1, "report": 1},
-    "`cohort.segment_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": {},
+    "`cohort.segmenter_device`, `ct.max_megavoxels`, `radiograph.max_megapixels`, `rendering.device`": {},
     "`optimisation.tensorboard`, `.cache_gb`, `.checkpoint_minutes`": {},
     "`registration.…`": REGISTRATION,
     "`experiments.mskdex.losses.lambda_is`": {"train": 2, "predict": 2, **END},

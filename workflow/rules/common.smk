@@ -75,6 +75,9 @@ CHANNELS = [c for c in CONFIG.channels if c.object not in LEFT_OUT]
 PATIENTS = list(SHEET["patient_id"])
 ROWS = sheet_rows(SHEET)
 OWN = {patient: own_columns(row) for patient, row in ROWS.items()}
+SEGMENTER_ENVIRONMENT = {"musclemap": "musclemap", "command": "mskdex"}.get(
+    CONFIG.cohort.segmenter, "totalsegmentator"
+)
 
 
 wildcard_constraints:

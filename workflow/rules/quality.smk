@@ -30,7 +30,7 @@ rule quality:
         code=stage_hash("quality"),
     shell:
         "mskdex --log {log:q} quality --patients results/patients --table {input.patients:q} "
-        "--settings {params.arguments:q} --out {params.out:q}"
+        "--segmentation results/segmentation --settings {params.arguments:q} --out {params.out:q}"
 
 
 rule identity:

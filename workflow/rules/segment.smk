@@ -1,5 +1,5 @@
 rule segment:
-    """Segment a CT whose labels the sheet leaves blank, with TotalSegmentator."""
+    """Segment a CT whose labels the sheet leaves blank, with the program that cohort.segmenter names."""
     input:
         ct=source_file("ct"),
     output:
@@ -10,12 +10,12 @@ rule segment:
     benchmark:
         "results/benchmarks/segment/{patient}.tsv"
     conda:
-        "../../envs/totalsegmentator.yaml"
+        f"../../envs/{SEGMENTER_ENVIRONMENT}.yaml"
     threads: 4
     resources:
         mem_mb=growing(16000),
         runtime=growing(60),
-        gpu=int(CONFIG.cohort.segment_device != "cpu"),
+        gpu=int(CONFIG.cohort.segmenter_device != "cpu"),
     params:
         series=compared_series,
         sources=source_edition("segment", "results/segmentation", "ct"),

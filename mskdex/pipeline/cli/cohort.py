@@ -75,9 +75,15 @@ def folds(sheet: Path, options: StageOptions, out: Out) -> None:
 
 @app.command()
 @with_settings
-def quality(patients: PatientsRoot, table: Table, options: StageOptions, out: Out) -> None:
+def quality(
+    patients: PatientsRoot,
+    table: Table,
+    options: StageOptions,
+    out: Out,
+    segmentation: Annotated[Path | None, typer.Option(help="folder of what rule segment made, for its flips")] = None,
+) -> None:
     """Flag segmentations that stand out in the cohort, and draw a contact sheet of each patient."""
     from mskdex.pipeline.settings import QualityStage
     from mskdex.pipeline.stages.quality import quality as stage
 
-    stage(patients, table, options.of(QualityStage), out)
+    stage(patients, table, options.of(QualityStage), out, segmentation)

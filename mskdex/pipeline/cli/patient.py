@@ -18,14 +18,14 @@ Edition = Annotated[str | None, typer.Option(help="what the workflow calls the f
 @app.command()
 @with_settings
 def segment(row: Row, options: StageOptions, out: Out, edition: Edition = None) -> None:
-    """Segment a patient's CT with TotalSegmentator."""
+    """Segment a patient's CT with the program that cohort.segmenter names."""
     from mskdex.pipeline.settings import SegmentStage
     from mskdex.pipeline.sources import recorded
     from mskdex.pipeline.stages.segment import segment as stage
 
     s, patient = options.of(SegmentStage), options.row(row)
     with recorded(patient, ["ct"], edition, out.parent):
-        stage(patient, s.ct, s.device, out)
+        stage(patient, s, out)
 
 
 @app.command("import")

@@ -11,10 +11,10 @@ import pandas as pd
 from mskdex.cohort.sheet import read_sheet
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.label_names import channels_named, channels_of_source
+from mskdex.imaging.label_names import channels_named, channels_of_source, match_names
 from mskdex.io.artifacts import write_json, write_parquet
 from mskdex.io.csv_files import write_csv
-from mskdex.pipeline.settings import CohortStage
+from mskdex.pipeline.settings import CohortStage, segmenter_names
 
 if TYPE_CHECKING:
     from pandera.pandas import DataFrameSchema
@@ -92,6 +92,10 @@ def lacking_objects(patients: pd.DataFrame, settings: CohortStage) -> dict[str, 
         if near := difflib.get_close_matches(source, settings.label_sources, n=1, cutoff=0.8):
             msg = f"label source {source} is not in label_sources; did you mean {near[0]}?"
             raise MskdexError(msg)
+        if source == settings.cohort.segmenter:
+            names = segmenter_names(settings.cohort)
+            known[source] = [c for c in settings.channels if match_names(c, names)]
+            continue
         rows = patients[patients["label_source"] == source]
         series = (None if pd.isna(uid) else str(uid) for uid in rows["label_series"]) if "label_series" in rows else ()
         known[source] = channels_named(rows["labels"], settings.channels, series)

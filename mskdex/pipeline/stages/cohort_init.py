@@ -9,7 +9,6 @@ from pathlib import Path
 from mskdex.cohort.columns import COLUMNS, PATHS
 from mskdex.cohort.paths import ARCHIVES
 from mskdex.config import Config
-from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.label_names import MASK_SUFFIXES, parse_name, strip_suffix
 from mskdex.imaging.label_origin import ids_in, label_source
@@ -87,7 +86,7 @@ def _write(rows: list[dict[str, str]], out: Path) -> None:
 
 def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
     """Notes what `cohort check` finds wrong with rows in which nothing is missing."""
-    cohort = CohortSettings(segment=config.cohort.segment)
+    cohort = config.cohort.model_copy(update={"data_root": None, "sheet": None})
     found: dict[int | None, list[str]] = {}
     for problem in check_cohort(out, config.model_copy(update={"cohort": cohort})):
         if problem.severity == "error":

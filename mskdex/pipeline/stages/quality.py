@@ -1,5 +1,6 @@
 """Stage `quality`: the gate that imports pass: a table, warnings, flags and a contact sheet for each patient."""
 
+import json
 import logging
 import shutil
 import textwrap
@@ -35,7 +36,9 @@ To leave a patient out, write <code>yes</code> into column <code>exclude</code> 
 """
 
 
-def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path) -> None:
+def quality(
+    patients_root: Path, table: Path, settings: QualityStage, out: Path, segmentation: Path | None = None
+) -> None:
     """Writes structures.csv, quality.csv, quality.parquet, quality.html and contact_sheets/{patient}.png.
 
     quality.csv has one row a patient: patient_id, flags, reasons, and empty columns exclude and exclude_reason for
@@ -48,6 +51,7 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
         table: patients.parquet.
         settings: the channels that the cohort has, and beyond which score they are flagged.
         out: folder to write to.
+        segmentation: folder of what the stage `segment` made, whose flips are looked at.
 
     Raises:
         MskdexError: a patient's import is absent or damaged.
@@ -55,10 +59,11 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
     out, patients_root = Path(out), Path(patients_root)
     patients = list(read_parquet(table)["patient_id"])
     imports = {p: read_json(patients_root / p / "import.json") for p in patients}
-    structures = structure_table(imports, settings.cohort_channels)
+    flips = {p: _flip_dice(segmentation / p / "labels.segment.json") for p in patients} if segmentation else None
+    structures = structure_table(imports, settings.cohort_channels, flips)
     warnings = {p: [str(w) for w in content["warnings"]] for p, content in imports.items()}
     findings = {p: _findings(patients_root / p) for p in patients}
-    verdicts = flags(structures, settings.flag_robust_z, warnings, findings)
+    verdicts = flags(structures, settings.flag_robust_z, warnings, findings, settings.flag_flip_dice)
     sheets = out / "contact_sheets"
     shutil.rmtree(sheets, ignore_errors=True)
     for patient in patients:
@@ -72,6 +77,12 @@ def quality(patients_root: Path, table: Path, settings: QualityStage, out: Path)
         temporary.write_text(_page(verdicts, findings, warnings), encoding="utf-8")
     flagged = int((verdicts["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
+
+
+def _flip_dice(path: Path) -> dict[str, float]:
+    """How far the segmentations of a CT and of its mirror image agree; nothing where none was mirrored."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(found.get("flip_dice", {}))
 
 
 def _findings(patient: Path) -> list[str]:
