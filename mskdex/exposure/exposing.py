@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter, zoom
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.config.virtual import ExposureSettings
 from mskdex.drr.render import render
 from mskdex.exposure.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g, tungsten_spectrum
@@ -151,7 +151,7 @@ def expose(
     return (draw.poisson(signal * photons) / photons).astype(np.float32)
 
 
-@Kernel
+@kernel
 def _transmission(grams, spectrum, attenuation, out):
     for n in range(grams.shape[1]):
         total = 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mskdex.compute.native import cache_folder
+from mskdex.compute.cache import cache_folder
 
 
 def kept(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
