@@ -64,4 +64,5 @@ def differentiable_render(
         (H, W), of the twist's dtype and device.
     """
     motion = {"camera_from_ct": camera_from_ct, "centre_mm": centre_mm, "step_mm": step_mm, "mass": mass}
-    return DensityRender.apply(twist, density, camera, motion)  # type: ignore[no-untyped-call]
+    image: torch.Tensor = DensityRender.apply(twist, density, camera, motion)  # type: ignore[no-untyped-call]
+    return image

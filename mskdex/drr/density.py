@@ -65,7 +65,8 @@ class Density:
         """RAS corners (8, 3) of the box of values that are not zero, half a cell around them included."""
         ends = [(1.0, n - 2.0) for n in self.padded.shape]
         grid = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
-        return grid @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        corners: np.ndarray = grid @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        return corners
 
 
 def render_density(
