@@ -183,7 +183,7 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
         return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
 
     effort = Effort(
-        settings.restarts, settings.finalists, settings.population, settings.heat_generations, settings.generations
+        settings.restarts, settings.finalists, settings.population, settings.screening_generations, settings.generations
     )
     return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
 
