@@ -39,7 +39,7 @@ def add_images(
         return
     scene.depths_mm(box, camera, pose)
     step = sampling.step_mm if sampling.method == "march" else 1.0
-    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
+    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.conserve_sums)
     lookup = label_lookup(ids)
     cells, blocks = skip_map(scene, lookup, box)
     reach = _tile_depths(scene, blocks, camera, pose)

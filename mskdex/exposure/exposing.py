@@ -96,7 +96,15 @@ def primary(
     shape = tuple(-(-n // factor) for n in camera.shape)
     coarse = camera.resized((shape[0], shape[1]), factor * camera.pixel_mm)
     paths = render(
-        hu, None, world_from_voxel, [0], coarse, pose, material_tables(), step_mm=_STEP_VOXELS * voxel_mm, mass=False
+        hu,
+        None,
+        world_from_voxel,
+        [0],
+        coarse,
+        pose,
+        material_tables(),
+        step_mm=_STEP_VOXELS * voxel_mm,
+        conserve_sums=False,
     )
     transmission = beam.transmission(paths.images[:, 0] / 10.0)
     return _refined(transmission, camera.shape, factor)
