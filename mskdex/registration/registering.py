@@ -15,7 +15,7 @@ from mskdex.registration.joint import joint_centre
 from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
 from mskdex.registration.search import Spread
-from mskdex.registration.single import Model, Outcome, Task, register_body, second_look
+from mskdex.registration.single import Model, Outcome, Task, register_body, search_mirrored
 
 _LEAST_PIXELS_PER_VOXEL = 0.8
 """Finer pixels of the refinement than this share of a voxel show the voxels' own edges; found on virtual patients."""
@@ -122,7 +122,7 @@ class _Run:
         tried = [replace(task, seed=task.seed + attempt) for attempt in range(self.settings.attempts)]
         looks: list[tuple[Task, Callable[..., Outcome]]] = [(one, register_body) for one in tried]
         if task.joint is None:
-            looks.append((task, second_look))
+            looks.append((task, search_mirrored))
         found: list[tuple[float, Task, Outcome]] = []
         for one, look in looks:
             outcome = look(one, self.views, self.settings)

@@ -126,7 +126,7 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     return float(similarity.value(shown(scene, settings.scatter_to_primary)))
 
 
-def second_look(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def search_mirrored(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
     """Looks for the body in the radiograph flipped left-right, and refines the mirror image of what is found.
 
     Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
