@@ -255,7 +255,7 @@ def fixed(text):
     return always
 
 
-def growing(first):
+def by_attempt(first):
     """A resource that each further attempt asks more of."""
 
     def asked(wildcards, attempt):
