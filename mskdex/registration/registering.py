@@ -118,7 +118,7 @@ class _Run:
             self.refused[name] = reason
 
     def _best_of_attempts(self, task: Task) -> tuple[Task, Outcome]:
-        """Searches again, from other random starts and at last by a second look, until a pose can be trusted."""
+        """Searches again, from other starts and at last in the flipped radiograph, until a pose can be trusted."""
         tried = [replace(task, seed=task.seed + attempt) for attempt in range(self.settings.attempts)]
         looks: list[tuple[Task, Callable[..., Outcome]]] = [(one, register_body) for one in tried]
         if task.joint is None:
