@@ -12,7 +12,7 @@ import numpy as np
 from mskdex.compute.kernels import kernel
 from mskdex.compute.parallel import spread
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Points:
     size_mm: float
 
 
-def body_points(body: Body, size_mm: float) -> Points:
+def body_points(body: RigidBody, size_mm: float) -> Points:
     """Gathers a body's excess attenuation into cells of about `size_mm`."""
     spacing = np.linalg.norm(body.world_from_voxel[:3, :3], axis=0)[::-1]
     factor = np.maximum(np.round(size_mm / spacing), 1).astype(int)
