@@ -21,7 +21,7 @@ from mskdex.io.arrays import read_arrays
 from mskdex.io.volume import read_volume
 from mskdex.pipeline.stages.synthesize import preview, synthesize
 from mskdex.quantities import lean_mass_density_g_cm3
-from mskdex.virtual.patient import Patient, make_patient
+from mskdex.virtual.patient import VirtualPatient, make_patient
 from mskdex.virtual.population import person_of
 from mskdex.virtual.scanner import scan, thick_slices
 from mskdex.virtual.streaks import streaks
@@ -176,12 +176,12 @@ def test_a_patient_of_thick_slices_is_the_same_person(thin):
 
 
 @pytest.fixture(scope="module")
-def thin() -> Patient:
+def thin() -> VirtualPatient:
     return make_patient(person_of(COARSE, "V0001"), COARSE)
 
 
 @pytest.fixture(scope="module")
-def metal() -> Patient:
+def metal() -> VirtualPatient:
     settings = COARSE.model_copy(update={"implant_fraction": 1.0})
     return make_patient(person_of(settings, "V0001"), settings)
 
