@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mskdex.errors import MskdexError
+from mskdex.errors import MskdexError, UnfinishedError
 
 log = logging.getLogger("mskdex")
 
@@ -38,7 +38,8 @@ def run(commands: Callable[[], Any]) -> None:
         commands()
     except MskdexError as error:
         log.debug("traceback", exc_info=True)
-        sys.exit(_say(f"error: {error}"))
+        _say(str(error) if isinstance(error, UnfinishedError) else f"error: {error}")
+        sys.exit(error.exit_code)
     except Exception as error:
         log.debug("traceback", exc_info=True)
         from mskdex.io.artifacts import disk_is_full

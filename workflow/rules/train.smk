@@ -49,6 +49,7 @@ rule predict:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
+        gpu=training_gpus,
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
