@@ -1,27 +1,38 @@
 """When a training has to end before it is done: its job's time is nearly up, or it was asked to by SIGTERM."""
 
 import contextlib
-import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import FrameType
-
-log = logging.getLogger("mskdex")
 
 MARGIN_SECONDS = 30.0
 """Time that is left for the end of a job beside twice the time that a checkpoint has taken."""
+
+
+def job_end(environment: Mapping[str, str]) -> float:
+    """When SLURM ends this job, in seconds since 1970; infinity where it is no job, or SLURM does not say."""
+    told, job = environment.get("SLURM_JOB_END_TIME", ""), environment.get("SLURM_JOB_ID", "")
+    if told.isdigit():
+        return float(told)
+    if job.isdigit():
+        command = ["squeue", "--noheader", "--format=%e", f"--job={job}"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            found = subprocess.run(command, capture_output=True, check=True, encoding="utf-8", timeout=60)
+            return datetime.fromisoformat(found.stdout.strip()).timestamp()  # local time, as the controller has it
+    return float("inf")
 
 
 class Ending:
     """Whether a training shall write a checkpoint now and leave the rest to its next process."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ):
-        """`environment`: SLURM says in SLURM_JOB_END_TIME when a job ends, in seconds since 1970."""
-        found = environment.get("SLURM_JOB_END_TIME", "")
-        self.end = float(found) if found.isdigit() else float("inf")
+        """`environment`: where SLURM says which job this is and, since version 23, when it ends."""
+        self.end = job_end(environment)
         self.asked = False
 
     def due(self, checkpoint_seconds: float) -> bool:
@@ -34,7 +45,7 @@ class Ending:
 
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
-        """Takes SIGTERM as a wish to end, once; a second one ends the process at once."""
+        """Takes SIGTERM as a wish to end. It may come twice: SLURM sends it to a job and to each of its steps."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -46,4 +57,3 @@ class Ending:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal.signal calls it
         self.asked = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

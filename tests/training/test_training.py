@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -353,16 +354,25 @@ def test_a_training_that_ends_before_its_time_is_up_goes_on_bit_identically(coho
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_training_is_due_to_end_before_slurm_ends_its_job_or_at_sigterm():
+def test_a_training_is_due_to_end_before_slurm_ends_its_job_or_at_sigterm(tmp_path, monkeypatch):
     now = time.time()
     assert not Ending({}).due(0.0)
     assert not Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(10.0)
     assert Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(40.0)
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho {datetime.fromtimestamp(now + 100).isoformat(timespec='seconds')}\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert not Ending({"SLURM_JOB_ID": "7"}).due(10.0)
+    assert Ending({"SLURM_JOB_ID": "7"}).due(40.0)
+    squeue.write_text("#!/bin/sh\necho N/A\n")
+    assert not Ending({"SLURM_JOB_ID": "7"}).due(40.0)
     asked = Ending({})
     with asked.heeded():
-        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(2):  # to the job, and to its step
+            os.kill(os.getpid(), signal.SIGTERM)
         assert asked.due(0.0)
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_code_change_keeps_the_checkpoint_of_a_training_that_is_not_done(cohort, tmp_path, monkeypatch, caplog):
