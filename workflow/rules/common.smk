@@ -265,7 +265,7 @@ def by_attempt(first):
 
 
 def training_gpus(wildcards):
-    """GPUs of one training: one, unless the config says cpu or there is none on this machine."""
+    """GPUs of one training, or of its predictions: one, unless the config says cpu or there is none on this machine."""
     device = (
         CONFIG.experiments[wildcards.experiment]
         .of_fold(int(wildcards.fold))

@@ -49,6 +49,7 @@ rule predict:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
+        gpu=training_gpus,
         mem_mb=by_attempt(2000),
         runtime=by_attempt(60),
     params:
