@@ -22,8 +22,8 @@ ALLOWED = {
         "in_plane_mm", "iterations", "uri", "POSES", "MEASURES", "PARAMETERS",
     ),
     "attributes that other libraries read": (
-        "CACHE_DIR", "found_inf", "reading_validation_mode", "is_undefined_length", "raiseExceptions", "allow_tf32", "benchmark",
-        "fill_uninitialized_memory", "__signature__", "__annotations__", "__getattr__", "__dir__",
+        "CACHE_DIR", "found_inf", "reading_validation_mode", "is_undefined_length", "raiseExceptions", "allow_tf32",
+        "benchmark", "fill_uninitialized_memory", "__signature__", "__annotations__", "__getattr__", "__dir__",
     ),
 }  # fmt: skip
 DECORATORS = "@app.*,@*_app.*,@field_validator,@model_validator,@backbone,@loss"

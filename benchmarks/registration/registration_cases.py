@@ -26,6 +26,10 @@ REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
 """Bodies of the real CT, by TotalSegmentator's labels."""
 
 
+LINEAR = ("arvik",)
+"""The virtual department whose grey values need no unravelling."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A patient to register, the true camera_from_ct of every body, and the CT; none of it where it must be refused."""
@@ -36,11 +40,18 @@ class Case:
     ct: Volume
 
 
-def virtual(number: int, root: Path, voxel_mm: float) -> Case:
-    """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there."""
-    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments={"arvik": 1.0})
+def virtual(number: int, root: Path, voxel_mm: float, departments: tuple[str, ...] = LINEAR) -> Case:
+    """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there.
+
+    Args:
+        number: of the patient, who is X-rayed in one of the departments, each with the same probability.
+        root: folder that keeps the patients.
+        voxel_mm: of the CT.
+        departments: names as in `virtual.departments`.
+    """
+    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments=dict.fromkeys(departments, 1.0))
     config = Config()
-    root = root / f"{voxel_mm:g}mm"
+    root = root / "-".join([f"{voxel_mm:g}mm", *(departments if departments != LINEAR else ())])
     name = f"V{number:04d}"
     imported = root / "imported" / name
     if not (imported / "import.json").exists():

@@ -47,6 +47,8 @@ class VirtualPatient:
         grey: the same as its department stores it, uint16 (H, W).
         taken: its geometry. department: where it was taken.
         truth, true_images: what the pipeline never reads.
+        posed_labels: uint8 (z, y, x), ids of the template, of the body as it stands for the radiograph.
+        posed_from_voxel: 4×4 of these, to the frame of truth's `camera_from_posed`.
     """
 
     ct: np.ndarray
@@ -59,6 +61,8 @@ class VirtualPatient:
     department: Department
     truth: dict[str, Any]
     true_images: TrueImages
+    posed_labels: np.ndarray
+    posed_from_voxel: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class _Radiograph:
     department: Department
     facts: dict[str, Any]
     true_images: TrueImages
+    body: BodyModel
 
 
 def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
@@ -87,8 +92,9 @@ def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     sliced = thick_slices(ct, labels, body.grid.world_from_voxel, voxels)
     truth = {"patient_id": person.patient_id, **facts, "label_errors": [asdict(e) for e in errors]}
     return VirtualPatient(
-        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images
-    )
+        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images,
+        seen.body.labels, seen.body.grid.world_from_voxel,
+    )  # fmt: skip
 
 
 def _template(settings: VirtualSettings) -> Template:
@@ -187,6 +193,7 @@ def _radiographed(
     facts = {
         "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
         "camera": camera.as_dict(),
+        "camera_from_posed": camera_from_posed.tolist(),
         "source_to_isocentre_mm": how.source_to_isocentre_mm,
         "tube_voltage_kv": how.tube_voltage_kv,
         "collimation": taken.collimation,
@@ -196,7 +203,7 @@ def _radiographed(
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
     images = true_images(body, hu, shape.template, camera, camera_from_posed, transmission[shown])
-    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images)
+    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
 
 
 def whole_muscles(template: Template, body: BodyModel) -> list[int]:
