@@ -9,6 +9,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mskdex.clinic.document import page_lines
+from mskdex.clinic.making import Making
 from mskdex.clinic.objects import dicom_objects, write_objects
 from mskdex.clinic.picture import picture
 from mskdex.clinic.source import read_source
@@ -117,13 +119,10 @@ def test_the_page_is_a_pdf_that_says_everything(objects):
 
 
 def test_the_pages_text_has_flags_in_full_and_intervals(radiograph, prediction, algorithm):
-    from mskdex.clinic.document import _lines
-    from mskdex.clinic.making import Making
-
     table = prediction.table.copy()
     table.loc[0, ["low", "high"]], table.loc[0, "flag"] = None, "f" * 300
     flagged = dataclasses.replace(prediction, table=table, flags=["camera unlike training"])
-    lines = _lines(read_source(radiograph), flagged, Making(algorithm, "x", WHEN), ["no air"])
+    lines = page_lines(read_source(radiograph), flagged, Making(algorithm, "x", WHEN), ["no air"])
     text = "".join(line.strip() for line in lines)
     for told in (
         "Flag: camera unlike training",

@@ -102,8 +102,32 @@ def test_a_value_that_means_nothing_is_blank_and_said(
     assert f"its {keyword} means nothing" in caplog.text
 
 
+def test_an_element_that_cannot_be_read_costs_none_of_the_others(tmp_path, imported, prediction, algorithm, caplog):
+    """Broken numbers at the top and within a sequence, beside a physician's name and private elements in another."""
+    dataset = hospital.radiograph(PatientWeight="81.500", PatientComments="none")
+    good, broken = pydicom.Dataset(), pydicom.Dataset()
+    good.add_new(0x00191001, "LO", "SECRET OF THE VENDOR")
+    good.PersonName, broken.PatientWeight = "Doe^Jane", "81.500"
+    dataset.ReferringPhysicianIdentificationSequence, dataset.OtherPatientIDsSequence = [good], [broken]
+    path = hospital.save(dataset, tmp_path / "odd.dcm")
+    path.write_bytes(path.read_bytes().replace(b"81.500", b"81,5kg"))
+    for item in written(path, tmp_path, imported, prediction, algorithm):
+        assert item.PatientComments == "none"
+        assert "PatientWeight" not in item
+        assert "OtherPatientIDsSequence" not in item
+        assert "SECRET" not in item.to_json()
+    assert caplog.text.count("cannot be read and is not copied") == 2
+
+
+def test_a_name_without_a_declared_character_set_is_read_as_latin_1(tmp_path, imported, prediction, algorithm):
+    path = hospital.save(hospital.radiograph(PatientName="M#ller^Erika"), tmp_path / "odd.dcm")
+    path.write_bytes(path.read_bytes().replace(b"M#ller", "Müller".encode("latin-1")))
+    for item in written(path, tmp_path, imported, prediction, algorithm):
+        assert str(item.PatientName) == "Müller^Erika"
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-@pytest.mark.parametrize("value", [None, "", "not a uid", "1.2.3." + "4" * 64])
+@pytest.mark.parametrize("value", [None, "", "not a uid", "1.2.", "1.2.3." + "4" * 64])
 def test_a_radiograph_that_nothing_can_refer_to_is_refused(keyword, value, tmp_path):
     dataset = hospital.radiograph()
     with pydicom.config.disable_value_validation():
