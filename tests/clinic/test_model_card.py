@@ -1,12 +1,18 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
-from small_model import card, make_model
+from phantoms import CHANNELS
+from small_model import NETWORK, SIDE, card, make_model
 from typer.testing import CliRunner
 
 from mskdex.clinic.model_card import model_card
 from mskdex.errors import MskdexError
 from mskdex.io.tensors import read_tensors, write_tensors
+from mskdex.models.device_profiles import DeviceProfile
+from mskdex.models.generator import make_decomposer
+from mskdex.models.model import write_model
 from mskdex.pipeline.cli import app
 
 
@@ -38,14 +44,22 @@ def test_evidence_is_of_the_patients_it_has_not_seen(tmp_path):
     assert "Of 5 patients" in text
 
 
-def test_device_profiles_are_told_where_a_card_has_them(tmp_path):
-    path = make_model(tmp_path / "model.safetensors")
-    tensors, facts = read_tensors(path)
-    profile = {"device": "Maker X-1", "scale": "relative", "patients": 12, "grey": [0.1] * 12, "error_nepers": None}
-    facts["card"]["device_profiles"] = [profile]
-    write_tensors(path, tensors, facts)
-    told = "* device Maker X-1; scale relative; patients 12; grey 12 values; error_nepers None"
-    assert told in model_card(path)
+def test_it_stands_in_the_files_metadata_and_tells_device_profiles(tmp_path):
+    profiles = (
+        DeviceProfile("Maker X-1", "relative", 12, True, (0.0, 1.0), (0.0, 3.0), 0.104),
+        DeviceProfile("", "relative", 2),
+    )
+    path = tmp_path / "model.safetensors"
+    generator = make_decomposer(CHANNELS, (SIDE, SIDE), NETWORK, seed=0)
+    write_model(path, generator, card(device_profiles=profiles), {"torch": "2.13.0", "inputs": {"P000": "abc"}})
+    inside, shown = read_tensors(path)[1]["model_card"], model_card(path)
+    for text in (inside, shown):
+        assert text.startswith("# hip, fold 1")
+        assert "* Maker X-1: relative scale, 12 patients, curve over its own grey values with an error of 0.10" in text
+        assert "* devices without a name: relative scale, 2 patients, no curve" in text
+        assert "* torch: 2.13.0" in text
+        assert "P000" not in text
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in shown
 
 
 def test_a_checkpoint_is_no_model(tmp_path):
