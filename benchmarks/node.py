@@ -3,8 +3,8 @@
     python benchmarks/node.py FOLDER [STUDIES] [KILLS]
 
 FOLDER is made and holds everything; Debian's orthanc and orthanc-dicomweb have to be installed. The node is
-`mskdex node` with a small untrained model, and ends by SIGKILL; a sender sends each study until it is acknowledged and
-never again.
+that of `tests/node/node_process.py`, where one small object stands for a prediction, and ends by SIGKILL; a sender
+sends each study until it is acknowledged and never again.
 """
 
 import json
@@ -18,20 +18,24 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / part) for part in ("", "node")]
 import peers  # noqa: E402
-import tiny  # noqa: E402
 from orthanc import TITLE, Orthanc  # noqa: E402
 
-OBJECTS = 4
+OBJECTS = 1
 """Result objects of an image."""
 
+LISTENS = " listens at "
 
-def start(config: Path, log: Path) -> subprocess.Popen:
+
+def start(folder: Path, settings: dict, log: Path) -> subprocess.Popen:
+    program = Path(peers.__file__).with_name("node_process.py")
+    before = log.read_text(encoding="utf-8").count(LISTENS) if log.is_file() else 0
     with open(log, "ab") as handle:
-        return subprocess.Popen(["mskdex", "node", "--config", str(config)], stdout=handle, stderr=handle)
+        command = [sys.executable, str(program), str(folder), json.dumps(settings)]
+        node = subprocess.Popen(command, stdout=handle, stderr=handle)
+    peers.eventually(lambda: log.read_text(encoding="utf-8").count(LISTENS) > before, 300)
+    return node
 
 
 def send(port: int, image) -> int:
@@ -52,23 +56,18 @@ def send(port: int, image) -> int:
 def main(folder: Path, studies: int, kills: int) -> None:
     started, chance, port = time.monotonic(), random.Random(0), peers.free_port()
     orthanc = Orthanc(folder / "orthanc", port)
-    tiny.write(folder / "model.safetensors")
     to = {"ae_title": TITLE, "host": peers.HERE, "port": orthanc.port}
-    content = {
-        "model": "model.safetensors", "queue": "queue", "port": port, "device": "cpu", "quiet_s": 1, "retry_s": 1,
-        "peers": [{"ae_title": peers.MODALITY, "addresses": [peers.HERE]}], "results_to": to,
-    }  # fmt: skip
-    (folder / "node.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    settings = {"port": port, "quiet_s": 1, "results_to": to}
     images = [peers.radiograph() for _ in range(studies)]
     log, tries = folder / "node.log", Counter()
-    node = start(folder / "node.yaml", log)
+    node = start(folder, settings, log)
     sender = threading.Thread(target=lambda: tries.update({i.SOPInstanceUID: send(port, i) for i in images}))
     sender.start()
     for _ in range(kills):
-        time.sleep(chance.uniform(5, 25))
+        time.sleep(chance.uniform(2, 10))
         node.kill()
         node.wait()
-        node = start(folder / "node.yaml", log)
+        node = start(folder, settings, log)
     sender.join()
     while len(orthanc.instances()) < OBJECTS * studies and node.poll() is None:
         time.sleep(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from fuzzing import judging, kinds, worker
+from fuzzing import contradictions, judging, kinds, worker
 from fuzzing.case import Case
 
 FAULTS = {"SILENT", "TRACEBACK", "UNCLEAR", "MEMORY", "TIME"}
@@ -53,6 +53,27 @@ def test_the_judge_asks_a_second_reader_where_numbers_should_change(good):
     assert judging.outcome(blank, blank, case, channels)[0] == "same"
     passed_over = replace(blank, ct=np.clip(blank.ct + 7, -1024, 3071))
     assert judging.outcome(passed_over, blank, case, channels)[0] == "SILENT"
+
+
+def test_what_two_readers_read_alike_is_wrong_where_other_inputs_contradict_it(good):
+    numbers, row = good
+    ids = {"pelvis_left": 1, "femur_left": 2, "gluteus_maximus_left": 3}
+    labels = np.zeros_like(numbers.labels)
+    labels[-4:-1, 8:10, 5:8], labels[1:4, 8:10, 5:8], labels[5:8, 4:6, 5:8] = 1, 2, 3
+    ct = np.full(numbers.ct.shape, -1000, np.int16)
+    ct[(labels == 1) | (labels == 2)], ct[labels == 3] = 400, 60
+    base = replace(numbers, ct=ct, labels=labels)
+    both = Case(row, "a header", "used", "both")
+    assert contradictions.of(base, base, both, ids) == ""
+    assert "air at -500 HU" in contradictions.of(replace(base, ct=ct // 2), base, both, ids)
+    assert "muscle at 120 HU" in contradictions.of(replace(base, ct=np.maximum(ct * 2, -1024)), base, both, ids)
+    upside_down = replace(base, ct=ct[::-1], labels=labels[::-1])
+    assert "femur_left lies above pelvis_left" in contradictions.of(upside_down, base, both, ids)
+    moved = replace(base, affine=base.affine @ np.diag([1.1, 1, 1, 1]))
+    assert contradictions.of(moved, base, both, ids) == "", "no other input says where the scanner stood"
+    assert "the CT alone is on another grid" in contradictions.of(moved, base, replace(both, part="ct"), ids)
+    other = replace(base, labels=np.roll(labels, 1, axis=2))
+    assert "differ over an unchanged CT" in contradictions.of(other, base, replace(both, part="labels"), ids)
 
 
 def test_an_error_must_name_patient_and_file():

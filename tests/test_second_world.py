@@ -1,9 +1,16 @@
 """The second world is independent: it judges the code, so it shares none with it."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
+
+from mskdex.cohort.folds import NO_FOLD
+from mskdex.cohort.sheet import check_sheet
+from mskdex.config.cohort import CohortSettings
+from mskdex.config.learning import FoldSettings
+from mskdex.pipeline.workflow import folds_of_patients
 
 REPOSITORY = Path(__file__).parents[1]
 WORLD = sorted((REPOSITORY / "benchmarks" / "second_world").glob("*.py"))
@@ -29,3 +36,17 @@ def test_the_package_uses_nothing_of_the_second_world():
     text = [p for p in PACKAGE if "second_world" in p.read_text(encoding="utf-8")]
     assert WORLD
     assert text == []
+
+
+def test_the_sheet_keeps_the_patients_from_training(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(WORLD[0].parent)
+    write_sheet = importlib.import_module("files").write_sheet
+    for name in ("W2-001", "W2-002"):
+        (tmp_path / name).touch()
+    rows = [
+        {"patient_id": n, "ct": n, "labels": f"./{n}", "label_source": "named", "radiograph": n, **more}
+        for n, more in (("W2-001", {}), ("W2-002", {"sdd_mm": 1050}))
+    ]
+    write_sheet(tmp_path / "cohort.tsv", rows)
+    sheet, _ = check_sheet(tmp_path / "cohort.tsv", CohortSettings(), files=False)
+    assert list(folds_of_patients(sheet, FoldSettings())[0].values()) == [NO_FOLD, NO_FOLD]

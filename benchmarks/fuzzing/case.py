@@ -13,10 +13,13 @@ class Case:
         what: the mutation, for the reader.
         claim: what the mutated place is:
             "free": no number may come of it;
-            "used": the numbers must become what a second reader says;
+            "used": the numbers must become what a second reader says, and nothing else may contradict them;
+            "raw": bytes without a checksum, which must become what a second reader says;
+            "picture": as "used", or nothing changes;
             "twice": another place says the same, so that numbers may not change and a contradiction is said;
             "stream": bytes of a checked stream, so that an error comes or nothing changed;
-            "open": nobody can tell, only the form of an error is judged.
+            "names", "sheet": the numbers must become what names or cells say;
+            "open": nobody can tell, as where bits merge two elements: a change is counted, not judged.
         part: "ct", "labels", "both", "radiograph" or "sheet".
         settings: changes of the import's settings.
         contradicts: of "twice", whether the new value contradicts the other place beyond rounding.

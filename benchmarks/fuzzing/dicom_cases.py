@@ -81,6 +81,20 @@ def classic_bytes(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     return _case(rng, base, folder, {_name(k): changed}, f"slice {k + 1}: {what}", claim)
 
 
+def pixels_at(content: bytes) -> int:
+    """Where the value of PixelData begins in a file of explicit little-endian syntax."""
+    return content.index(b"\xe0\x7f\x10\x00") + 12
+
+
+def pixel_bits(rng: np.random.Generator, base: Base, folder: Path) -> Case:
+    """Bits of one image's uncompressed pixels, which have no checksum: they are read as they stand."""
+    k = int(rng.integers(len(slices())))
+    content = base.files[_name(k)]
+    found, places = flipped(rng, content, pixels_at(content), len(content))
+    row = base.write(folder, {_name(k): found})
+    return Case(row, f"slice {k + 1}: bits at {places} of {len(content)}", "raw", "ct")
+
+
 def enhanced_any(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     """An element of an enhanced CT: of the file, of what its frames share, of one frame; or a group itself."""
     how = rng.random()

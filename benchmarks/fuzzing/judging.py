@@ -1,16 +1,18 @@
 """What came of a mutated patient, and whether it was right."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 
-from fuzzing import second_reader
+from fuzzing import contradictions, radiograph_reader, second_reader
 from fuzzing.case import Case
+from fuzzing.numbers import Numbers, grid_differs
 from fuzzing.patients import NAMES, phantom
+from fuzzing.radiograph_cases import SHEET
 
 _CAMERA = (
     "sdd_mm",
@@ -25,31 +27,7 @@ _CAMERA = (
 _OF_LABELS = {"", "labels", "isocentre_mm", "camera_from_ct"}
 _GRID_NOTE = "on another grid"
 _VOXEL_SHARE = 0.12
-_HALF_VOXEL = 0.51
 _NEPERS = 2e-3
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What an import wrote.
-
-    Attributes:
-        ct: HU (z, y, x).
-        affine: 4×4 RAS.
-        labels: ids (z, y, x).
-        image: attenuation.
-        field: exposed pixels.
-        camera: camera.json.
-        warnings: of import.json.
-    """
-
-    ct: np.ndarray
-    affine: np.ndarray
-    labels: np.ndarray
-    image: np.ndarray
-    field: np.ndarray
-    camera: dict[str, Any]
-    warnings: tuple[str, ...]
 
 
 def written(out: Path, told: list[str] | None = None) -> Numbers:
@@ -65,7 +43,7 @@ def written(out: Path, told: list[str] | None = None) -> Numbers:
 def error_outcome(error: BaseException, case: Case) -> tuple[str, str]:
     """Whether an error names the patient and a file of his, in one sentence."""
     text = str(error)
-    if "MemoryError" in text or isinstance(error, MemoryError):
+    if "MemoryError" in text or " memory" in text or isinstance(error, MemoryError):
         return "MEMORY", text
     named = text.startswith("patient ") or case.part == "sheet"
     files = [str(Path(case.row["ct"]).parent)]
@@ -78,25 +56,28 @@ def error_outcome(error: BaseException, case: Case) -> tuple[str, str]:
 def outcome(found: Numbers, base: Numbers, case: Case, channels: dict[str, int]) -> tuple[str, str]:
     """Whether an import's numbers are right; see `fuzzing.case.Case.claim`."""
     new = [w for w in found.warnings if w not in base.warnings and _GRID_NOTE not in w]
-    differing = differences(found, base, _HALF_VOXEL if case.claim == "twice" else _VOXEL_SHARE)
+    differing = differences(found, base, _VOXEL_SHARE)
     if case.claim == "open":
-        return ("open", "")
+        return ("said" if new else "open" if differing else "same"), f"{differing}; {'; '.join(new)}"
     if case.claim == "names":
         return _by_names(found, base, case, differing, new)
     if case.claim == "sheet":
         return _by_sheet(found, case, differing, new)
     if case.claim == "picture" and not differing:
         return ("said" if new else "same"), "; ".join(new)
-    if case.claim in ("used", "picture"):
+    if case.claim in ("used", "raw", "picture"):
         radiograph = case.part == "radiograph"
         wrong = _second_radiograph(found, case) if radiograph else _second_opinion(found, case, channels)
-        if wrong == "":
-            return ("right" if differing else "same"), ""
         if new:
-            return "said", "; ".join(new)
-        return "SILENT", f"a second reader: {wrong}; against the valid patient: {differing or 'the same'}"
+            return "said", f"{differing}: {'; '.join(new)}"
+        if wrong:
+            return "SILENT", f"a second reader: {wrong}; against the valid patient: {differing or 'the same'}"
+        against = "" if case.claim == "raw" else contradictions.of(found, base, case, channels)
+        if against:
+            return "SILENT", f"a second reader agrees, but {against}; against the valid patient: {differing}"
+        return ("right" if differing else "same"), differing
     if new:
-        return "said", "; ".join(new)
+        return "said", f"{differing}: {'; '.join(new)}"
     if differing:
         return "SILENT", differing
     if case.contradicts:
@@ -111,64 +92,72 @@ def _by_names(found: Numbers, base: Numbers, case: Case, differing: str, new: li
     for name, i in (case.expected or {}).items():
         own = next(k for k, n in NAMES.items() if n == name)
         wanted[phantom()[1].array == i] = by_id[own][0]
-    if case.expected is not None and (wanted == found.labels).all() and set(differing.split(", ")) <= _OF_LABELS:
-        return ("right" if differing else "same"), ""
     if new:
-        return "said", "; ".join(new)
+        return "said", f"{differing}: {'; '.join(new)}"
+    if case.expected is not None and (wanted == found.labels).all() and set(differing.split(", ")) <= _OF_LABELS:
+        return ("right" if differing else "same"), differing
     if not differing and case.expected is None:
         return "same", ""
     return "SILENT", f"names say {case.expected}; {differing or 'the labels of the valid patient'}"
 
 
 _NUMBERS = ("sdd_mm", "pixel_mm", "source_to_isocentre_mm")
+_OF_PATIENT = ("age", "height_cm", "weight_kg")
 
 
 def _second_radiograph(found: Numbers, case: Case) -> str:
     """What another reader of the same radiograph says differently; empty where it agrees."""
-    wanted = second_reader.radiograph(Path(case.row["radiograph"]), case.row)
+    wanted = radiograph_reader.radiograph(Path(case.row["radiograph"]), case.row)
     if wanted is None:
         return "cannot say"
     if wrong := [
         f"{k} {wanted[k]:g}, not {found.camera[k]:g}" for k in _NUMBERS if not _alike(found.camera[k], wanted[k])
     ]:
         return ", ".join(wrong)
+    if found.camera["view"] != wanted["view"]:
+        return f"view {wanted['view']}, not {found.camera['view']}"
     if wanted["image"].shape != found.image.shape:
         return f"shape {wanted['image'].shape}"
-    off = found.image - wanted["image"]
-    off = np.abs(off - np.median(off))
-    return f"attenuation by {np.quantile(off, 0.9):.3g}" if np.quantile(off, 0.9) > 0.02 else ""
+    middle = (np.array(found.image.shape) - 1) / 2
+    if np.abs(np.array(found.camera["principal_point_px"]) - middle).max() > 1:
+        return f"the central ray in the middle, not at {found.camera['principal_point_px']}"
+    inside = (found.field > 0) & np.isfinite(wanted["image"])
+    off = radiograph_reader.offset(found.image[inside], wanted["image"][inside], found.camera["radiograph_scale"])
+    return f"attenuation by {off:.3g}" if off > 0.05 else ""
 
 
 def _by_sheet(found: Numbers, case: Case, differing: str, new: list[str]) -> tuple[str, str]:
-    """Whether the camera is what the sheet's cells say, and nothing else changed."""
+    """Whether the camera and the patient are what the sheet's cells say, and nothing else changed."""
     if new:
-        return "said", "; ".join(new)
-    cells = case.expected
-    for key in _NUMBERS:
+        return "said", f"{differing}: {'; '.join(new)}"
+    cells = {k: v.strip() for k, v in case.expected.items()}
+    for key in (*_NUMBERS, *_OF_PATIENT):
+        said = found.camera[key] if key in _NUMBERS else case.row.get(key)
         try:
-            wanted = float(cells[key]) if cells[key].strip() else None
+            wanted = float(cells[key].replace(",", ".")) if cells[key] else None
         except ValueError:
             return "SILENT", f"{key} {cells[key]!r} was passed over"
-        if wanted is not None and not np.isclose(found.camera[key], wanted):
-            return "SILENT", f"{key} is {found.camera[key]:g}, the sheet says {wanted:g}"
-    if (view := cells["view"].strip().upper()) and found.camera["view"] != view:
-        return "SILENT", f"view is {found.camera['view']}, the sheet says {view}"
-    told = set(differing.split(", ")) - {"", *_NUMBERS, "view", "camera_from_ct"}
-    turned = cells["orientation"].strip().upper() not in ("LF", "L\\F", "") or view == "PA"
-    if (
-        any(not t.startswith("pixel") for t in told)
-        and not turned
-        and cells["intensity"] == "linear"
-        and cells["pixel_mm"] == "0.9"
-    ):
-        return "SILENT", differing
-    return ("right" if differing else "same"), ""
+        if wanted is not None and not (said is not None and np.isclose(said, wanted)):
+            return "SILENT", f"{key} is {said}, the sheet says {wanted:g}"
+    if cells["intensity"].lower() != "linear":
+        return ("right" if differing else "same"), differing
+    numbers = {k: cells[k].replace(",", ".") for k in _NUMBERS if cells[k]}
+    wrong = _second_radiograph(
+        found, replace(case, row=case.row | SHEET | {k: v for k, v in cells.items() if v} | numbers | _files(case))
+    )
+    if wrong or set(differing.split(", ")) & {"labels"} or "HU" in differing or "place" in differing:
+        return "SILENT", f"{wrong}; {differing}"
+    return ("right" if differing else "same"), differing
+
+
+def _files(case: Case) -> dict[str, str]:
+    return {k: case.row[k] for k in ("ct", "labels", "radiograph")}
 
 
 def differences(one: Numbers, other: Numbers, place: float) -> str:
     """What differs between two imports, in words; empty where nothing does."""
     told = []
-    if wrong := _grid_differs(one.ct, one.affine, other.ct, other.affine, place):
+    if wrong := grid_differs(one.ct, one.affine, other.ct, other.affine, place):
         told.append(wrong)
     elif one.ct.shape == other.ct.shape and (off := int(np.abs(one.ct.astype(int) - other.ct).max())) > 1:
         told.append(f"HU by up to {off}")
@@ -190,23 +179,13 @@ def _alike(one: Any, other: Any) -> bool:
     return np.shape(one) == np.shape(other) and bool(np.allclose(one, other, rtol=1e-4, atol=2e-1))
 
 
-def _grid_differs(ct, affine, other_ct, other_affine, place: float) -> str:
-    if ct.shape != other_ct.shape:
-        return f"shape {ct.shape} instead of {other_ct.shape}"
-    ends = np.array(ct.shape[::-1]) - 1
-    corners = np.array([[i, j, k, 1] for i in (0, ends[0]) for j in (0, ends[1]) for k in (0, ends[2])])
-    size = float(np.linalg.norm(other_affine[:3, :3], axis=0).min())
-    off = float(np.linalg.norm(corners @ (affine - other_affine).T, axis=1).max())
-    return f"place by up to {off:.3g} mm" if not off <= place * size else ""
-
-
 def _second_opinion(found: Numbers, case: Case, channels: dict[str, int]) -> str:
     """What another reader of the same files says differently; empty where it agrees."""
     ct = second_reader.volume(Path(case.row["ct"]))
     if ct is None:
         return "cannot read the CT"
     hu, affine = ct
-    if wrong := _grid_differs(found.ct, found.affine, hu, affine, _VOXEL_SHARE):
+    if wrong := grid_differs(found.ct, found.affine, hu, affine, _VOXEL_SHARE):
         return wrong
     if (off := np.abs(found.ct - second_reader.hounsfield(hu)).max()) > 1:
         return f"HU by up to {off:.0f}"

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
@@ -87,11 +88,24 @@ def seg_dataset() -> Dataset:
     return found
 
 
+RADIOGRAPH_CLASSES = {
+    "DX": hospital.DX_CLASS,
+    "CR": "1.2.840.10008.5.1.4.1.1.1",
+    "XA": "1.2.840.10008.5.1.4.1.1.12.1",
+    "RF": "1.2.840.10008.5.1.4.1.1.12.2",
+}
+"""Storage classes by modality."""
+
+
 @cache
-def radiograph() -> Dataset:
-    """A DX image."""
+def radiograph(modality: str = "DX") -> Dataset:
+    """A linear image of a modality; XA and RF have their own storage class and no PresentationIntentType."""
     _uids_anew()
-    return hospital.radiograph(hospital.radiograph_values(_RADIOGRAPH))
+    found = hospital.radiograph(hospital.radiograph_values(_RADIOGRAPH), Modality=modality)
+    found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = RADIOGRAPH_CLASSES[modality]
+    if modality != "DX":
+        del found.PresentationIntentType
+    return found
 
 
 def encoded(dataset: Dataset) -> bytes:
@@ -109,7 +123,7 @@ def base(kind: str) -> Base:
         row = {"patient_id": "P01", "label_source": "phantom", "ct": "ct.nii.gz", "labels": "labels.nii.gz"}
         row["radiograph"] = "radiograph.dcm"
         ct, labels = phantom()
-        (folder / "radiograph.dcm").write_bytes(encoded(radiograph()))
+        (folder / "radiograph.dcm").write_bytes(encoded(radiograph(kind if kind in RADIOGRAPH_CLASSES else "DX")))
         suffix = {"nrrd": ".nrrd", "nhdr": ".nhdr", "mha": ".mha", "mhd": ".mhd", "nii": ".nii"}.get(
             kind.split()[0], ".nii.gz"
         )
@@ -119,7 +133,7 @@ def base(kind: str) -> Base:
         if kind in ("names", "slicer", "masks", "seg"):
             row["labels"] = _named_labels(kind, folder)
             row["label_source"] = "named"
-        if kind in ("png", "tif", "sheet"):
+        if kind in ("png", "tif", "jpg", "sheet"):
             row |= _picture(folder, "png" if kind == "sheet" else kind)
         if kind in ("classic", "enhanced", "seg"):
             row["ct"] = "ct.dcm" if kind == "enhanced" else "ct"
@@ -149,14 +163,17 @@ def _named_labels(kind: str, folder: Path) -> str:
 
 
 def _picture(folder: Path, suffix: str) -> dict[str, Any]:
-    """The radiograph as a 16-bit picture; the cells of the sheet that it needs."""
+    """The radiograph as a picture of 16 bits, as JPEG of 8; the cells of the sheet that it needs."""
     (folder / "radiograph.dcm").unlink()
     grey = radiograph().pixel_array.astype("uint16")
+    if suffix == "jpg":
+        grey = (40 * (np.log(65535.0) - np.log(np.maximum(grey, 1.0)))).clip(0, 255).astype("uint8")
     sitk.WriteImage(sitk.GetImageFromArray(grey), str(folder / f"radiograph.{suffix}"))
+    kind = {"intensity": "processed", "grey_increases_with": "attenuation"} if suffix == "jpg" else {}
     return {
         "radiograph": f"radiograph.{suffix}", "sdd_mm": 1100.0, "pixel_mm": 0.9, "source_to_isocentre_mm": 950.0,
         "view": "AP", "orientation": "LF", "intensity": "linear", "grey_increases_with": "exposure",
-    }  # fmt: skip
+    } | kind  # fmt: skip
 
 
 def _compressed(path: Path, volume: hospital.Volume) -> None:

@@ -90,7 +90,7 @@ _OWN = (*USED, "BitsAllocated", "SamplesPerPixel", "PatientName", "PatientID", "
 _PLAIN = {"radiograph": {"working_pixel_mm": None}}
 
 
-def dicom(rng: np.random.Generator, base: Base, folder: Path) -> Case:
+def dicom(rng: np.random.Generator, base: Base, folder: Path, modality: str) -> Case:
     """One element changed, or bytes before the pixels flipped."""
     if rng.random() < 0.2:
         changed, what, _ = dicom_cases.mutated_bytes(rng, base.files["radiograph.dcm"])
@@ -98,9 +98,7 @@ def dicom(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         claims = {_claim(k) for k in keywords}
         claim = next((c for c in ("open", "used", "twice") if c in claims), "free")
         return Case(base.write(folder, {"radiograph.dcm": changed}), what, claim, "radiograph", _PLAIN)
-    dataset = deepcopy(radiograph())
-    modality = pick(rng, ("DX", "DX", "CR", "XA"))
-    dataset.Modality = modality
+    dataset = deepcopy(radiograph(modality))
     keyword = pick(rng, _OWN if rng.random() < 0.6 else tuple(_ADDED))
     if keyword not in dataset:
         vr, text = _ADDED.get(keyword, ("LO", "1"))
@@ -111,10 +109,15 @@ def dicom(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     else:
         what = f"with {keyword} {dataset[keyword].value}"
     row = base.write(folder, {"radiograph.dcm": encoded(dataset)})
-    claim = "open" if modality == "XA" and _claim(keyword) == "free" else _claim(keyword)
-    return Case(
-        row, f"{modality}: {what}", "used" if modality == "XA" and claim != "open" else claim, "radiograph", _PLAIN
-    )
+    return Case(row, what, _claim(keyword), "radiograph", _PLAIN)
+
+
+def pixel_bits(rng: np.random.Generator, base: Base, folder: Path) -> Case:
+    """Bits of uncompressed pixels, which have no checksum: they are read as they stand."""
+    content = base.files["radiograph.dcm"]
+    found, places = flipped(rng, content, dicom_cases.pixels_at(content), len(content))
+    what = f"bits at {places} of {len(content)}"
+    return Case(base.write(folder, {"radiograph.dcm": found}), what, "raw", "radiograph", _PLAIN)
 
 
 def _claim(keyword: str) -> str:
@@ -126,7 +129,7 @@ def _claim(keyword: str) -> str:
 
 
 def picture(rng: np.random.Generator, base: Base, folder: Path) -> Case:
-    """Bits of a PNG anywhere, or of what describes a TIFF; a PNG's chunks have checksums, a TIFF's tags have none."""
+    """Bits of a PNG or JPEG anywhere, or of what describes a TIFF; only a PNG's chunks have checksums."""
     name = base.row["radiograph"]
     content = base.files[name]
     if rng.random() < 0.1:
@@ -134,7 +137,7 @@ def picture(rng: np.random.Generator, base: Base, folder: Path) -> Case:
         return Case(
             base.write(folder, {name: content[:at]}), f"cut at {at} of {len(content)}", "picture", "radiograph", _PLAIN
         )
-    low, high = (0, len(content)) if name.endswith("png") else _tiff_tags(content)
+    low, high = _tiff_tags(content) if name.endswith("tif") else (0, len(content))
     found, places = flipped(rng, content, low, high)
     what = f"bits at {places} of {len(content)}"
     return Case(base.write(folder, {name: found}), what, "picture", "radiograph", _PLAIN)

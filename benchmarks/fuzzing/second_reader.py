@@ -3,7 +3,6 @@
 It is asked only about files that the project took, and says None where it cannot read one.
 """
 
-import re
 import warnings
 from pathlib import Path
 
@@ -120,56 +119,3 @@ def _planes(dataset: pydicom.Dataset) -> list[tuple[np.ndarray, ...]]:
         across = said("ImageOrientationPatient").reshape(2, 3)
         found.append((hu, said("ImagePositionPatient"), across, said("PixelSpacing")))
     return found
-
-
-def radiograph(path: Path, row: dict) -> dict | None:
-    """What a linear radiograph FOR PROCESSING, or a picture by its sheet, says: attenuation up to a constant, camera.
-
-    Returns:
-        image (in the frame of an AP camera), sdd_mm, pixel_mm, source_to_isocentre_mm; None where it is not so plain.
-    """
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            if path.suffix != ".dcm":
-                grey = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).squeeze()
-                if grey.ndim != 2:
-                    return None
-                camera = {k: float(row[k]) for k in ("sdd_mm", "pixel_mm", "source_to_isocentre_mm")}
-                return {"image": -np.log(np.maximum(grey.astype(float), 0.5))} | camera
-            return _linear_dicom(pydicom.dcmread(path, force=True))
-    except Exception:
-        return None
-
-
-def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
-    def first(keyword: str, fallback: str = "") -> str:
-        return str(dataset.get(keyword) or fallback).strip().upper()
-
-    sign, view = first("PixelIntensityRelationshipSign"), re.sub("[^A-Z]", "", first("ViewPosition", "AP"))
-    plain = (
-        first("PixelIntensityRelationship") == "LIN"
-        and first("PresentationIntentType", "FOR PROCESSING") == "FOR PROCESSING"
-    )
-    if not plain or sign not in ("1", "-1", "") or view not in ("AP", "PA") or "CollimatorShape" in dataset:
-        return None
-    rises = sign == "1" if sign else first("PhotometricInterpretation") == "MONOCHROME1"
-    kind = "i" if int(dataset.PixelRepresentation) else "u"
-    values = np.frombuffer(dataset.PixelData, f"<{kind}2").reshape(dataset.Rows, dataset.Columns).astype(float)
-    slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
-    values = values * slope + intercept
-    exposure = values if rises == (slope > 0) else values.max() + 1 - values
-    towards = [str(v).strip().upper() for v in dataset.get("PatientOrientation") or ["L", "F"]]
-    image = -np.log(np.maximum(exposure, 0.5))
-    if {towards[0][0], towards[1][0]} & set("FH") == {towards[0][0]}:
-        image, towards = image.T, towards[::-1]
-    image = image[:: 1 if towards[1][0] == "F" else -1, :: 1 if (towards[0][0] == "L") == (view == "AP") else -1]
-    sdd = float(dataset.DistanceSourceToDetector)
-    pixel = [float(v) for v in dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing")]
-    factor = float(dataset.get("EstimatedRadiographicMagnificationFactor") or 1)
-    distance = float(dataset.get("DistanceSourceToPatient") or 0)
-    table = 0.0 if first("Modality") in ("XA", "RF") else 100.0
-    middle = sdd / factor if factor != 1 else distance - table if distance else sdd - 150.0
-    if not np.isclose(*pixel, rtol=1e-3):
-        return None
-    return {"image": image, "sdd_mm": sdd, "pixel_mm": pixel[0], "source_to_isocentre_mm": middle}

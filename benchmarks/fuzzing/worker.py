@@ -6,6 +6,7 @@ import shutil
 import signal
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import hospital
@@ -95,7 +96,7 @@ def _judged(case, expected, out: Path) -> tuple[str, str]:
     import_patient(row, settings, out)
     signal.alarm(0)
     channels = {c.name: c.label for c in settings.channels}
-    return judging.outcome(judging.written(out, told), expected, case, channels)
+    return judging.outcome(judging.written(out, told), expected, replace(case, row=row), channels)
 
 
 def _read_sheet(path: Path) -> tuple[dict | None, list[str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.training.data import StackStore
 
 BONES = ("pelvis", "sacrum", "femur")
@@ -23,6 +24,7 @@ class Cohort:
 
     def __init__(self, results: Path):
         table = pd.read_parquet(results / "cohort/folds.parquet").sort_values("patient_id")
+        table = table[table["fold"] != NO_FOLD]
         stacks = {p: results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}
         self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
         patients = list(self.store.patients)
@@ -40,17 +42,11 @@ class Cohort:
         known = np.column_stack([sex, *(sheet[c].to_numpy(float) for c in ("age", "height_cm", "weight_kg"))])
         self.demographics = (known - known.mean(axis=0)) / known.std(axis=0)
 
-    def both_sides(self, sums: np.ndarray) -> np.ndarray:
-        """(n, 2, muscles) to (n, 2, structures): the mean of left and right."""
-        columns = [[i for i, n in enumerate(self.names) if n == name] for name in dict.fromkeys(self.names)]
-        return np.stack([sums[:, :, c].mean(axis=2) for c in columns], axis=2)
-
-    def ratios(self, sums: np.ndarray) -> np.ndarray:
-        """(n, 2, muscles) to (n, 2, structures): logarithm of left over right."""
+    def differences(self, sums: np.ndarray) -> np.ndarray:
+        """(n, 2, muscles) to (n, 2, structures): left minus right."""
         places = {(n, s): i for i, (n, s) in enumerate(zip(self.names, self.sides, strict=True))}
         pairs = [(places[n, "left"], places[n, "right"]) for n in dict.fromkeys(self.names)]
-        logs = np.log(np.maximum(sums, 1e-6))
-        return np.stack([logs[:, :, a] - logs[:, :, b] for a, b in pairs], axis=2)
+        return np.stack([sums[:, :, a] - sums[:, :, b] for a, b in pairs], axis=2)
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -68,7 +64,7 @@ def residual(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Means over the muscles of correlations on the chosen patients.
+    """Means over the muscles of correlations on the chosen patients, as the evaluation defines them.
 
     Args:
         cohort: with the truth.
@@ -76,17 +72,16 @@ def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[
         predicted: (chosen, 2, muscles), volume and lean mass.
 
     Returns:
-        PCC of lean mass and of volume (mean of both sides, as the paper's tables have one row a muscle); of lean mass
-        alone: partial PCC with demographics held fixed, PCC of the left-right ratio, and relative bias.
+        PCC of lean mass and of volume, the mean over muscles and sides; of lean mass alone: partial PCC with
+        demographics held fixed, PCC of left minus right, and relative bias.
     """
     truth = cohort.truth[chosen]
-    p, t = cohort.both_sides(predicted), cohort.both_sides(truth)
-    volume, mass = pearson(p, t).mean(axis=1)
+    volume, mass = pearson(predicted, truth).mean(axis=1)
     known = cohort.demographics[chosen]
-    partial = pearson(residual(p[:, 1], known), residual(t[:, 1], known)).mean()
-    ratio = pearson(cohort.ratios(predicted)[:, 1], cohort.ratios(truth)[:, 1]).mean()
-    bias = (p[:, 1].mean(axis=0) / t[:, 1].mean(axis=0) - 1).mean()
-    return {"mass": mass, "volume": volume, "partial": partial, "ratio": ratio, "bias": bias}
+    partial = pearson(residual(predicted[:, 1], known), residual(truth[:, 1], known)).mean()
+    left_right = pearson(cohort.differences(predicted)[:, 1], cohort.differences(truth)[:, 1]).mean()
+    bias = (predicted[:, 1].mean(axis=0) / truth[:, 1].mean(axis=0) - 1).mean()
+    return {"mass": mass, "volume": volume, "partial": partial, "left-right": left_right, "bias": bias}
 
 
 def line(found: dict[str, float]) -> str:

@@ -70,6 +70,11 @@ def median_seconds(call, repeats: int = 15) -> tuple[float, float]:
     return middle, high - low
 
 
+def in_place(crops: Crops) -> torch.Tensor:
+    """All images of a stack, dense."""
+    return dense(crops, np.ones(len(crops.boxes)), torch.from_numpy(crops.values))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=512)
@@ -85,10 +90,9 @@ def main() -> None:
             write_stack(path, sample(options.side, options.objects))
         stack = read_stack(path)
         print(f"{path.stat().st_size / 1e6:.2f} MB, {len(stack.objects)} objects at {stack.camera.shape}")
-        ones = np.ones(len(stack.drr.boxes))
         for what, call in (
             ("decoded to crops, as they travel to a GPU", lambda: read_crops(path)),
-            ("decoded and put in place, float32", lambda: dense(read_stack(path).drr, ones, torch.device("cpu"))),
+            ("decoded and put in place, float32", lambda: in_place(read_stack(path).drr)),
         ):
             seconds, spread = median_seconds(call)
             print(f"{what}: {1 / seconds:.0f} samples per CPU-second ({1e3 * seconds:.1f} ± {1e3 * spread:.1f} ms)")

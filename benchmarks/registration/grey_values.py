@@ -1,9 +1,14 @@
-"""Grey values of virtual patients beside their CTs: sound ones, and wrong scales that have to be flagged.
+"""Grey values of patients beside their CTs at the true pose of the pelvis: sound ones, and wrong scales to be flagged.
 
-`python benchmarks/registration/grey_values.py --first 1 --patients 14 --voxel-mm 5`
+    python benchmarks/registration/grey_values.py --first 1 --patients 14 --voxel-mm 5
+    python benchmarks/registration/grey_values.py --imported PATIENTS --truth FOLDER
+
+The first makes virtual patients; the second takes imported ones, virtual or of the second world, of which FOLDER has
+truth.json: their absolute radiographs for all kinds, and how many of the relative ones are flagged as they are.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +16,14 @@ from pathlib import Path
 import numpy as np
 from registration_cases import virtual
 
+from mskdex.config import Config
 from mskdex.config.registration import CalibrationSettings
 from mskdex.errors import MskdexError
+from mskdex.imaging.radiograph import read_radiograph
+from mskdex.io.volume import read_labelled
 from mskdex.pipeline.stages.calibrate import _compared, _Pose
+from mskdex.registration.bodies import find_bodies
+from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
 from mskdex.registration.grey_flags import grey_flags
 
@@ -30,20 +40,52 @@ KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+Compared = tuple[np.ndarray, np.ndarray]
+"""The CT's nepers and the radiograph's grey values, (N,) each."""
+
+
+def imported_patients(patients: Path, truth: Path) -> dict[str, list[Compared]]:
+    """Compared pixels of imported patients by the scale of their radiographs."""
+    found: dict[str, list[Compared]] = {"absolute": [], "relative": []}
+    for folder in sorted(p.parent for p in patients.glob("*/camera.json")):
+        content = json.loads((truth / folder.name / "truth.json").read_text(encoding="utf-8"))
+        pose = _Pose("pelvis", np.array((content.get("bodies") or content["camera_from_ct"])["pelvis"]))
+        ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
+        bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
+        radiograph = read_radiograph(folder)
+        view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+        found[radiograph.scale].append(_compared(ct.array, ct.world_from_voxel, bodies, view, pose))
+    return found
+
+
+def virtual_patients(first: int, count: int, voxel_mm: float, root: Path) -> list[Compared]:
+    """Compared pixels of virtual patients with absolute radiographs."""
+    found = []
+    for number in range(first, first + count):
+        case = virtual(number, root, voxel_mm)
+        pose, view = _Pose("pelvis", case.truth["pelvis"]), case.patient.view.at(PIXEL_MM)
+        found.append(_compared(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose))
+    return found
+
+
 def main() -> None:
     """Prints a table: of each kind, how many are flagged and the range of each number of the fit."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--patients", type=int, default=14)
     parser.add_argument("--voxel-mm", type=float, default=5.0)
     parser.add_argument("--root", type=Path, default=None, help="folder that keeps the virtual patients")
+    parser.add_argument("--imported", type=Path, default=None, help="imported patients, instead of new virtual ones")
+    parser.add_argument("--truth", type=Path, default=None, help="folder with truth.json of each imported patient")
     given = parser.parse_args()
-    root = given.root or Path(tempfile.mkdtemp())
-    found = []
-    for number in range(given.first, given.first + given.patients):
-        case = virtual(number, root, given.voxel_mm)
-        pose, view = _Pose("pelvis", case.truth["pelvis"]), case.patient.view.at(PIXEL_MM)
-        found.append(_compared(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose))
+    if given.imported:
+        both = imported_patients(given.imported, given.truth)
+        found, relative = both["absolute"], [fit_greys(*one) for one in both["relative"]]
+        flagged = sum(bool(fit is None or grey_flags(fit, "relative", CalibrationSettings())) for fit in relative)
+        print(f"{flagged} of {len(relative)} relative radiographs are flagged as they are\n")
+    else:
+        root = given.root or Path(tempfile.mkdtemp())
+        found = virtual_patients(given.first, given.patients, given.voxel_mm, root)
     print("| kind | flagged | slope | at 3 nepers | bend | residual | pixels |\n|---|---|---|---|---|---|---|")
     for kind, change in KINDS.items():
         fits = [fit_greys(nepers, change(grey)) for nepers, grey in found]

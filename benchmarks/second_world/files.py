@@ -1,5 +1,6 @@
 """What a patient of the second world leaves on disk: CT, labels, radiograph and truth, in files of several kinds."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from warp import Lattice
 
 _CT, _DX = "1.2.840.10008.5.1.4.1.1.2", {"linear": "1.2.840.10008.5.1.4.1.1.1.1.1", "log": "1.2.840.10008.5.1.4.1.1.1"}
 _DX_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
+
+
+def write_sheet(path: Path, rows: list[dict[str, object]]) -> None:
+    """Writes the cohort sheet; its column `use` keeps the patients from every training."""
+    marked = [row | {"use": "evaluate_only"} for row in rows]
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        columns = list(dict.fromkeys(k for row in marked for k in row))
+        writer = csv.DictWriter(handle, columns, delimiter="\t", restval="")
+        writer.writeheader()
+        writer.writerows(marked)
 
 
 def write_ct(folder: Path, hu: np.ndarray, lattice: Lattice, kind: str, patient: str) -> str:

@@ -7,7 +7,6 @@ already is kept. The sheet is written last; README.md says what may be done with
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ import beam
 import numpy as np
 from body import Body, Posed, make_body, stand
 from detector import DEPARTMENTS, Department, detected, linear_grey, log_grey, processed_grey
-from files import write_ct, write_labels, write_radiograph
+from files import write_ct, write_labels, write_radiograph, write_sheet
 from people import Person, draw_person
 from scan import as_segmented, draw_scanner, scanned
 from template import Template, read_template
@@ -51,10 +50,7 @@ def main() -> None:
     jobs = [(options.atlas, options.out, number) for number in range(1, options.patients + 1)]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         rows = pool.starmap(make_patient, jobs)
-    with (options.out / "cohort.tsv").open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, list(dict.fromkeys(k for row in rows for k in row)), delimiter="\t", restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_sheet(options.out / "cohort.tsv", rows)
 
 
 def make_patient(atlas: Path, out: Path, number: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 Frame of all modules here: LPS millimetres (ITK's) from the midpoint of the femoral heads; arrays are z, y, x.
 """
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,24 @@ class Template:
         """Ids of all bones."""
         return [self.id_of(n) for n in BONES]
 
+    @functools.cached_property
+    def boxes(self) -> dict[int, tuple[slice, ...]]:
+        """The box of voxels that holds each label."""
+        return {i: box for i, box in enumerate(ndimage.find_objects(self.labels), start=1) if box is not None}
+
+    @functools.cached_property
+    def bone_distance_mm(self) -> np.ndarray:
+        """Distance of every voxel to the nearest bone, float32 (z, y, x)."""
+        return ndimage.distance_transform_edt(~np.isin(self.labels, self.bones), sampling=self.voxel_mm).astype(
+            np.float32
+        )
+
+    @functools.cached_property
+    def inward(self) -> list[np.ndarray]:
+        """Slopes of the smoothed body along x and y, float32 (z, y, x), which point inwards."""
+        smooth = ndimage.gaussian_filter((self.labels > 0).astype(np.float32), 4.0)
+        return [np.gradient(smooth, axis=d) for d in (2, 1)]
+
     def points_of(self, mask: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
         """At most `count` voxel centres of a mask, (n, 3) mm."""
         index = np.argwhere(mask)
@@ -58,8 +77,9 @@ class Template:
         return self.origin_mm + self.voxel_mm * index[:, ::-1]
 
 
+@functools.cache
 def read_template(folder: Path) -> Template:
-    """Reads `labels.nii.gz` and `labels.json` (name to id) of the atlas's folder.
+    """Reads `labels.nii.gz` and `labels.json` (name to id) of the atlas's folder, once in a process.
 
     Source of the atlas: D. Denver's Visible Human surfaces and the HuBMAP reference atlas, CC BY 4.0.
     """

@@ -76,11 +76,10 @@ def muscle_controls(
     control points hold it.
     """
     sources, targets = [], []
-    bone = ndimage.distance_transform_edt(~np.isin(template.labels, template.bones), sampling=template.voxel_mm)
     for label, factor in factors.items():
-        box = ndimage.find_objects((template.labels == label).astype(np.uint8))[0]
+        box = template.boxes[label]
         mask = template.labels[box] == label
-        surface = mask & ~ndimage.binary_erosion(mask) & (bone[box] > 5.0)
+        surface = mask & ~ndimage.binary_erosion(mask) & (template.bone_distance_mm[box] > 5.0)
         index = np.argwhere(surface)
         if not len(index):
             continue
@@ -113,8 +112,7 @@ def skin_points(template: Template, count: int, draw: np.random.Generator) -> tu
     surface = body & ~ndimage.binary_erosion(body)
     surface[[0, -1]] = False
     points = template.points_of(surface, count, draw)
-    smooth = ndimage.gaussian_filter(body.astype(np.float32), 4.0)
     index = [((points[:, 2 - d] - template.origin_mm[2 - d]) / template.voxel_mm) for d in range(3)]
-    slopes = [ndimage.map_coordinates(np.gradient(smooth, axis=d), index, order=1) for d in (2, 1)]
+    slopes = [ndimage.map_coordinates(slope, index, order=1) for slope in template.inward]
     outward = -np.stack([*slopes, np.zeros(len(points))], axis=1)
     return points, outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)

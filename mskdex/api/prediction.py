@@ -16,7 +16,9 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import Calibration
 from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph_import import Imported
+from mskdex.io.stack import Greys
 from mskdex.io.user_files import read_user_parquet
+from mskdex.models.device_profiles import by_profile, device_flags
 from mskdex.models.flags import object_flags, radiograph_flags
 from mskdex.models.model import Model, Seen, read_model
 from mskdex.quantities import COLUMNS, QUANTITIES
@@ -116,7 +118,10 @@ def predict_batch(model: Model, radiographs: Sequence[Imported], held_out: Calib
     found = []
     for radiograph, (seen, field), drr in zip(radiographs, inputs, drrs, strict=True):
         distance = seen.source_to_isocentre_mm
-        flags = radiograph_flags(model.card, seen.image, field, seen.camera, distance, radiograph.scale)
+        scale = "relative" if seen.relative else "absolute"
+        flags = device_flags(radiograph.scale, radiograph.facts["device"], model.card.device_profiles)
+        flags += radiograph_flags(model.card, seen.image, field, seen.camera, distance, scale)
+        flags += model.likeness.flags(seen.image, field) if model.likeness else []
         rows = _rows(model, drr, Calibration({}) if flags else held_out, object_flags(model.card, drr[1], field))
         found.append(Prediction(drr, model.card.channels, flags, pd.DataFrame(rows)))
     return found
@@ -147,8 +152,10 @@ def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
     """The radiograph on the model's grid, and its field there."""
     grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
     image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)
-    distance = radiograph.geometry.source_to_isocentre_mm
-    return Seen(image.astype(np.float32), grid, distance, radiograph.scale == "relative"), field
+    line = radiograph.facts["standardisation"]
+    greys = Greys(radiograph.facts["device"], None if line is None else (line[0], line[1]))
+    image, scale = by_profile(image.astype(np.float32), radiograph.scale, greys, model.card.device_profiles)
+    return Seen(image, grid, radiograph.geometry.source_to_isocentre_mm, scale == "relative"), field
 
 
 def _rows(model: Model, drr: np.ndarray, held_out: Calibration, by_object: dict[str, str]) -> list[dict[str, Any]]:

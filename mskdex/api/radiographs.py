@@ -19,6 +19,7 @@ def read_radiograph(
     pixel_mm: float | None = None,
     view: str | None = None,
     air_grey: float | None = None,
+    device: str | None = None,
     config: AnyConfig = None,
 ) -> Imported:
     """Reads a radiograph: log attenuation, exposed field, camera.
@@ -32,6 +33,7 @@ def read_radiograph(
         pixel_mm: pixel size on the detector.
         view: "AP" or "PA".
         air_grey: grey value of the unattenuated beam.
+        device: name of the device and its processing where the file has none, as a PNG.
         config: whose radiograph section is used.
 
     Returns:
@@ -43,7 +45,7 @@ def read_radiograph(
     """
     given = {
         "sdd_mm": sdd_mm, "source_to_isocentre_mm": source_to_isocentre_mm, "pixel_mm": pixel_mm, "view": view,
-        "air_grey": air_grey,
+        "air_grey": air_grey, "device": device,
     }  # fmt: skip
     row = {name: value for name, value in given.items() if value is not None}
     return import_radiograph(as_path(path, "the radiograph"), row, as_config(config).radiograph)
@@ -71,7 +73,8 @@ def register(
     require_one_grid(ct, labels)
     settings = as_config(config)
     volume = ct.volume
-    bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels)
+    cut = {c.label for c in labels.channels if c.name in labels.truncated}
+    bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels, cut)
     if start is None:
         start = Pose(nominal_camera(labels.volume, labels.channels, radiograph.geometry)[0])
     view = View(radiograph.image, radiograph.field, radiograph.camera)

@@ -61,6 +61,8 @@ _VIEW = {"ap": "AP", "pa": "PA"}
 _TOWARDS = [a + b for a in "LR" for b in "FH"] + [a + b for a in "FH" for b in "LR"]
 _ORIENTATION = {o.lower(): o for o in _TOWARDS} | {f"{o[0]}\\{o[1]}".lower(): o for o in _TOWARDS}
 _INTENSITY = {"linear": "linear", "log": "log", "processed": "processed"}
+TRAIN_AND_EVALUATE, EVALUATE_ONLY = "train_and_evaluate", "evaluate_only"
+_USE = {u: u for u in (TRAIN_AND_EVALUATE, EVALUATE_ONLY)}
 _GREY = {"exposure": "exposure", "attenuation": "attenuation"}
 
 COLUMNS: dict[str, ColumnRule] = {
@@ -77,6 +79,10 @@ COLUMNS: dict[str, ColumnRule] = {
     "weight_kg": ColumnRule("weight in kg", number("weight in kg", 2, 400, "kg", {"g": 0.001})),
     "exclude": ColumnRule("yes leaves the patient out", _choice(_YES, False)),
     "exclude_reason": ColumnRule("why the patient is left out"),
+    "use": ColumnRule(
+        "train_and_evaluate, or evaluate_only for patients whom no fold may train on",
+        _choice(_USE, TRAIN_AND_EVALUATE),
+    ),
     "same_patient_as": ColumnRule("patient_id of another row that is the same person"),
     "allow_id_mismatch": ColumnRule(
         "yes where the DICOM files' PatientID says nothing about the person", _choice(_YES, False)
@@ -109,6 +115,7 @@ COLUMNS: dict[str, ColumnRule] = {
     ),
     "intensity": ColumnRule("grey values of the radiograph: linear, log or processed", _choice(_INTENSITY, None)),
     "grey_increases_with": ColumnRule("what a higher stored grey value means", _choice(_GREY, None)),
+    "device": ColumnRule("name of the device and its processing where the file has none, as in PNG exports"),
     "log_decades": ColumnRule(
         "decades of exposure that the full grey range of a log image spans", number("log_decades", 0.1, 20)
     ),

@@ -16,6 +16,7 @@ from mskdex.cohort.rows import row_problems, unit_doubts
 from mskdex.cohort.table import read_table
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 
 _MOST_PROBLEMS_TOLD = 40
 _NO_REASON = "is blank, but the patient is excluded; say why, nothing is dropped silently"
@@ -41,7 +42,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row else ""
-        return f"{where}column {self.column}: {self.message}"
+        return f"{where}column {self.column}: {shown(self.message, 600)}"
 
 
 def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> pd.DataFrame:
@@ -93,6 +94,7 @@ def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> 
     problems += _ties(parsed, numbers)
     sheet = _table(parsed)
     sheet.attrs["rows"] = numbers
+    problems += _uses(sheet)
     problems += _duplicates(sheet)
     problems += [Problem(None, "", column, told, "warning") for column, told in unit_doubts(sheet)]
     problems.sort(key=lambda p: (p.row or 0, p.column))
@@ -174,6 +176,20 @@ def _ties(rows: list[dict[str, Any]], numbers: list[int]) -> Iterator[Problem]:
         elif None not in (cells.get("sex"), sexes[other]) and cells.get("sex") != sexes[other]:
             msg = f"{other} is of sex {sexes[other]}, this row of sex {cells['sex']}; correct one of them"
             yield Problem(number, patient, "same_patient_as", msg)
+
+
+def _uses(sheet: pd.DataFrame) -> Iterator[Problem]:
+    """Persons of two uses, whom a fold would train on although they are to be evaluated only."""
+    kept = sheet.assign(row=sheet.attrs["rows"])[~sheet["exclude"]]
+    first: dict[str, dict[Any, Any]] = {}
+    for cells in kept.to_dict("records"):
+        one = first.setdefault(cells["person"], cells)
+        if one["use"] != cells["use"]:
+            msg = (
+                f"is {cells['use']}, but row {one['row']}, {one['patient_id']}, of the same person is {one['use']}; "
+                "give all rows of a person one use"
+            )
+            yield Problem(cells["row"], str(cells["patient_id"]), "use", msg)
 
 
 def _duplicates(sheet: pd.DataFrame) -> Iterator[Problem]:

@@ -34,9 +34,17 @@ def memory_layout(device: torch.device) -> torch.memory_format:
 
 
 def place(module: nn.Module, device: torch.device) -> None:
-    """Moves a network to a device, its images and weights of convolutions in that device's layout."""
-    module.to(device)
-    layout = memory_layout(device)
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=layout)
+    """Moves a network to a device, its images and weights of convolutions in that device's layout.
+
+    Its parameters are new ones then. `nn.Module.to` refuses a layout of images where a buffer has five axes.
+    """
+
+    def moved(tensor: torch.Tensor) -> torch.Tensor:
+        layout = memory_layout(device) if tensor.dim() == 4 else torch.preserve_format
+        return tensor.detach().to(device, memory_format=layout)
+
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(moved(parameter), parameter.requires_grad))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, moved(buffer))

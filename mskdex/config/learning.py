@@ -58,6 +58,11 @@ class LossSettings(Settings):
             **self.others,
         }
 
+    @property
+    def unpaired(self) -> bool:
+        """Whether a loss asks for radiographs and DRR stacks that do not belong together."""
+        return self.lambda_gan > 0 or self.lambda_cyc > 0
+
 
 class NetworkSettings(Settings):
     """Generator and discriminators."""

@@ -44,7 +44,8 @@ def check_fold(
     own = set(folds.index[folds == fold].astype(str))
     _none(trained & predicted, f"{where}: predicted patients were also trained on", _RERUN)
     _none(trained & own, f"{where}: test patients of folds.parquet were trained on", _RERUN)
-    _none(trained - set(folds.index.astype(str)), f"{where}: trained on patients that are not in folds.parquet", _RERUN)
+    strangers = trained - set(folds.index.astype(str))
+    _none(strangers, f"{where}: trained on patients that are in no fold of folds.parquet", _RERUN)
     _none(predicted - own, f"{where}: predictions of patients of another fold", _RERUN)
     if wrong := set(predictions["fold"].unique()) - {fold}:
         msg = f"{where}: its predictions name fold {sorted(wrong)}; {_RERUN}"

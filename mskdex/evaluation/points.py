@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES, Fold, predict_baselines
 from mskdex.evaluation.guards import check_disjoint, check_fold, training_patients
@@ -35,8 +36,8 @@ class Cohort:
     """The cohort's tables.
 
     Attributes:
-        patients: demographics, indexed by patient_id; those whose radiograph and CT do not belong together are in none
-            of the tables.
+        patients: demographics, indexed by patient_id; those whose radiograph and CT do not belong together, and those
+            who are in no fold because they are evaluated only, are in none of the tables.
         folds: fold of each patient, indexed by patient_id.
         quantities: truth, row per patient and channel.
         objects: one dict per channel, as in objects.json.
@@ -59,9 +60,10 @@ class Cohort:
         patients = read_parquet(folder / "patients.parquet")
         folds = read_parquet(folder / "folds.parquet")
         quantities = read_parquet(folder / "quantities.parquet")
-        refused = refused_pairs(folder / "pairs.parquet")
+        evaluated_only = folds.loc[folds["fold"] == NO_FOLD, "patient_id"].astype(str)
+        left_out = {*refused_pairs(folder / "pairs.parquet"), *evaluated_only}
         patients, folds, quantities = (
-            table[~table["patient_id"].isin(refused)].reset_index(drop=True)
+            table[~table["patient_id"].isin(left_out)].reset_index(drop=True)
             for table in (t.astype({"patient_id": str}) for t in (patients, folds, quantities))
         )
         objects = read_json(folder / "objects.json")

@@ -92,7 +92,7 @@ def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape
             "column view"
         )
         raise MskdexError(msg)
-    if max(pixel) > 1.01 * min(pixel):
+    if max(pixel) > 1.001 * min(pixel):
         pick.warnings.append(f"pixels are oblong, {pixel[0]:g} x {pixel[1]:g} mm ({pick.sources['pixel_mm']})")
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.ct_checks import check_hu, require_like_neighbours
+from mskdex.imaging.ct_checks import check_hu
 from mskdex.imaging.dicom_frames import frames
 from mskdex.imaging.dicom_hu import frame_hu, opened_frames
 from mskdex.imaging.dicom_left_out import left_out
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.dicom_slices import Slices, order_slices, require_even, require_upright
+from mskdex.imaging.odd_slices import require_like_neighbours
 from mskdex.io.dicom import dicom_files, headers
 from mskdex.io.files import content_hash, file_kind, reading, require_size
 from mskdex.io.tilt import ROUNDED, skew, slice_axis, straighten, tilt_deg
@@ -64,7 +65,7 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
             raw, told = _upright(raw, facts)
             warnings.append(told)
         volume = to_ras(raw)
-        warnings += check_hu(volume, path)
+        warnings += check_hu(volume, path, facts["hu_range_read"][0])
     facts |= {
         "shape_zyx": list(volume.array.shape),
         "spacing_mm": list(volume.spacing_mm),

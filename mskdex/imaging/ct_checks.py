@@ -1,14 +1,14 @@
-"""Whether a CT's voxels can be HU of a patient: air, tissue, a window, one odd slice, the size of the body."""
+"""Whether a CT's voxels can be HU of a patient: air, tissue, a window, the size of the body, order of voxels."""
 
 from pathlib import Path
 
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.dicom_frames import Frame
-from mskdex.imaging.dicom_slices import Slices
-from mskdex.io.dicom import number, whole
+from mskdex.imaging.coherence import require_coherent
+from mskdex.imaging.odd_slices import odd_planes
 from mskdex.io.volume import Volume
+from mskdex.quantities import HU_MIN
 
 _BODY_HU = -300
 LARGEST_BODY_MM = 1200.0
@@ -23,28 +23,27 @@ _WINDOW_TIMES = 5
 """A window's end holds this many times the voxels of any HU within `_WINDOW_HU` of it."""
 
 _WINDOW_HU = 100
+_AIR_HU, _FAT_HU = (-1100, -850), -250
+_LEAST_BETWEEN = 0.1
+"""Share of voxels between air and fat; lungs in a CT of a whole trunk are some percent."""
+
 _SMALL = 1 << 23
 """Voxels that are all counted; of a larger CT every second column and row are."""
 
-_ODD_SHARE = 0.25
-"""Slices scaled unlike the others are odd while they are at most this share of all."""
 
-_JUMP_TIMES, _JUMP_HU = 1.5, 20.0
-"""A slice fits its neighbours up to this many times the usual mean difference of neighbours' tissue, and this more."""
-
-
-def check_hu(volume: Volume, path: Path) -> list[str]:
+def check_hu(volume: Volume, path: Path, lowest: float) -> list[str]:
     """Refuses values that are not HU and a body that is none.
 
     Args:
         volume: int16, clipped, RAS.
         path: for messages.
+        lowest: HU before they were clipped.
 
     Returns:
-        What a reader should know: the CT was cut to a window.
+        What a reader should know: the CT was cut to a window, or its air is not where air is.
 
     Raises:
-        MskdexError: no air, no soft tissue, or a body larger than `LARGEST_BODY_MM`.
+        MskdexError: no air, no soft tissue, voxels out of order, or a body larger than `LARGEST_BODY_MM`.
     """
     step = max(1, len(volume.array) // 64)
     sample = volume.array[::step, ::4, ::4]
@@ -62,9 +61,11 @@ def check_hu(volume: Volume, path: Path) -> list[str]:
             "patient"
         )
         raise MskdexError(msg)
+    require_coherent(volume.array, path, "sizes of its header")
     _require_body_size(sample > _BODY_HU, np.array(volume.spacing_mm[::-1]) * (step, 4, 4), path)
     apart = 1 if volume.array.size < _SMALL else 2
-    return _window_warnings(volume.array[::step, ::apart, ::apart])
+    told_of_values = _window_warnings(volume.array[::step, ::apart, ::apart]) or _air_warnings(sample, lowest)
+    return told_of_values + odd_planes(volume.array)
 
 
 def _require_body_size(body: np.ndarray, spacing_mm: np.ndarray, path: Path) -> None:
@@ -98,64 +99,25 @@ def _window_warnings(hu: np.ndarray) -> list[str]:
     ]
 
 
+def _air_warnings(hu: np.ndarray, lowest: float) -> list[str]:
+    """That air is not near -1000 HU, as where a slope or intercept is wrong, or was left out."""
+    between = float(np.mean((hu > _AIR_HU[1]) & (hu < _FAT_HU)))
+    if between > _LEAST_BETWEEN:
+        return [
+            f"{100 * between:.0f} % of the voxels lie between {_AIR_HU[1]} and {_FAT_HU} HU, where a patient in air "
+            "has next to none: slope or intercept may be wrong; look at the HU of air and muscle"
+        ]
+    lower, air = float(np.mean(hu <= HU_MIN)), float(np.mean((hu > HU_MIN) & (hu <= _AIR_HU[1])))
+    if lowest < _AIR_HU[0] and lower > 0.01 and air < 0.001:
+        return [
+            f"{100 * lower:.0f} % of the voxels lie below {HU_MIN} HU (down to {lowest:.0f}) and none is air, near "
+            "-1000: that is padding around a narrow field, or slope or intercept are wrong; look at the HU of muscle"
+        ]
+    return []
+
+
 def _is_end(counts: np.ndarray, at: int, body: int) -> bool:
     """Whether the first value stands out from those next to it as the end of a window does."""
     beside = counts[at + 1 : at + 1 + _WINDOW_HU]
     most = int(beside.max()) if beside.size else 0
     return bool(counts[at] > max(_WINDOW_SHARE * body, _WINDOW_TIMES * most, 20))
-
-
-def require_like_neighbours(hu: np.ndarray, slices: Slices, where: Path) -> list[str]:
-    """Refuses a slice whose slope, intercept or bits differ from all others and whose HU do not fit its neighbours.
-
-    A PET-like slope of its own in every slice, or two kinds of slices that alternate, are no single odd slice.
-
-    Args:
-        hu: (n, rows, columns) int16, in the order of `slices`.
-        slices: with their tags.
-        where: the folder, for messages.
-
-    Returns:
-        What a reader should know: an odd slice that fits its neighbours.
-
-    Raises:
-        MskdexError: names the slice, its values and those of the others.
-    """
-    kinds = [_scaling(f) for f in slices.frames]
-    usual = max(set(kinds), key=kinds.count)
-    odd = [k for k, kind in enumerate(kinds) if kind != usual]
-    if not odd or len(odd) > _ODD_SHARE * len(kinds):
-        return []
-    pairs = [k for k in range(len(kinds) - 1) if kinds[k] == kinds[k + 1] == usual]
-    pairs = pairs[:: max(1, len(pairs) // 20)]
-    jumps = [_jump(hu[k].astype(np.float32), hu[k + 1]) for k in pairs]
-    allowed = _JUMP_TIMES * float(np.median(jumps or [0.0])) + _JUMP_HU
-    for k in odd:
-        beside = [i for i in (k - 1, k + 1) if 0 <= i < len(kinds) and kinds[i] == usual]
-        if not beside:
-            continue
-        own = hu[k].astype(np.float32)
-        jump = min(_jump(own, hu[i]) for i in beside)
-        if jump > allowed:
-            names = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation")
-            differ = [f"{n} {a:g} instead of {b:g}" for n, a, b in zip(names, kinds[k], usual, strict=True) if a != b]
-            msg = (
-                f"{where}: {slices.frames[k].name} has {', '.join(differ)} of the other slices, and its HU differ "
-                f"from its neighbours' by {jump:.0f}; export the series again"
-            )
-            raise MskdexError(msg)
-    first = slices.frames[odd[0]].name
-    return [f"{len(odd)} slices (e.g. {first}) have another slope, intercept or bits than the rest, but fit them"]
-
-
-def _scaling(frame: Frame) -> tuple[float, ...]:
-    header = frame.header
-    scale = [number(header, key) or 0.0 for key in ("RescaleSlope", "RescaleIntercept")]
-    return (*scale, *(float(whole(header, key)) for key in ("BitsStored", "PixelRepresentation")))
-
-
-def _jump(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference of two slices where either shows tissue, in HU."""
-    inside = (one > _BODY_HU) | (other > _BODY_HU)
-    inside = inside if inside.any() else np.ones_like(inside)
-    return float(np.abs(one - other)[inside].mean())

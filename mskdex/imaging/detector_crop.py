@@ -33,19 +33,46 @@ def central_ray(
         return None, _unplaced(detector, size)
     if detector.rotation_deg not in {0.0, 90.0, 180.0, 270.0}:
         return None, [f"tag FieldOfViewRotation is {detector.rotation_deg:g}, no quarter turn; it is passed over"]
-    first = detector.active_origin_elements if detector.active_origin_elements is not None else np.zeros(2)
-    middle = first * detector.element_mm + detector.active_mm / 2
+    doubt = _cropped_later(detector, size) or _beyond_detector(detector, size)
+    if doubt:
+        return None, [f"{doubt}; the central ray is taken to meet the middle of the image; {_GIVE}"]
+    middle = _active_origin_mm(detector) + detector.active_mm / 2
     row, column = (middle - detector.origin_elements * detector.element_mm) / pixel - 0.5
     for _ in range(round(detector.rotation_deg / 90)):
         row, column, rows, columns = column, rows - 1 - row, columns, rows
     if detector.flipped:
         column = columns - 1 - column
+    return (float(row), float(column)), []
+
+
+def _active_origin_mm(detector: DetectorTags) -> np.ndarray:
+    """First corner of the active area on the detector."""
+    if detector.active_origin_elements is None or detector.element_mm is None:
+        return np.zeros(2)
+    return detector.active_origin_elements * detector.element_mm
+
+
+def _cropped_later(detector: DetectorTags, size: np.ndarray) -> str:
+    """Why the tags do not place the image: it is not their field of view, of which any part may have been cut off."""
     field = detector.field_mm
-    later = field is not None and np.abs(size / field - 1).max() > _SAME_SIZE
-    cut = (
-        [f"the image is {_told(size)} mm, its field of view {_told(field)} mm: cropped later; {_GIVE}"] if later else []
+    if field is None or np.abs(size / field - 1).max() <= _SAME_SIZE:
+        return ""
+    return f"the image is {_told(size)} mm, its field of view {_told(field)} mm: cropped later"
+
+
+def _beyond_detector(detector: DetectorTags, size: np.ndarray) -> str:
+    """Why the tags cannot be right: by them a part of the image lies beside the detector's active area."""
+    assert detector.origin_elements is not None
+    assert detector.element_mm is not None
+    assert detector.active_mm is not None
+    low = detector.origin_elements * detector.element_mm - _active_origin_mm(detector)
+    spare = _SAME_SIZE * detector.active_mm
+    if (low >= -spare).all() and (low + size <= detector.active_mm + spare).all():
+        return ""
+    return (
+        f"by tag FieldOfViewOrigin the image, {_told(size)} mm, begins {_told(low)} mm from the corner of a detector "
+        f"of {_told(detector.active_mm)} mm, beyond which it lies"
     )
-    return (float(row), float(column)), cut
 
 
 _GIVE = "give principal_row_px and principal_column_px in the sheet"

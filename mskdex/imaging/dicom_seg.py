@@ -243,6 +243,8 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
             with WithinFile(file) as handle:
                 segmentation = highdicom.seg.segread(handle)
             geometry = segmentation.get_volume_geometry()
+        except MemoryError:
+            raise
         except Exception as error:
             raise _irregular(file, error) from error
     _require_all_pixels(segmentation, file)
@@ -291,6 +293,8 @@ def _volume(
         warnings.simplefilter("ignore")
         try:
             found = segmentation.get_volume(combine_segments=combine_segments, segment_numbers=only)
+        except MemoryError:
+            raise
         except Exception as error:
             raise _irregular(file, error) from error
     affine = (_RAS_FROM_LPS @ found.affine)[:, [2, 1, 0, 3]]

@@ -11,6 +11,8 @@ _FLAT_SHARE = 0.98
 _FADING_SHARE = 0.5
 _BLADE_NEPERS = 0.7
 """Collimator blades attenuate this much more than nearly all of the field's middle."""
+_EDGE_NEPERS, _EDGE_SHARE, _EDGE_OF_SIDE = 0.5, 0.6, 150
+"""A blade's edge lowers attenuation by this at least, along this share of a line, within this part of the image."""
 _MARKER_MOST_MM = 45.0
 _MARKER_NEPERS = 1.2
 """Lead takes nearly everything; cortical bone adds less than this."""
@@ -110,7 +112,8 @@ def without_blades(attenuation: np.ndarray, field: np.ndarray) -> np.ndarray:
     """Takes away rows and columns at the border that collimator blades shade.
 
     A border line is shaded where most of its pixels attenuate more than 98 % of the middle half of the image does,
-    by a margin.
+    by a margin; and all lines are up to one along most of which attenuation drops within a few mm, as along the
+    straight edge of a blade behind which the patient's scatter lies.
 
     Args:
         attenuation: log attenuation, any offset, (H, W).
@@ -130,7 +133,23 @@ def without_blades(attenuation: np.ndarray, field: np.ndarray) -> np.ndarray:
             inside[:first], inside[last:] = False, False
         else:
             inside[:, :first], inside[:, last:] = False, False
+    inside = _within_edges(attenuation, inside)
     return inside if inside.any() else field
+
+
+def _within_edges(attenuation: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """The field without what lies beyond a straight edge of a blade in its outer quarters."""
+    inside = field.copy()
+    for quarter_turns in range(4):
+        lines, known = np.rot90(attenuation, quarter_turns), np.rot90(field, quarter_turns)
+        reach = max(2, len(lines) // _EDGE_OF_SIDE)
+        both = known[:-reach] & known[reach:]
+        drops = (lines[:-reach] - lines[reach:] > _EDGE_NEPERS) & both
+        edge = drops.sum(axis=1) > np.maximum(_EDGE_SHARE * both.sum(axis=1), _EDGE_SHARE * lines.shape[1] / 2)
+        found = np.flatnonzero(edge[: len(lines) // 4])
+        if found.size:
+            np.rot90(inside, quarter_turns)[: found[-1] + reach] = False
+    return inside
 
 
 def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float) -> np.ndarray:

@@ -112,6 +112,8 @@ def _through(apply, what: str, grey: np.ndarray, ends: np.ndarray, dataset: Data
             used = np.linspace(float(grey.min()), float(grey.max()), 513)
             curve = np.asarray(apply(np.rint(used).astype(ends.dtype) if ends.dtype.kind == "i" else used, dataset))
             mapped = np.asarray(apply(ends, dataset))
+    except MemoryError:
+        raise
     except Exception as error:
         msg = f"its {what} is broken ({shown(error)}); export the image again, or without it"
         raise MskdexError(msg) from error

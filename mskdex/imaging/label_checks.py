@@ -9,12 +9,16 @@ import SimpleITK as sitk
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_places import check_places
 from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
 from mskdex.imaging.usual_volumes import USUAL_VOLUMES_CM3
 from mskdex.io.volume import Volume
 
 _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
+_BRIGHT_HU = 100
+"""Muscle has 35 to 70 HU, with contrast agent some tens more."""
+
 _FIT_GAIN = 1.5
 """A flip or shift explains a bad fit if it puts this many times more of the bone labels on bone."""
 _SHIFT_GRID = 48
@@ -64,7 +68,7 @@ def check_structures(
         settings: the config's ct section.
 
     Returns:
-        Warnings: structures in several pieces.
+        Warnings: structures in several pieces, muscle that is too bright, a patient upside down or front to back.
 
     Raises:
         MskdexError: bone labels that are not on bone or lie beside it, muscle labels on bone or air, left and right
@@ -73,12 +77,19 @@ def check_structures(
     _check_volumes(facts, channels, settings)
     _check_hu(facts, ct, labels, channels, settings)
     _check_shift(ct, labels, channels)
-    _check_sides(labels, channels)
-    return [
-        f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
-        for name, f in facts.items()
-        if f["largest_piece"] < 0.9
-    ]
+    flipped = check_places(labels, channels)
+    bright = [c.name for c in channels if c.kind == "muscle" and facts.get(c.name, {}).get("median_hu", 0) > _BRIGHT_HU]
+    told = f"the median of {', '.join(bright)} is above {_BRIGHT_HU} HU, more than muscle has with contrast agent: "
+    told += "slope or intercept may be wrong, or the labels lie on something else"
+    return (
+        flipped
+        + [told] * bool(bright)
+        + [
+            f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
+            for name, f in facts.items()
+            if f["largest_piece"] < 0.9
+        ]
+    )
 
 
 def _check_volumes(facts: dict[str, dict[str, Any]], channels: Sequence[Channel], settings: CtSettings) -> None:
@@ -161,33 +172,6 @@ def _check_shift(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> Non
         f"front and top: their position is wrong; make labels of this very CT, or correct the label file's header"
     )
     raise MskdexError(msg)
-
-
-def _check_sides(labels: Volume, channels: Sequence[Channel]) -> None:
-    """In RAS, x grows to the patient's right: the left one of a pair has the smaller x.
-
-    Of thick stacks some hundred slices are enough for the middle of a structure.
-    """
-    columns = np.zeros((256, labels.array.shape[2]), np.int64)
-    for slice_ in labels.array[:: 1 + len(labels.array) // 128]:
-        used = np.flatnonzero(slice_.any(axis=0))
-        if used.size:
-            key = slice_[:, used].astype(np.int64) * labels.array.shape[2] + used
-            columns += np.bincount(key.ravel(), minlength=columns.size).reshape(columns.shape)
-    x = np.arange(labels.array.shape[2])
-    middle = {c.name: float(columns[c.label] @ x / columns[c.label].sum()) for c in channels if columns[c.label].any()}
-    swapped = []
-    for channel in channels:
-        left, right = f"{channel.object}_left", f"{channel.object}_right"
-        if channel.side == "left" and left in middle and right in middle and middle[left] > middle[right]:
-            swapped.append(channel.object)
-    if swapped:
-        msg = (
-            f"left and right of {', '.join(swapped)} are swapped: the left one lies on the patient's right; "
-            "the ids are "
-            f"swapped (label_sources is [left, right]) or the file was mirrored"
-        )
-        raise MskdexError(msg)
 
 
 def _pieces(labels: np.ndarray) -> dict[int, list[int]]:

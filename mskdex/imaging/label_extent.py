@@ -1,11 +1,14 @@
 """Labels laid on the CT's grid, and the structures that the label file's own edge cuts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mskdex.config.imaging import CtSettings
+from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
+from mskdex.io.artifacts import read_json
 from mskdex.io.tilt import ROUNDED, skew
 from mskdex.io.volume import Volume
 from mskdex.io.volume_grid import embed, grid_difference, resample_onto, same_lattice_offset
@@ -75,6 +78,17 @@ def cut_by_own_edge(volume: Volume, ct: Volume, *, leaves_out_empty: bool) -> se
             if _inside(volume, ct, axis, beyond):
                 found |= _cut_at(volume.array, axis, end, leaves_out_empty=leaves_out_empty)
     return found
+
+
+def recorded_cuts(imported: Path | None, channels: Sequence[Channel]) -> set[int]:
+    """Labels that the import found truncated, by what the CT shows or by the label file's own edge.
+
+    Args:
+        imported: its import.json; None gives none.
+        channels: the config's.
+    """
+    structures = read_json(imported)["structures"] if imported else {}
+    return {c.label for c in channels if structures.get(c.name, {}).get("truncated")}
 
 
 def _inside(volume: Volume, ct: Volume, axis: int, index: int) -> bool:

@@ -17,6 +17,7 @@ from mskdex.imaging.label_names import (
     strip_suffix,
 )
 from mskdex.imaging.label_request import LabelRequest
+from mskdex.io.files import shown
 
 _MOST_TOLD = 8
 _MOST_RECORDED = 200
@@ -128,8 +129,8 @@ def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
         if name == request.source_name or fits <= have or fits < _MANY * most:
             continue
         told = (
-            f"the labels have {have} of the {of} structures of label source {request.source_name}, but {fits} "
-            f"of the {most} of {name}; if it is of {name}, correct label_source"
+            f"the labels have {have} of the {of} structures of label source {shown(request.source_name, 60)}, but "
+            f"{fits} of the {most} of {name}; if it is of {name}, correct label_source"
         )
         if have <= _FEW * of:
             raise MskdexError(told.replace("the labels have", f"{request.path} has", 1))

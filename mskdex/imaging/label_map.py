@@ -10,6 +10,7 @@ from mskdex.imaging.label_findings import findings, passed_over, promised_channe
 from mskdex.imaging.label_ids import ids_in, translated
 from mskdex.imaging.label_names import lists_ids, match_names, names_in, names_of_channel, require_one_each, source_keys
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
+from mskdex.io.files import shown
 from mskdex.io.volume import Volume
 from mskdex.io.volume_grid import to_ras
 
@@ -81,8 +82,9 @@ def _require_agreement(
             continue
         if other := next((c.name for c in request.channels if match_names(c, [name])), None):
             msg = (
-                f"{request.path}: label source {request.source_name} says that id {own[0]} is {channel.name}, but the "
-                f"file's own names say {name}, which is {other}; correct label_source, or remove the names"
+                f"{request.path}: label source {shown(request.source_name, 60)} says that id {own[0]} is "
+                f"{channel.name}, but the file's own names say {name}, which is {other}; correct label_source, or "
+                "remove the names"
             )
             raise MskdexError(msg)
 
@@ -91,8 +93,8 @@ def _raise_none_found(request: LabelRequest, have: set[int]) -> None:
     ids = [0, *sorted(have)]
     told = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
     msg = (
-        f"{request.path} has none of the structures that label source {request.source_name} maps (it has the ids "
-        f"{told}); correct label_source in the sheet or label_sources in config.yaml"
+        f"{request.path} has none of the structures that label source {shown(request.source_name, 60)} maps (it has "
+        f"the ids {told}); correct label_source in the sheet or label_sources in config.yaml"
     )
     raise MskdexError(msg)
 
@@ -113,8 +115,8 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
                 found[channel.name] = ids
     if request.source is None and names is None:
         msg = (
-            f"{request.path} carries no names of structures, and label source {request.source_name} is not in "
-            f"label_sources; add it to config.yaml, or put a JSON of names and ids beside the file "
+            f"{request.path} carries no names of structures, and label source {shown(request.source_name, 60)} is "
+            f"not in label_sources; add it to config.yaml, or put a JSON of names and ids beside the file "
             f"({request.path.name.split('.')[0]}.json)"
         )
         raise MskdexError(msg)

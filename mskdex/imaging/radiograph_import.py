@@ -27,7 +27,7 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
-from mskdex.io.files import shown
+from mskdex.io.files import no_memory, shown
 
 log = logging.getLogger("mskdex")
 
@@ -56,7 +56,8 @@ class Imported:
         field: exposed and unmarked, bool (H, W).
         camera: of the image's grid.
         geometry: of the stored image.
-        facts: what import.json records.
+        facts: what import.json records; among them `device`, and of a relative image `standardisation`, the gain and
+            offset that took the file's grey values, from 0 to 1 over their range and rising with attenuation, to it.
         warnings: what a human should know.
     """
 
@@ -104,6 +105,8 @@ def import_radiograph(
     except MskdexError as error:
         msg = f"{path}: {error}"
         raise MskdexError(msg) from error
+    except MemoryError as error:
+        raise no_memory(path) from error
     except Exception as error:
         log.debug("while %s was imported", path, exc_info=True)
         msg = (
@@ -128,6 +131,8 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
     if settings.hide_text_in_pictures:
         image = np.where(field, image, np.float32(np.median(image[field])))
     facts = source.facts | found.facts | facts | {
+        "device": shown(row["device"]) if given(row.get("device")) else source.facts.get("device", ""),
+        "standardisation": _in_turn(found.facts["standardisation"], facts.get("standardisation")),
         "voi_lut_applied": greys.voi,
         "field_fraction": round(float(field.mean()), 4),
         "stored_shape": list(shape),
@@ -168,7 +173,7 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
     text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
     if text.any():
         field = field & ~grown(text)
-    facts = {
+    facts: dict[str, Any] = {
         "intensity": scale.kind,
         "scale": "absolute" if scale.absolute else "relative",
         "grey_increases_with": scale.rises_with,
@@ -177,9 +182,12 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
         "burnt_in_pixels": int(text.sum()),
         "clipped": clipped(exposure, field, scale) if scale.absolute else None,
     }
+    facts["standardisation"] = None
     if not scale.absolute:
         gain, offset = standardisation(-exposure, field)
         exposure = -(gain * -exposure + offset)
+        lowest = scale.low if scale.rises_with == "attenuation" else -scale.high
+        facts["standardisation"] = [gain * (scale.high - scale.low), offset + gain * lowest]
         scale = replace(scale, nepers_per_unit=None)
     return _Exposed(exposure.astype(np.float32), field, scale, facts, wrong + scale.warnings)
 
@@ -191,7 +199,15 @@ def _attenuation(
     if scale.absolute:
         return log_attenuation(exposure, field, scale, air_grey)
     gain, offset = standardisation(-exposure, field)
-    return (gain * -exposure + offset).astype(np.float32), {"standardised_by": "soft tissue and bone"}
+    facts = {"standardised_by": "soft tissue and bone", "standardisation": [gain, offset]}
+    return (gain * -exposure + offset).astype(np.float32), facts
+
+
+def _in_turn(first: list[float] | None, second: list[float] | None) -> list[float] | None:
+    """Gain and offset of two lines after each other; None of absolute images."""
+    if first is None or second is None:
+        return None
+    return [second[0] * first[0], second[0] * first[1] + second[1]]
 
 
 def _rough_attenuation(exposure: np.ndarray, scale: GreyScale) -> np.ndarray:

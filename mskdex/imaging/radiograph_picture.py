@@ -166,6 +166,8 @@ def _by_sitk(path: Path, max_megapixels: float) -> Picture:
             raise MskdexError(msg)
         grey = sitk.GetArrayFromImage(reader.Execute()).squeeze()
     except RuntimeError as error:
+        if "allocat" in str(error):  # of memory, which ITK has no exception of its own for
+            raise MemoryError from error
         msg = f"{path} cannot be read, it is damaged or incomplete; copy or export it again"
         raise MskdexError(msg) from error
     suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:])

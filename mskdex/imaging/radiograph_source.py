@@ -8,6 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.coherence import require_coherent
+from mskdex.imaging.device import device_name
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
@@ -87,12 +89,16 @@ def read_source(path: Path, max_megapixels: float, root: Path | None = None) -> 
         path = only_radiograph(path, root)
     kind = require_kind(path, ("dicom", *PICTURES), "the radiograph")
     with reading(path):
-        if kind == "dicom":
-            return _from_dicom(path, max_megapixels)
-        picture = read_picture(path, kind, max_megapixels)
-        facts = picture.facts | {"sha256": content_hash([path])}
-        tags = GreyTags(picture.bits, lossy=bool(facts.get("lossy")))
-        return Source(picture.grey, tags, CameraTags(), facts, None, picture.warnings)
+        found = _from_dicom(path, max_megapixels) if kind == "dicom" else _from_picture(path, kind, max_megapixels)
+        require_coherent(found.grey, path, "numbers of rows and columns")
+    return found
+
+
+def _from_picture(path: Path, kind: str, max_megapixels: float) -> Source:
+    picture = read_picture(path, kind, max_megapixels)
+    facts = picture.facts | {"sha256": content_hash([path])}
+    tags = GreyTags(picture.bits, lossy=bool(facts.get("lossy")))
+    return Source(picture.grey, tags, CameraTags(), facts, None, picture.warnings)
 
 
 def read_tags(path: Path) -> tuple[CameraTags, tuple[int, int]]:
@@ -124,14 +130,13 @@ def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
     header = read_header(path)
     modality = text_of(header, "Modality") or "unknown"
     if modality not in MODALITIES:
-        msg = f"{path} is of modality {modality}, not a radiograph ({', '.join(MODALITIES)}); correct the sheet"
+        allowed = ", ".join(MODALITIES)
+        msg = f"{path} is of modality {shown(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
         raise MskdexError(msg)
     photometric = text_of(header, "PhotometricInterpretation").upper()
     if (stated_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
-        msg = (
-            f"{path} is a colour image ({photometric or 'several samples per pixel'}); export the radiograph itself in "
-            "grey, not a screen capture"
-        )
+        told = shown(photometric, 40) if photometric else "several samples per pixel"
+        msg = f"{path} is a colour image ({told}); export the radiograph itself in grey, not a screen capture"
         raise MskdexError(msg)
     frames = stated_numbers(header, "NumberOfFrames", 1).first or 1
     if frames > 1:
@@ -153,6 +158,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     facts = {
         "format": "dicom",
         "modality": text_of(header, "Modality"),
+        "device": device_name(header),
         "bits": tags.bits,
         "lossy": tags.lossy,
         "sha256": content_hash([path]),

@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom_deflate import require_inflatable
+from mskdex.io.dicom_deflate import refuse_deflated_frames, require_inflatable
 from mskdex.io.files import WithinFile, file_kind, reading
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -24,7 +24,7 @@ GEOMETRY_TAGS = (
     "PixelAspectRatio", "InstanceNumber", "ImagesInAcquisition", "AcquisitionNumber", "AcquisitionTime", "ContentTime",
     "ConvolutionKernel", "KVP", "FilterType", "ContrastBolusAgent", "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase", "TriggerTime", "FrameOfReferenceUID", "StudyInstanceUID",
-    "PatientID",
+    "PatientID", "PixelPaddingValue",
 )  # fmt: skip
 """What is read of every file of a folder; the PatientID is compared and never told."""
 
@@ -149,4 +149,5 @@ def _read(path: Path, **how: Any) -> Dataset:
     if not meta or "TransferSyntaxUID" not in meta:
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    refuse_deflated_frames(path, str(dataset.file_meta.TransferSyntaxUID))
     return dataset

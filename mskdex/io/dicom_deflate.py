@@ -6,6 +6,7 @@ from pathlib import Path
 from mskdex.errors import MskdexError
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _CHUNK = 1 << 20
 _MOST_BYTES = 1 << 28
 _MOST_TIMES = 100
@@ -32,6 +33,18 @@ def require_inflatable(path: Path) -> None:
                 if length > _MOST_BYTES and length > _MOST_TIMES * size:
                     msg = f"{path}: its {size} bytes inflate to more than {length >> 20} MB; export it uncompressed"
                     raise MskdexError(msg)
+
+
+def refuse_deflated_frames(path: Path, transfer_syntax: str) -> None:
+    """Refuses frames that are deflated one by one (DICOM 2024d, PS3.5 A.4.13): decoders inflate them without a limit.
+
+    Raises:
+        MskdexError: says how to export the file.
+    """
+    if transfer_syntax == _DEFLATED_FRAMES:
+        told = f"its frames are deflated one by one ({_DEFLATED_FRAMES}), which is not read"
+        msg = f"{path}: {told}; export it uncompressed"
+        raise MskdexError(msg)
 
 
 def _end_of_meta(start: bytes) -> int:

@@ -47,11 +47,13 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
             _require_size(dataset, path, frame)
             try:
                 return pixel_array(dataset, raw=True, index=frame, correct_unused_bits=not all_bits)
+            except MemoryError:
+                raise
             except Exception:
                 if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
                     raise
                 return _by_gdcm(dataset, frame)
-    except MskdexError:
+    except (MskdexError, MemoryError):
         raise
     except Exception as error:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)

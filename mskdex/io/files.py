@@ -48,6 +48,8 @@ _GZIP_MOST = 1032
 
 
 _SMALL_READ = 1 << 16
+_LONG_WORD = re.compile(r"\S{600,}")
+"""No path of a cohort is as long; a damaged value is."""
 
 
 class WithinFile(io.BufferedReader):
@@ -73,8 +75,13 @@ def shown(value: object, most: int = 160) -> str:
         most: characters that are kept.
     """
     line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in str(value)).strip()
-    line = line or type(value).__name__
+    line = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", line or type(value).__name__)
     return line if len(line) <= most else line[:most] + "..."
+
+
+def no_memory(path: Path) -> MskdexError:
+    """The error about a file that may be whole, but for which there was not enough memory."""
+    return MskdexError(f"{path} does not fit into the memory that is left; give the job more, or crop the image")
 
 
 @contextmanager
@@ -88,6 +95,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except MskdexError:
         raise
+    except MemoryError as error:
+        raise no_memory(path) from error
     except Exception as error:
         log.debug("while %s was read", path, exc_info=True)
         told = f"{type(error).__name__}: {shown(error)}" if str(error).strip() else type(error).__name__

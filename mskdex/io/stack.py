@@ -1,7 +1,7 @@
 """The training sample of one patient: radiograph, DRRs, aligned bones and the CT's sums, in one file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,24 @@ from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.arrays import Crops, read_crops, write_arrays
 from mskdex.quantities import QUANTITIES
+
+
+@dataclass(frozen=True)
+class Greys:
+    """Where a radiograph's grey values come from, and how they follow the attenuation of the patient's CT.
+
+    Attributes:
+        device: manufacturer, model, software and processing; "" where neither file nor sheet names it.
+        standardisation: of a relative image, gain and offset that took the file's own grey values to it; else None.
+        attenuation: what a sound absolute radiograph shows at the knots of the comparison with the CT, in nepers,
+            rising; empty where nothing sound could be compared.
+        grey: the image's values at the knots.
+    """
+
+    device: str = ""
+    standardisation: tuple[float, float] | None = None
+    attenuation: tuple[float, ...] = ()
+    grey: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class Stack:
         min_visible_fraction: an object of which less is visible counts in neither training nor evaluation.
         correction: gain and shift that training applies to the radiograph, from its own CT; None leaves it as it is.
         refused: why radiograph and CT are taken not to belong together, and the patient counts nowhere; else None.
+        greys: where the radiograph's grey values come from.
     """
 
     patient: str
@@ -55,6 +74,7 @@ class Stack:
     correction: tuple[float, float] | None = None
     refused: str | None = None
     aligned_weights: tuple[float, ...] | None = None
+    greys: Greys = Greys()
 
     @property
     def counted(self) -> np.ndarray:
@@ -121,6 +141,7 @@ def write_stack(path: Path, stack: Stack, manifest: dict[str, Any] | None = None
         "min_visible_fraction": stack.min_visible_fraction,
         "correction": stack.correction,
         "refused": stack.refused,
+        "greys": asdict(stack.greys),
         "quantities": list(QUANTITIES),
         "manifest": manifest or {},
     }
@@ -164,4 +185,10 @@ def read_stack(path: Path, patient: str | None = None) -> Stack:
         min_visible_fraction=meta.get("min_visible_fraction", 0.0),
         correction=None if meta.get("correction") is None else (meta["correction"][0], meta["correction"][1]),
         refused=meta.get("refused"),
+        greys=_greys(meta.get("greys", {})),
     )
+
+
+def _greys(content: dict[str, Any]) -> Greys:
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+    return Greys(**values)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mskdex.errors import MskdexError
@@ -16,12 +16,35 @@ from mskdex.io.seal import KEY, file_digest_holds, require_digest, sign, unsigne
 
 _KEY = "mskdex"
 
+_TYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
+}  # fmt: skip
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Writes named tensors and JSON-able facts as safetensors with a seal, whole or not at all."""
-    contiguous = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
+    """Writes named tensors and JSON-able facts as safetensors with a seal, whole or not at all.
+
+    One tensor after another, so that no second copy of all is made in memory.
+
+    Source: https://github.com/huggingface/safetensors, "Format" (a header's length, the header as JSON, the tensors).
+    """
+    header: dict[str, Any] = {"__metadata__": {_KEY: json.dumps({**facts, KEY: unsigned(path)})}}
+    end = 0
+    # The wider types first, so that each tensor is aligned to its type.
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    for name in order:
+        tensor, start = tensors[name], end
+        end += tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
     with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={_KEY: json.dumps({**facts, KEY: unsigned(path)})})
+        with open(temporary, "wb") as handle:
+            handle.write(len(text).to_bytes(8, "little") + text)
+            for name in order:
+                flat = tensors[name].detach().to("cpu").contiguous().reshape(-1)
+                handle.write(flat.view(torch.uint8).numpy().data)
         sign(temporary)
 
 

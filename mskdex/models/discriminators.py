@@ -17,11 +17,11 @@ def patchgan(inputs: int, ndf: int) -> nn.Sequential:
     Images too small for three halvings get as many as fit at call time through `Discriminator`.
     """
     norm = norm_factory("instance")
-    layers: list[nn.Module] = [nn.Conv2d(inputs, ndf, 4, 2, 1), nn.LeakyReLU(0.2)]
+    layers: list[nn.Module] = [nn.Conv2d(inputs, ndf, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     width = ndf
     for stride in (2, 2, 1):
         outputs = min(2 * width, 8 * ndf)
-        layers += [nn.Conv2d(width, outputs, 4, stride, 1, bias=False), norm(outputs), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(width, outputs, 4, stride, 1, bias=False), norm(outputs), nn.LeakyReLU(0.2, inplace=True)]
         width = outputs
     return nn.Sequential(*layers, nn.Conv2d(width, 1, 4, 1, 1))
 

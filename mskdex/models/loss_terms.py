@@ -6,7 +6,7 @@ A further term is a function here with the decorator `loss`; its weight is `loss
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mskdex.config.learning import LossSettings
@@ -25,7 +25,7 @@ class Comparison:
         scale: cm³ or g per pixel that 1 in a normalised DRR stands for.
         target: sums of the DRRs by the CT, cm³, cm³ and g.
         known: objects whose sums the CT tells.
-        compared: indices of the objects that `aligned` shows.
+        compared: indices of the objects that `aligned` shows, on the images' device.
         aligned: their normalised DRRs in the radiograph's posture.
         available: how much each of them counts in each radiograph; 0 where it is not known.
         settings: of the experiment's losses.
@@ -37,7 +37,7 @@ class Comparison:
     scale: Float[Tensor, "3 n"]
     target: Float[Tensor, "b 3 n"]
     known: Bool[Tensor, "b n"]
-    compared: tuple[int, ...]
+    compared: Int[Tensor, " k"]
     aligned: Float[Tensor, "b 3 k h w"]
     available: Float[Tensor, "b k"]
     settings: LossSettings
@@ -63,11 +63,11 @@ def _intensity_sum(c: Comparison) -> Float[Tensor, ""]:
 
 @loss("bone")
 def _bone(c: Comparison) -> Float[Tensor, ""]:
-    s, objects = c.settings, list(c.compared)
+    s = c.settings
     return torch.stack(
         [
             losses.bone(
-                c.drr[:, q, objects], c.aligned[:, q], c.available, s.lambda_l1,
+                c.drr[:, q].index_select(1, c.compared), c.aligned[:, q], c.available, s.lambda_l1,
                 mask=c.field, absolute=s.absolute_gradients,
             )
             for q in range(3)

@@ -10,16 +10,21 @@ import torch
 from torch import nn
 
 from mskdex.compute.device import place
+from mskdex.compute.transfer import pack
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.tensors import read_tensors, write_tensors
+from mskdex.models.device_profiles import DeviceProfile, as_dicts
 from mskdex.models.generator import Generator, make_decomposer
+from mskdex.models.likeness import Likeness
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_volume
 
 FORMAT = 5
+_LIKENESS = "likeness."
+"""Begins the names of tensors that are the likeness model's, beside those of the generator."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class ModelCard:
         sdd_range_mm, isocentre_range_mm: smallest and largest distance from source to detector and to the
             patient's middle among the training patients.
         patients: training patients.
+        device_profiles: of the devices of their radiographs.
     """
 
     name: str
@@ -47,6 +53,7 @@ class ModelCard:
     sdd_range_mm: tuple[float, float]
     isocentre_range_mm: tuple[float, float]
     patients: tuple[str, ...]
+    device_profiles: tuple[DeviceProfile, ...] = ()
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -66,6 +73,7 @@ class ModelCard:
             "sdd_range_mm": list(self.sdd_range_mm),
             "isocentre_range_mm": list(self.isocentre_range_mm),
             "patients": list(self.patients),
+            "device_profiles": as_dicts(self.device_profiles),
         }
 
     @classmethod
@@ -81,6 +89,7 @@ class ModelCard:
             sdd_range_mm=(content["sdd_range_mm"][0], content["sdd_range_mm"][1]),
             isocentre_range_mm=(content["isocentre_range_mm"][0], content["isocentre_range_mm"][1]),
             patients=tuple(content["patients"]),
+            device_profiles=tuple(DeviceProfile.from_dict(p) for p in content.get("device_profiles", [])),
         )
 
 
@@ -103,10 +112,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained generator and its card."""
+    """A trained generator, its card, and what its training radiographs look like."""
 
     card: ModelCard
     generator: Generator
+    likeness: Likeness | None = None
 
     def decompose(self, image: np.ndarray, camera: Camera, source_to_isocentre_mm: float, relative: bool) -> np.ndarray:
         """DRRs of a radiograph on the model's grid, (3, N, H, W) in cm³, cm³ and g per pixel.
@@ -124,19 +134,27 @@ class Model:
     def decompose_batch(self, radiographs: Sequence[Seen]) -> np.ndarray:
         """As `decompose` of several radiographs in one pass of the network, (B, 3, N, H, W)."""
         device = next(self.generator.parameters()).device
-        images = torch.from_numpy(np.stack([r.image for r in radiographs]).astype(np.float32)).to(device)
-        water = np.stack([water_volume(r.image, r.camera, r.source_to_isocentre_mm) for r in radiographs])
-        known = torch.tensor([r.relative for r in radiographs], device=device)
-        normalised = images[:, None] / self.card.normalisation.radiograph
-        drr = self.generator(normalised, torch.as_tensor(water[:, None], device=device), known).float()
+        arrays = {
+            "image": np.stack([r.image for r in radiographs]).astype(np.float32),
+            "water": np.stack([water_volume(r.image, r.camera, r.source_to_isocentre_mm) for r in radiographs]),
+            "relative": np.array([r.relative for r in radiographs]),
+        }
+        t = pack(arrays, device).on(device)
+        normalised = t["image"][:, None] / self.card.normalisation.radiograph
+        drr = self.generator(normalised, t["water"][:, None], t["relative"]).float()
         scale = self.card.normalisation.drr[..., None, None].astype(np.float32)
         found: np.ndarray = drr.unflatten(1, (3, -1)).cpu().numpy() * scale
         return found
 
 
-def write_model(path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any]) -> None:
+def write_model(
+    path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any], likeness: Likeness | None = None
+) -> None:
     """Writes a model file."""
-    write_tensors(path, generator.state_dict(), {"card": card.as_dict(), "manifest": manifest})
+    tensors = dict(generator.state_dict())
+    for name, values in (likeness.arrays() if likeness else {}).items():
+        tensors[f"{_LIKENESS}{name}"] = torch.from_numpy(values)
+    write_tensors(path, tensors, {"card": card.as_dict(), "manifest": manifest})
 
 
 def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> Model:
@@ -151,6 +169,7 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
     generator = make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0)
-    generator.load_state_dict(tensors)
+    generator.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_LIKENESS)})
+    arrays = {k.removeprefix(_LIKENESS): v.cpu().numpy() for k, v in tensors.items() if k.startswith(_LIKENESS)}
     place(generator, device)
-    return Model(card, generator.eval())
+    return Model(card, generator.eval(), Likeness.from_arrays(arrays) if arrays else None)

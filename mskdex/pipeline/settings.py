@@ -33,7 +33,7 @@ from mskdex.imaging.label_names import ids_of_channels
 DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
 
-PERSONS = ("same_patient_as", "person")
+PERSONS = ("same_patient_as", "person", "use")
 """Columns that only the folds and the search for patients twice in the cohort see."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mskdex.cohort.columns import PATHS
-from mskdex.cohort.folds import assign_folds
+from mskdex.cohort.folds import NO_FOLD, assign_folds, trained_on
 from mskdex.config import Config
 from mskdex.config.learning import FoldSettings
 from mskdex.errors import MskdexError
@@ -143,15 +143,16 @@ def made_names(row: Mapping[str, Any]) -> list[str]:
 def folds_of_patients(sheet: pd.DataFrame, settings: FoldSettings) -> tuple[dict[str, int], str]:
     """The fold of each patient and, where there are too few for the folds, why nothing can be trained.
 
-    Too few are all given the same fold, so that what comes before the training can be planned and made; rule `folds`
-    stops at them.
+    Patients who are evaluated only have `NO_FOLD`. Too few are all given the same fold, so that what comes before the
+    training can be planned and made; rule `folds` stops at them.
     """
     try:
         table = assign_folds(sheet, settings)[["patient_id", "fold"]]
         return {str(p): int(f) for p, f in table.itertuples(index=False)}, ""
     except MskdexError as error:
         advice = "nothing can be trained; --until stack qc quality collect makes what needs no folds"
-        return dict.fromkeys(sheet["patient_id"].astype(str), 0), f"{error}; {advice}"
+        folds = trained_on(sheet).map({True: 0, False: NO_FOLD})
+        return dict(zip(sheet["patient_id"].astype(str), folds, strict=True)), f"{error}; {advice}"
 
 
 def persons_digest(sheet: pd.DataFrame) -> str:

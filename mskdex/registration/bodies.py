@@ -1,7 +1,7 @@
 """Rigid bodies of a CT, as the registration sees them: the attenuation that bone adds to soft tissue."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +15,8 @@ _RIM_MM = 3.0
 _CROP_MM = 12.0
 _SMOOTHING_MM = 5.0
 _TARGETS = 400
+_FLAT_SHARE = 0.5
+"""A cut end's cross-section is about that two slices further in, a rounded end's at most a third of it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Body:
         world_from_voxel: 4×4 of the crop.
         centre_mm: centroid, RAS, (3,): the pivot of every motion.
         surface_mm: centres of its surface voxels, RAS, (N, 3).
-        cut_mm: centres of its voxels on the CT's border, RAS, (M, 3); empty when it is whole.
+        cut_mm: centres of its voxels where it is cut, RAS, (M, 3); empty when it is whole.
         extent_mm: its longest extent in the CT.
         volume_cm3: its volume in the CT.
     """
@@ -52,12 +54,16 @@ class Body:
 
     @property
     def truncated(self) -> bool:
-        """Whether the CT cuts it."""
+        """Whether the CT or the label file cuts it."""
         return len(self.cut_mm) > 0
 
 
 def find_bodies(
-    ct: np.ndarray, labels: np.ndarray, world_from_voxel: np.ndarray, channels: Sequence[Channel]
+    ct: np.ndarray,
+    labels: np.ndarray,
+    world_from_voxel: np.ndarray,
+    channels: Sequence[Channel],
+    cut: Collection[int] = (),
 ) -> dict[str, Body]:
     """The rigid bodies that a segmentation holds.
 
@@ -66,6 +72,8 @@ def find_bodies(
         labels: `Channel.label` of every voxel, (z, y, x).
         world_from_voxel: 4×4, RAS mm.
         channels: the cohort's objects; those without a body are passed over.
+        cut: labels that the import found truncated, whatever the volume shows: the label file may cover a part of
+            the CT (`mskdex.imaging.label_extent.recorded_cuts`).
 
     Returns:
         bodies by name, in the order of `channels`; a body without any voxel is left out.
@@ -81,6 +89,10 @@ def find_bodies(
         if mask.any():
             present = tuple(c.name for c in group if np.any(labels == c.label))
             found[name] = _body(name, present, ct, mask, bones & ~mask, world_from_voxel)
+            ends = _flat_ends(np.isin(labels, [c.label for c in group if c.label in set(cut)]))
+            found[name] = replace(
+                found[name], cut_mm=np.concatenate([found[name].cut_mm, _world(ends, world_from_voxel)])
+            )
     return found
 
 
@@ -108,6 +120,22 @@ def _body(
         extent_mm=_extent(surface),
         volume_cm3=len(voxels) * float(np.prod(spacing)) / 1000.0,
     )
+
+
+def _flat_ends(mask: np.ndarray) -> np.ndarray:
+    """Voxels (N, 3) of the ends of a mask, not on the volume's border, that are flat as only a cut makes them."""
+    found = [np.empty((0, 3), np.int64)]
+    if not mask.any():
+        return found[0]
+    for axis in range(3):
+        area = mask.sum(axis=tuple(a for a in range(3) if a != axis))
+        inside = np.flatnonzero(area)
+        for end, deeper in ((inside[0], inside[0] + 2), (inside[-1], inside[-1] - 2)):
+            within = area[deeper] if inside[0] <= deeper <= inside[-1] else 0
+            if 0 < end < len(area) - 1 and area[end] > _FLAT_SHARE * within:
+                plane = np.argwhere(np.take(mask, end, axis))
+                found.append(np.insert(plane, axis, end, axis=1))
+    return np.concatenate(found)
 
 
 def _world(zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:

@@ -29,6 +29,16 @@ class CameraPrior:
     sdd_mm: float
     principal_point_mm: float
 
+    @property
+    def deviations_mm(self) -> np.ndarray:
+        """Of source distance, principal row and principal column, (3,)."""
+        return np.array([self.sdd_mm, self.principal_point_mm, self.principal_point_mm])
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of the same, (3, 3)."""
+        return np.diag(np.square(self.deviations_mm))
+
     @classmethod
     def of(cls, sources: Mapping[str, str], settings: CameraPriorSettings) -> "CameraPrior":
         """The prior that the camera's sources give: `sources` of camera.json; a number without one was assumed."""
@@ -62,7 +72,7 @@ def space_error(
     centre_mm: np.ndarray,
     targets_mm: np.ndarray,
     camera: Camera,
-    prior: CameraPrior,
+    camera_covariance: np.ndarray,
 ) -> SpaceError:
     """Errors on the image and in space.
 
@@ -75,23 +85,35 @@ def space_error(
         covariance: of `rigid.PARAMETERS` about the centre given the camera, (6, 6), degrees and mm.
         centre_mm: pivot, RAS, (3,).
         targets_mm: points on the body's surface, RAS, (N, 3).
-        camera: as it was given.
-        prior: how uncertain it is.
+        camera: as it is taken to be.
+        camera_covariance: of its source distance, principal row and principal column in mm, (3, 3).
     """
     targets = targets_mm[:: max(len(targets_mm) // _TARGETS, 1)]
     places, by_pose = _by_pose(pose, centre_mm, targets, camera)
-    gain = -np.linalg.lstsq(by_pose, _by_camera(places, camera), rcond=1e-9)[0]
+    gain = compensation(pose, centre_mm, targets_mm, camera)
     in_space = np.stack([(_points(pose, centre_mm, targets, u) - places).ravel() / _STEP for u in _units()], axis=1)
     draw = np.random.default_rng(_SEED)
     own = draw.multivariate_normal(np.zeros(6), covariance, _SAMPLES, method="eigh")
-    of_camera = draw.normal(size=(_SAMPLES, 3)) * [prior.sdd_mm, *[prior.principal_point_mm] * 2] @ gain.T
-    camera_variance = gain @ np.diag(np.square([prior.sdd_mm, *[prior.principal_point_mm] * 2])) @ gain.T
+    of_camera = draw.multivariate_normal(np.zeros(3), camera_covariance, _SAMPLES, method="eigh") @ gain.T
+    camera_variance = gain @ camera_covariance @ gain.T
     return SpaceError(
         expected_mpd_mm=float(_mean_lengths(own @ by_pose.T, 2).mean()),
         expected_mtre_mm=float(_mean_lengths((own + of_camera) @ in_space.T, 3).mean()),
         sd_mm=float(np.sqrt(np.trace((covariance + camera_variance)[3:, 3:]))),
         within=float(np.mean(_mean_lengths(of_camera @ in_space.T, 3) < _GOOD_MM)),
     )
+
+
+def compensation(pose: np.ndarray, centre_mm: np.ndarray, targets_mm: np.ndarray, camera: Camera) -> np.ndarray:
+    """K: the change of a pose that keeps the image where the camera changes, (6, 3).
+
+    Of `rigid.PARAMETERS` in degrees and mm by source distance, principal row and principal column in mm; least squares
+    over the projections of the targets; other arguments as of `space_error`.
+    """
+    targets = targets_mm[:: max(len(targets_mm) // _TARGETS, 1)]
+    places, by_pose = _by_pose(pose, centre_mm, targets, camera)
+    gain: np.ndarray = -np.linalg.lstsq(by_pose, _by_camera(places, camera), rcond=1e-9)[0]
+    return gain
 
 
 def _measured(source: str) -> bool:

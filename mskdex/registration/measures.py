@@ -28,7 +28,7 @@ def measures(
     in the exposed field; joint: distance of the joint from where the parent holds it, in its sd.
     """
     fine = views(settings.fine_pixels_mm[-1])
-    mask = neighbourhood(task, fine, outcome.pose, settings.neighbourhood_mm)
+    mask = neighbourhood(task.model, fine, outcome.pose, settings.neighbourhood_mm)
     view, mask = fine.cropped(mask)
     image = task.model.image(view.camera, outcome.pose)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))

@@ -12,6 +12,10 @@ RenderTangents = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Takes camera_from_ct to the image (rows, columns) and its derivatives (6, rows, columns), per rad and mm."""
 
 
+PIXELS_PER_SAMPLE = 40.0
+"""With these, predicted covariances match the errors on virtual patients."""
+
+
 @dataclass(frozen=True)
 class Joint:
     """Where the parent body holds a point of this one.
@@ -55,15 +59,14 @@ class Problem:
         similarity: prepared for the radiograph, energy-weighted.
         pivot_mm: pivot of `render`'s derivatives, RAS.
         joint: the parent's hold, if any.
-        pixels_per_sample: pixels of the gradient image that count as one independent observation; with 40 the
-            predicted covariance matches the errors on virtual patients.
+        pixels_per_sample: pixels of the gradient image that count as one independent observation.
     """
 
     render: RenderTangents
     similarity: GradientCorrelation
     pivot_mm: np.ndarray
     joint: Joint | None = None
-    pixels_per_sample: float = 40.0
+    pixels_per_sample: float = PIXELS_PER_SAMPLE
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,13 @@ def _hold(joint: Joint, pose: np.ndarray, pivot_mm: np.ndarray) -> tuple[np.ndar
 
 
 def _variance(problem: Problem, linear: _Linear) -> float:
-    samples = max(len(linear.residual) / problem.pixels_per_sample, 10.0)
-    return max(float(linear.residual @ linear.residual) / samples, 1e-9)
+    return sample_variance(linear.residual, problem.pixels_per_sample)
+
+
+def sample_variance(residual: np.ndarray, pixels_per_sample: float = PIXELS_PER_SAMPLE) -> float:
+    """Variance of one independent observation among the residuals of pixels, (N,)."""
+    samples = max(len(residual) / pixels_per_sample, 10.0)
+    return max(float(residual @ residual) / samples, 1e-9)
 
 
 def _cost(linear: _Linear, variance: float) -> float:

@@ -81,8 +81,8 @@ class _Run:
     """The registration of one patient, body by body."""
 
     def __init__(self, patient: Patient, settings: RegistrationSettings, step_mm: float) -> None:
-        voxels_mm = [abs(np.linalg.det(b.world_from_voxel[:3, :3])) ** (1 / 3) for b in patient.bodies.values()]
-        pixels_mm = no_finer_than_voxels(settings.fine_pixels_mm, float(min(voxels_mm, default=0.0)))
+        voxel_mm = min((voxel_of(body) for body in patient.bodies.values()), default=0.0)
+        pixels_mm = no_finer_than_voxels(settings.fine_pixels_mm, voxel_mm)
         self.patient, self.settings = patient, settings.model_copy(update={"fine_pixels_mm": pixels_mm})
         self.models = {name: Model.of(body, settings, step_mm) for name, body in patient.bodies.items()}
         self.done: dict[str, _Done] = {}
@@ -173,6 +173,11 @@ class _Run:
             scores,
             done.outcome.refined.covariance,
         )
+
+
+def voxel_of(body: Body) -> float:
+    """Edge in mm of a cube of the volume of a body's voxels."""
+    return float(abs(np.linalg.det(body.world_from_voxel[:3, :3])) ** (1 / 3))
 
 
 def no_finer_than_voxels(pixels_mm: tuple[float, ...], voxel_mm: float) -> tuple[float, ...]:

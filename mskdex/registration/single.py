@@ -109,11 +109,11 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
 
 
-def neighbourhood(task: Task, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+def neighbourhood(model: Model, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels of the field near the body's projection, and not near where the CT cuts it."""
-    support = np.abs(task.model.image(view.camera, pose)) > _SUPPORT_MM
+    support = np.abs(model.image(view.camera, pose)) > _SUPPORT_MM
     mask = near(support, margin_mm / view.camera.pixel_mm) & view.field
-    result: np.ndarray = mask & ~cut_shadow(task.model.body, view.camera, pose, margin_mm + 4.0)
+    result: np.ndarray = mask & ~cut_shadow(model.body, view.camera, pose, margin_mm + 4.0)
     return result
 
 
@@ -203,7 +203,7 @@ def _distinct(ends: list[Found], task: Task) -> list[Found]:
 
 
 def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> Refined:
-    mask = neighbourhood(task, view, start, settings.neighbourhood_mm)
+    mask = neighbourhood(task.model, view, start, settings.neighbourhood_mm)
     view, mask = view.cropped(mask)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
     pivot = task.model.body.centre_mm

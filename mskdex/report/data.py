@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.config import Config
 from mskdex.evaluation.baselines import BASELINES
 from mskdex.evaluation.points import refused_pairs
@@ -190,6 +191,7 @@ def _patients(cohort: Path) -> pd.DataFrame:
     folds = read_parquet(cohort / "folds.parquet").astype({"patient_id": str})
     table = table[~table["patient_id"].isin(refused_pairs(cohort / "pairs.parquet"))]
     table = table.merge(folds[["patient_id", "fold"]], on="patient_id", how="left").set_index("patient_id")
+    table = table[table["fold"] != NO_FOLD]
     for column in ("age", "height_cm", "weight_kg"):
         table[column] = pd.to_numeric(table[column], errors="coerce") if column in table else float("nan")
     if "sex" not in table:

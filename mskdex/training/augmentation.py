@@ -70,19 +70,29 @@ def sampling_matrix(change: Change, rows: int, columns: int) -> np.ndarray:
 
 
 def warp(
-    images: Float[Tensor, "c h w"], change: Change, outside: Literal["zeros", "border"] = "zeros"
+    images: Float[Tensor, "c h w"],
+    change: Change,
+    outside: Literal["zeros", "border"] = "zeros",
+    matrix: Float[Tensor, "2 3"] | None = None,
 ) -> Float[Tensor, "c h w"]:
     """Moves the pixels of a stack; what comes in from outside is 0, or as the border is. The flip comes first.
 
     Values are not scaled with the area: a zoomed image is that of a patient so much broader and taller at
     the same thickness, and the sums change with it. `kept` tells by how much.
+
+    Args:
+        images: the stack.
+        change: how it moves.
+        outside: what comes in.
+        matrix: the change's `sampling_matrix` where it is on the images' device already.
     """
     if change.flip:
         images = images.flip(-1)
     if not change.moves:
         return images
     rows, columns = images.shape[-2:]
-    matrix = torch.as_tensor(sampling_matrix(change, rows, columns), dtype=images.dtype, device=images.device)
+    if matrix is None:
+        matrix = torch.as_tensor(sampling_matrix(change, rows, columns), dtype=images.dtype, device=images.device)
     grid = functional.affine_grid(matrix[None], [1, 1, rows, columns], align_corners=False)
     return functional.grid_sample(images[None], grid, mode="bilinear", padding_mode=outside, align_corners=False)[0]
 

@@ -1,8 +1,9 @@
 """From stored stacks to batches on the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mskdex.compute.transfer import Parcel, pack
 from mskdex.config.learning import AugmentationSettings
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import Stack, read_stack
+from mskdex.models.device_profiles import DeviceProfile, stack_by_profile
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_per_neper, water_volume
-from mskdex.training.augmentation import Change, draw_change, kept, side_swap, warp
+from mskdex.training.augmentation import Change, draw_change, kept, sampling_matrix, side_swap, warp
+
+Move = Callable[..., Tensor]
+"""`warp` with a sample's change."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,10 @@ class Batch:
 
 
 class StackStore:
-    """Stacks of a list of patients; decoded ones stay in memory up to a limit."""
+    """Stacks of a list of patients, by their devices' profiles; decoded ones stay in memory up to a limit."""
 
-    def __init__(self, paths: dict[str, Path], cache_bytes: float):
-        self.paths = paths
+    def __init__(self, paths: dict[str, Path], cache_bytes: float, profiles: Sequence[DeviceProfile] = ()):
+        self.paths, self.profiles = paths, tuple(profiles)
         self.patients = self.people = tuple(paths)
         self._left = cache_bytes
         self._first: tuple[str, tuple[str, ...], tuple[int, int]] | None = None
@@ -87,8 +93,13 @@ class StackStore:
         """Names of the samples of an epoch, in no order; with fewer than `samples` they come again."""
         return self.patients
 
+    def real(self, person: str) -> Stack:
+        """The stack of a person's own radiograph."""
+        return self[person]
+
     def _read(self, patient: str) -> tuple[Stack, Path]:
-        return read_stack(self.paths[patient], patient).corrected(), self.paths[patient]
+        stack = read_stack(self.paths[patient], patient).corrected()
+        return stack_by_profile(stack, self.profiles), self.paths[patient]
 
     def _check(self, stack: Stack, patient: str, path: Path) -> None:
         """Every stack has the channels of the first one read, in that order, and its image size."""
@@ -106,16 +117,30 @@ class StackStore:
             raise MskdexError(msg)
 
 
-def dense(crops: Crops, factors: np.ndarray, device: torch.device) -> Float[Tensor, "c h w"]:
-    """Puts crops in place on the device, each image times its factor; (images, H, W) float32."""
+def dense(crops: Crops, factors: np.ndarray, values: Tensor) -> Float[Tensor, "c h w"]:
+    """Puts crops in place, each image times its factor; (images, H, W) float32.
+
+    Args:
+        crops: where each image's rectangle lies.
+        factors: (images,).
+        values: the crops' values, on the device where the images shall be.
+    """
     rows, columns = crops.shape[-2:]
-    out = torch.zeros((len(crops.boxes), rows, columns), device=device)
-    values = torch.from_numpy(crops.values if crops.values.flags.writeable else crops.values.copy()).to(device)
+    out = torch.zeros((len(crops.boxes), rows, columns), device=values.device)
     offset = 0
-    for image, (r, c, h, w), scale in zip(out, crops.boxes, (crops.scales * factors).tolist(), strict=True):
+    for image, (r, c, h, w), scale in zip(out, crops.boxes.tolist(), (crops.scales * factors).tolist(), strict=True):
         torch.mul(values[offset : offset + h * w].view(h, w).float(), scale, out=image[r : r + h, c : c + w])
         offset += h * w
     return out
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What one sample is made of: a patient's radiograph and a partner's DRRs, and how they are changed."""
+
+    own: Stack
+    partner: Stack
+    changes: tuple[Change, Change]
 
 
 class Loader:
@@ -132,10 +157,12 @@ class Loader:
         device: torch.device,
         rank: tuple[int, int] = (0, 1),
         every_object: bool = False,
+        unpaired: bool = True,
     ):
         """Beside what a batch is made of and by.
 
         Args:
+            unpaired: whether other patients' DRR stacks are asked for; they are 0 otherwise.
             rank: (this process's number, number of processes) of a training that shares each batch among several.
             every_object: aligned DRRs of all objects, not only of the bones of the bone loss.
         """
@@ -147,106 +174,135 @@ class Loader:
             raise MskdexError(msg)
         self.store, self.normalisation, self.device = store, normalisation, device
         self.batch_size, self.seed, self.augmentation, self.rank = batch_size, seed, augmentation, rank
+        self.unpaired = unpaired
         first = store[store.patients[0]]
         self.swap = side_swap(first.channels)
+        self._swapped = torch.tensor(self.swap, device=device)
         self.bones = [i for i, channel in enumerate(first.channels) if channel.bone_loss or every_object]
 
     def __len__(self) -> int:
         return -(-self.store.samples // (self.batch_size * self.rank[1]))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The epoch's batches from number `start` on; on a GPU the next two are made while one is used."""
+        """The epoch's batches from number `start` on; for a GPU the next ones are read while one is used."""
         if self.device.type == "cpu":
             yield from (self.batch(epoch, place) for place in range(start, len(self)))
             return
         with ThreadPoolExecutor(4) as pool:
-            waiting: list[Future[Batch]] = []
+            waiting: list[Future[tuple[list[_Drawn], Parcel]]] = []
             for place in range(start, len(self) + 3):
                 if place < len(self):
-                    waiting.append(pool.submit(self.batch, epoch, place))
+                    waiting.append(pool.submit(self._read, epoch, place))
                 if waiting and (len(waiting) > 3 or place >= len(self)):
-                    yield waiting.pop(0).result()
+                    yield self._made(*waiting.pop(0).result())
 
     def batch(self, epoch: int, place: int) -> Batch:
         """One batch; the last one of an epoch is filled up from the epoch's beginning."""
+        return self._made(*self._read(epoch, place))
+
+    def _read(self, epoch: int, place: int) -> tuple[list[_Drawn], Parcel]:
+        """The host's share of a batch: what is drawn, and the arrays that the device is to have."""
         names = self.store.of_epoch(epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(names))
         first = (place * self.rank[1] + self.rank[0]) * self.batch_size
-        samples = []
+        drawn = []
         for index in range(first, first + self.batch_size):
             rng = np.random.default_rng([self.seed, epoch, index, 1])
             mine = int(order[index % len(order)])
             partner = (mine + int(rng.integers(1, len(order)))) % len(order)
-            samples.append(self._sample(names[mine], names[partner], rng))
-        return _collate(samples)
+            changes = [draw_change(self.augmentation, rng) if self.augmentation else Change() for _ in range(2)]
+            drawn.append(_Drawn(self.store[names[mine]], self.store[names[partner]], (changes[0], changes[1])))
+        arrays = {f"{n}/{name}": a for n, d in enumerate(drawn) for name, a in self._arrays(d).items()}
+        return drawn, pack(arrays, self.device)
 
-    def _sample(self, mine: str, partner: str, rng: np.random.Generator) -> Batch:
-        a, b = self.store[mine], self.store[partner]
-        changes = [draw_change(self.augmentation, rng) if self.augmentation else Change() for _ in range(2)]
-        radiograph, field, factor = self._radiograph(a, changes[0])
-        water, partner_water = self._water(a, changes[0]), self._partner_water(b, changes[1])
-        aligned, available = self._aligned(a, changes[0])
-        flipped = self.swap if changes[0].flip else list(range(len(self.swap)))
-        target = torch.as_tensor((a.truth * a.visible)[:, flipped], dtype=torch.float32, device=self.device)
+    def _arrays(self, drawn: _Drawn) -> dict[str, np.ndarray]:
+        own, partner, change = drawn.own, drawn.partner, drawn.changes[0]
+        unit = np.float32(self.normalisation.radiograph)
+        per_neper = water_per_neper(partner.camera, partner.source_to_isocentre_mm)
+        found = {
+            "radiograph": own.radiograph / unit,
+            "field": own.field,
+            "water": water_volume(own.radiograph, own.camera, own.source_to_isocentre_mm),
+            "relative": np.array([own.relative, partner.relative]),
+            "partner_water": per_neper * unit,
+            "aligned": own.aligned.values,
+            "available": self._weights(own, change),
+            "target": (own.truth * own.visible).astype(np.float32),
+            "known": own.counted,
+            "matrices": np.stack([sampling_matrix(c, *own.camera.shape) for c in drawn.changes]).astype(np.float32),
+        }
+        if self.unpaired:
+            found["drr"] = partner.drr.values
+        if change.moves:
+            found["volume"] = _quantity(own.drr, 1).values
+        return found
+
+    def _made(self, drawn: list[_Drawn], parcel: Parcel) -> Batch:
+        """The device's share of a batch."""
+        tensors = parcel.on(self.device)
+        return _collate([self._sample(d, _under(tensors, f"{number}/")) for number, d in enumerate(drawn)])
+
+    def _sample(self, drawn: _Drawn, t: Mapping[str, Tensor]) -> Batch:
+        own, (change, other) = drawn.own, drawn.changes
+        move = partial(warp, change=change, matrix=t["matrices"][0])
+        move_partner = partial(warp, change=other, matrix=t["matrices"][1])
+        target, known = t["target"] * self._factor(own, move, t), t["known"]
+        if change.flip:
+            target, known = target.index_select(1, self._swapped), known.index_select(0, self._swapped)
         return Batch(
-            patients=(a.patient,),
-            partners=(b.patient,),
-            radiograph=radiograph[None],
-            field=field[None],
-            water=water[None],
-            relative=torch.tensor([a.relative], device=self.device),
-            drr=self._drr(b, changes[1])[None],
-            partner_water=partner_water[None],
-            partner_relative=torch.tensor([b.relative], device=self.device),
-            aligned=aligned[None],
-            available=available[None],
-            target=(target * factor[flipped])[None],
-            known=torch.as_tensor(a.counted[flipped], device=self.device)[None],
+            patients=(own.patient,),
+            partners=(drawn.partner.patient,),
+            radiograph=move(t["radiograph"][None] * change.contrast + change.brightness, outside="border")[None],
+            field=(move(t["field"][None].float()) > 0.99).float()[None],
+            # As moved: a zoomed patient is broader and taller at the same thickness, so pixels keep their volume.
+            water=move(t["water"][None], outside="border")[None],
+            relative=t["relative"][:1],
+            drr=self._drr(drawn.partner, other, move_partner, t)[None],
+            partner_water=move_partner(t["partner_water"][None], outside="border")[None],
+            partner_relative=t["relative"][1:],
+            aligned=self._aligned(own, change, move, t["aligned"])[None],
+            available=t["available"][None],
+            target=target[None],
+            known=known[None],
         )
 
-    def _radiograph(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor, Tensor]:
-        """Radiograph and field as changed, and the factor of each object's sum (unflipped order)."""
-        field = torch.as_tensor(stack.field.astype(np.float32), device=self.device)
-        image = torch.as_tensor(stack.radiograph / np.float32(self.normalisation.radiograph), device=self.device)
-        image = warp((image * change.contrast + change.brightness)[None], change, outside="border")
-        factor = torch.ones(len(stack.objects), device=self.device)
-        if change.moves:
-            objects = dense(_quantity(stack.drr, 1), np.ones(len(factor)), self.device)
-            factor = kept(objects, warp(objects, change))
-        return image, (warp(field[None], change) > 0.99).float(), factor
+    def _factor(self, stack: Stack, move: Move, t: Mapping[str, Tensor]) -> Tensor:
+        """Factor of each object's sum, unflipped order."""
+        if "volume" not in t:
+            return torch.ones(len(stack.objects), device=self.device)
+        objects = dense(_quantity(stack.drr, 1), np.ones(len(stack.objects)), t["volume"])
+        return kept(objects, move(objects))
 
-    def _water(self, stack: Stack, change: Change) -> Tensor:
-        """As moved: a zoomed patient is broader and taller at the same thickness, so pixels keep their volume."""
-        volume = water_volume(stack.radiograph, stack.camera, stack.source_to_isocentre_mm)
-        return warp(torch.as_tensor(volume, device=self.device)[None], change, outside="border")
-
-    def _partner_water(self, stack: Stack, change: Change) -> Tensor:
-        one = water_per_neper(stack.camera, stack.source_to_isocentre_mm) * np.float32(self.normalisation.radiograph)
-        return warp(torch.as_tensor(one, device=self.device)[None], change, outside="border")
-
-    def _aligned(self, stack: Stack, change: Change) -> tuple[Tensor, Tensor]:
-        rows, columns = stack.camera.shape
-        out = torch.zeros((3, len(self.bones), rows, columns), device=self.device)
-        available = torch.zeros(len(self.bones), device=self.device)
+    def _targets(self, stack: Stack, change: Change) -> list[int]:
+        """The channel that each aligned object goes to."""
         places = [stack.objects.index(name) for name in stack.aligned_objects]
-        factors = (1.0 / self.normalisation.drr[:, places]).ravel()
-        images = dense(stack.aligned, factors, self.device)
-        images = warp(images, change).view(3, len(places), rows, columns)
-        for number, place in enumerate(places):
-            target = self.swap[place] if change.flip else place
-            if target in self.bones:
-                # The other side's scale belongs to the channel that a flipped bone goes to.
-                ratio = self.normalisation.drr[:, place] / self.normalisation.drr[:, target]
-                weight = torch.as_tensor(ratio, dtype=torch.float32, device=self.device)[:, None, None]
-                out[:, self.bones.index(target)] = images[:, number] * weight
-                available[self.bones.index(target)] = stack.aligned_weights[number] if stack.aligned_weights else 1.0
-        return out, available
+        return [self.swap[place] if change.flip else place for place in places]
 
-    def _drr(self, stack: Stack, change: Change) -> Tensor:
+    def _weights(self, stack: Stack, change: Change) -> np.ndarray:
+        available = np.zeros(len(self.bones), np.float32)
+        for number, target in enumerate(self._targets(stack, change)):
+            if target in self.bones:
+                available[self.bones.index(target)] = stack.aligned_weights[number] if stack.aligned_weights else 1.0
+        return available
+
+    def _aligned(self, stack: Stack, change: Change, move: Move, values: Tensor) -> Tensor:
+        targets = self._targets(stack, change)
+        out = torch.zeros((3, len(self.bones), *stack.camera.shape), device=self.device)
+        # The other side's scale belongs to the channel that a flipped bone goes to.
+        factors = (1.0 / self.normalisation.drr[:, targets]).ravel()
+        images = move(dense(stack.aligned, factors, values)).view(3, len(targets), *stack.camera.shape)
+        for number, target in enumerate(targets):
+            if target in self.bones:
+                out[:, self.bones.index(target)] = images[:, number]
+        return out
+
+    def _drr(self, stack: Stack, change: Change, move: Move, t: Mapping[str, Tensor]) -> Tensor:
+        if not self.unpaired:
+            return torch.zeros((1, 1, 1), device=self.device)
         objects = self.swap if change.flip else list(range(len(self.swap)))
         scale = self.normalisation.drr[:, np.argsort(objects)]  # of the channel that each object goes to
-        images = warp(dense(stack.drr, (1.0 / scale).ravel(), self.device), change)
-        return images.view(3, len(objects), *images.shape[1:])[:, objects].flatten(0, 1)
+        images = move(dense(stack.drr, (1.0 / scale).ravel(), t["drr"])).view(3, len(objects), *stack.camera.shape)
+        return (images.index_select(1, self._swapped) if change.flip else images).flatten(0, 1)
 
 
 def _quantity(crops: Crops, index: int) -> Crops:
@@ -255,6 +311,10 @@ def _quantity(crops: Crops, index: int) -> Crops:
     first, last = sizes[: index * count].sum(), sizes[: (index + 1) * count].sum()
     chosen = slice(index * count, (index + 1) * count)
     return Crops(crops.shape[1:], crops.boxes[chosen], crops.scales[chosen], crops.values[first:last])
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _collate(samples: Sequence[Batch]) -> Batch:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,19 @@ class Group:
     size: int = 1
     local_rank: int = 0
 
-    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replaces each gradient by its mean over the processes, in one exchange; alone it does nothing."""
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter], stopped: Tensor) -> None:
+        """Replaces each gradient by its mean over the processes, in one exchange; alone it does nothing.
+
+        Args:
+            parameters: whose gradients.
+            stopped: float32 scalar; becomes 1 where it is 1 in any process, so that all stop together.
+        """
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self.size == 1 or not gradients:
             return
-        flat = torch.cat([g.reshape(-1) for g in gradients])
+        flat = torch.cat([*(g.reshape(-1) for g in gradients), stopped[None]])
         distributed.all_reduce(flat)
+        stopped.copy_((flat[-1] > 0).float())
         flat /= self.size
         offset = 0
         for g in gradients:

@@ -56,8 +56,13 @@ class Checkpoints:
         return True
 
     def save(self) -> None:
-        """Writes the checkpoint over the one before."""
+        """Writes the checkpoint over the one before.
+
+        Raises:
+            MskdexError: a loss since the last reading is not finite; nothing is written.
+        """
         if self.trainer.group.rank == 0:
+            self.trainer.progress.count(self.trainer.record.read())
             tensors, progress = self.trainer.state()
             write_tensors(self.path, tensors, {"identity": self.identity, "progress": progress})
         self.written = time.monotonic()
@@ -76,15 +81,15 @@ def run_epochs(trainer: Trainer, loader: Loader, checkpoints: Checkpoints, monit
     while progress.epoch < o.epochs:
         began = time.monotonic()
         for batch in monitor.waiting(loader.epoch(progress.epoch, progress.place)):
-            values = trainer.train_batch(batch, batches)
-            for name, value in values.items():
-                progress.totals[name] = progress.totals.get(name, 0.0) + value
+            sums = trainer.train_batch(batch, batches)
             progress.place += 1
+            progress.count(sums)
             monitor.batch(progress)
             now = time.monotonic()
             progress.seconds, began = progress.seconds + now - began, now
             if progress.place < batches and progress.place % o.accumulate_batches == 0:
                 checkpoints.save_if_due(o.checkpoint_minutes)
+        progress.count(trainer.record.read())
         _finish_epoch(trainer, batches)
         monitor.epoch(progress, trainer.networks, loader)
         checkpoints.save()
@@ -96,7 +101,7 @@ def _finish_epoch(trainer: Trainer, batches: int) -> None:
     row = {name: value / batches for name, value in progress.totals.items()}
     progress.epoch += 1
     progress.history.append({"epoch": progress.epoch, "learning_rate": float(rate), **row})
-    progress.place, progress.totals = 0, {}
+    progress.place, progress.told, progress.totals = 0, 0, {}
 
 
 def set_up_torch(device: torch.device) -> None:

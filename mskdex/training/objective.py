@@ -1,6 +1,7 @@
 """The full objective: which losses, of which images, with which weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -63,6 +64,11 @@ class Objective:
     scale: Float[Tensor, "3 n"]
     bones: tuple[int, ...]
 
+    @cached_property
+    def places(self) -> Tensor:
+        """`bones` on the device of the scale: a list as index would go there anew at each step."""
+        return torch.tensor(self.bones, device=self.scale.device)
+
     def generator_losses(self, networks: Networks, batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
         """Every loss of the generators that has a weight, unweighted.
 
@@ -72,9 +78,8 @@ class Objective:
         s = self.settings
         fake = networks.decompose(batch.radiograph, batch.water, batch.relative).float()
         found = self._paired(fake, batch)
-        cyclic = s.lambda_gan > 0 or s.lambda_cyc > 0
         fake_radiograph = None
-        if cyclic:
+        if s.unpaired:
             # One pass for both directions: instance norm keeps the samples of a batch apart.
             both = networks.compose(torch.cat([fake, batch.drr])).float()
             returned, fake_radiograph = both.chunk(2)
@@ -103,7 +108,7 @@ class Objective:
             scale=self.scale,
             target=batch.target,
             known=batch.known,
-            compared=self.bones,
+            compared=self.places,
             aligned=batch.aligned,
             available=batch.available,
             settings=self.settings,

@@ -1,5 +1,6 @@
 """Pairs of radiograph and DRRs from the training patients' own CTs, as training samples."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from mskdex.io.arrays import Crops
 from mskdex.io.simulated import Simulated, read_simulated
 from mskdex.io.stack import Stack, require_same
+from mskdex.models.device_profiles import DeviceProfile
 from mskdex.training.data import StackStore
 
 _TRUSTED = 0.5
@@ -18,9 +20,15 @@ _TRUSTED = 0.5
 class PairStore(StackStore):
     """The pairs of a list of patients as stacks in which every object is aligned, one name for each pair."""
 
-    def __init__(self, stacks: dict[str, Path], pairs: dict[str, Path], cache_bytes: float):
+    def __init__(
+        self,
+        stacks: dict[str, Path],
+        pairs: dict[str, Path],
+        cache_bytes: float,
+        profiles: Sequence[DeviceProfile] = (),
+    ):
         """`stacks` and `pairs`: stack.safetensors and simulated.safetensors of each patient."""
-        super().__init__(stacks, cache_bytes)
+        super().__init__(stacks, cache_bytes, profiles)
         self._pairs = pairs
         self._of = {
             f"{patient}, pair {number}": (patient, number)
@@ -29,6 +37,10 @@ class PairStore(StackStore):
         }
         self.patients = tuple(self._of)
         self.people = tuple(pairs)
+
+    def real(self, person: str) -> Stack:
+        """The stack of a person's own radiograph."""
+        return super()._read(person)[0]
 
     def _read(self, name: str) -> tuple[Stack, Path]:
         patient, number = self._of[name]
@@ -48,6 +60,7 @@ class MixedStore(PairStore):
         stacks: dict[str, Path],
         pairs: dict[str, Path],
         cache_bytes: float,
+        profiles: Sequence[DeviceProfile] = (),
         *,
         pairs_alone_epochs: int,
         muscle_weight: float,
@@ -58,7 +71,7 @@ class MixedStore(PairStore):
             pairs_alone_epochs: number of first epochs without a real radiograph.
             muscle_weight: of a real radiograph's aligned muscles in the bone loss, where a bone has 1; 0: none.
         """
-        super().__init__(stacks, pairs, cache_bytes)
+        super().__init__(stacks, pairs, cache_bytes, profiles)
         self.pairs_alone_epochs, self.muscle_weight = pairs_alone_epochs, muscle_weight
         self.simulated = tuple(self._of)
         self.patients = (*stacks, *self.simulated)

@@ -19,7 +19,11 @@ from mskdex.training.data import Batch
 from mskdex.training.distributed import Group
 from mskdex.training.history_pool import HistoryPool
 from mskdex.training.objective import Networks, Objective
+from mskdex.training.record import LossRecord
 from mskdex.training.schedule import set_learning_rate, sgdr, update_average
+
+BATCHES_BETWEEN_READINGS = 50
+"""Batches after which a GPU's losses are read."""
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         place: batches of the current epoch done.
+        told: those of them whose losses are in the totals.
         totals: sum over the current epoch's batches of each loss.
         history: one row per finished epoch.
         seconds: time trained, over all restarts.
@@ -36,9 +41,17 @@ class Progress:
 
     epoch: int = 0
     place: int = 0
+    told: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+
+    def count(self, sums: dict[str, float]) -> None:
+        """Adds losses of all batches up to this place that were not told yet; nothing adds nothing."""
+        for name, value in sums.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value
+        if sums:
+            self.told = self.place
 
 
 def make_networks(
@@ -109,6 +122,7 @@ class Trainer:
         if o.ema_decay:
             self.average = make_networks(settings, normalisation, channels, device).decompose.requires_grad_(False)
         self.progress = Progress()
+        self.record = LossRecord(device)
 
     @property
     def final(self) -> torch.nn.Module:
@@ -123,35 +137,38 @@ class Trainer:
             batches: number of batches in an epoch.
 
         Returns:
-            unweighted losses by name, and their weighted total.
+            unweighted losses by name, and their weighted total, each summed over the batches since the last reading:
+            on a CPU this batch's own; on a GPU, which is not to wait for the host, nothing at most batches.
 
         Raises:
-            MskdexError: a loss is not finite; names the batch's patients.
+            MskdexError: a loss is not finite; names its batch's patients. No weight has changed since.
         """
         o = self.settings.optimisation
         number = self.progress.epoch * batches + self.progress.place
         first = self.progress.place % o.accumulate_batches == 0
         last = (self.progress.place + 1) % o.accumulate_batches == 0 or self.progress.place + 1 == batches
         self._set_rates(self.progress.epoch + self.progress.place / batches)
-        values, fakes = self._generators(batch, first, last)
+        fakes = self._generators(batch, first, last)
         if fakes is not None:
-            values |= self._discriminators(batch, fakes, number, first, last)
+            self._discriminators(batch, fakes, number, first, last)
         if last and self.average is not None and o.ema_decay:
             update_average(self.average, self.networks.decompose, o.ema_decay)
-        return values
+        due = self.device.type == "cpu" or (self.progress.place + 1) % BATCHES_BETWEEN_READINGS == 0
+        return self.record.read() if due else {}
 
-    def _generators(self, batch: Batch, first: bool, last: bool) -> tuple[dict[str, float], tuple | None]:
+    def _generators(self, batch: Batch, first: bool, last: bool) -> tuple[Tensor, Tensor] | None:
         for discriminator in self.networks.discriminators:
             discriminator.requires_grad_(False)
         with self._precision():
             found, fake, fake_radiograph = self.objective.generator_losses(self.called, batch)
         total = self.objective.total(found)
-        values = _finite(found | {"total": total}, batch)
-        self._step("generators", total, first, last)
-        fakes = (fake.detach(), fake_radiograph.detach()) if fake_radiograph is not None else None
-        return values, fakes if self.settings.losses.lambda_gan > 0 else None
+        self.record.add(found | {"total": total}, batch)
+        self._step("generators", total, batch, first, last)
+        if fake_radiograph is None or self.settings.losses.lambda_gan == 0:
+            return None
+        return fake.detach(), fake_radiograph.detach()
 
-    def _discriminators(self, batch: Batch, fakes: tuple, number: int, first: bool, last: bool) -> dict[str, float]:
+    def _discriminators(self, batch: Batch, fakes: tuple[Tensor, Tensor], number: int, first: bool, last: bool) -> None:
         for discriminator in self.networks.discriminators:
             discriminator.requires_grad_(True)
         with self._precision():
@@ -161,20 +178,22 @@ class Trainer:
                 self.pools["drr"].exchange(fakes[0], number),
                 self.pools["radiograph"].exchange(fakes[1], number),
             )
-        values = _finite(found, batch)
-        self._step("discriminators", torch.stack(list(found.values())).sum(), first, last)
-        return values
+        self.record.add(found, batch)
+        self._step("discriminators", torch.stack(list(found.values())).sum(), batch, first, last)
 
-    def _step(self, name: str, loss: Tensor, first: bool, last: bool) -> None:
+    def _step(self, name: str, loss: Tensor, batch: Batch, first: bool, last: bool) -> None:
         o, optimiser = self.settings.optimisation, self.optimisers[name]
         if first:
             optimiser.zero_grad(set_to_none=True)
         (loss / o.accumulate_batches).backward()
         if last:
             parameters = [p for group in optimiser.param_groups for p in group["params"]]
-            self.group.average_gradients(parameters)
+            self.group.average_gradients(parameters, self.record.stopped)
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            self.record.add({name: norm}, batch, losses=False)
             if o.max_gradient_norm:
-                torch.nn.utils.clip_grad_norm_(parameters, o.max_gradient_norm)
+                torch.nn.utils.clip_grads_with_norm_(parameters, o.max_gradient_norm, norm)
+            optimiser.found_inf = self.record.stopped  # type: ignore[attr-defined] # as torch.amp.GradScaler does
             optimiser.step()
 
     def _precision(self) -> torch.autocast:
@@ -223,16 +242,3 @@ def _adamw(parameters: list[torch.nn.Parameter], settings: ExperimentSettings) -
 
 def _compiled(networks: Networks) -> Networks:
     return Networks(**{name: torch.compile(m) for name, m in networks.named().items()})  # type: ignore[arg-type]
-
-
-def _finite(found: dict[str, Tensor], batch: Batch) -> dict[str, float]:
-    """The losses as numbers, in one transfer from the device; called before any weight changes."""
-    values = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
-    bad = [name for name, value in values.items() if not abs(value) < float("inf")]
-    if bad:
-        msg = (
-            f"the loss {', '.join(bad)} is not finite for patients {', '.join(batch.patients)} "
-            f"(DRRs of {', '.join(batch.partners)}); look at their stacks, or lower the learning rate"
-        )
-        raise MskdexError(msg)
-    return values

@@ -241,3 +241,25 @@ def test_command_line_says_so_in_one_sentence(tmp_path):
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
     assert "none.tsv cannot be read" in run.stderr
+
+
+def test_what_a_patient_is_used_for(tmp_path):
+    rows = [(*patient(tmp_path, name), use) for name, use in (("P1", "Evaluate_Only"), ("P2", ""), ("P3", "train"))]
+    sheet, problems = check_sheet(written(tmp_path, *rows, header=(*HEADER, "use")), SETTINGS)
+    assert list(sheet["use"][:2]) == ["evaluate_only", "train_and_evaluate"]
+    assert [(p.row, p.column, p.severity) for p in problems] == [(4, "use", "error")]
+    assert "'train' is not among train_and_evaluate, evaluate_only" in problems[0].message
+    assert set(check_sheet(written(tmp_path, rows[0][:-1]), SETTINGS)[0]["use"]) == {"train_and_evaluate"}
+
+
+@pytest.mark.parametrize(("left_out", "found"), [("", [4]), ("yes", [])])
+def test_a_person_is_not_both_trained_on_and_evaluated_only(tmp_path, left_out, found):
+    header = (*HEADER, "use", "same_patient_as", "exclude", "exclude_reason")
+    rows = [
+        (*patient(tmp_path, "P1"), "evaluate_only", "", left_out, left_out),
+        (*patient(tmp_path, "P2"), "evaluate_only", "P1", "yes", "another visit"),
+        (*patient(tmp_path, "P3"), "", "P2", "", ""),
+    ]
+    _, problems = check_sheet(written(tmp_path, *rows, header=header), SETTINGS)
+    assert [(p.row, p.column) for p in problems] == [(row, "use") for row in found]
+    assert all("row 2, P1, of the same person is evaluate_only" in p.message for p in problems)

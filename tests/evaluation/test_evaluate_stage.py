@@ -10,6 +10,7 @@ from fabricated import Fabrication, fabricate
 from pyarrow.parquet import ParquetFile
 from scipy import stats
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES
@@ -268,3 +269,24 @@ def test_truth_that_is_streamed_in_blocks_is_the_same_table(one_fold: Path, tmp_
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "quantities.parquet"), whole)
     assert ParquetFile(tmp_path / "quantities.parquet").num_row_groups > 1
     assert whole["patient_id"].nunique() == 40
+
+
+def test_patients_who_are_evaluated_only_are_in_no_training(tmp_path: Path) -> None:
+    root = fabricate(tmp_path, Fabrication(patients=16))
+    table = pd.read_parquet(root / "cohort" / "folds.parquet").set_index("patient_id")
+    table.loc["P015", "fold"] = NO_FOLD
+    write_parquet(root / "cohort" / "folds.parquet", table.reset_index())
+    with pytest.raises(MskdexError, match=r"mskdex, fold 0: trained on patients that are in no fold.*P015"):
+        _evaluate(root)
+    for name in ("mskdex", "conventional"):
+        manifest = root / "experiments" / name / "fold0" / "train.json"
+        facts = read_json(manifest)
+        write_json(manifest, facts | {"patients": [p for p in facts["patients"] if p != "P015"]})
+    _evaluate(root)
+    truth = pd.read_parquet(root / "cohort" / "quantities.parquet")
+    truth = truth[truth["object"] == "sacrum"].set_index("patient_id")["volume_cm3"]
+    points = _table(root, "points")
+    rows = points[(points["channel"] == "sacrum") & (points["quantity"] == "volume_cm3")]
+    mean = rows.loc[rows["method"] == "training_mean", "predicted"]
+    assert mean.to_numpy() == pytest.approx(truth[table.index[table["fold"] > 0]].mean())
+    assert "P015" not in set(points["patient_id"])

@@ -215,10 +215,18 @@ def test_elements_binning_and_the_active_areas_origin_count(tmp_path):
             {"FieldOfViewOrigin": [0, 0], "DetectorActiveDimensions": [90, 90], "FieldOfViewRotation": 5},
             "no quarter turn",
         ),
+        ({"FieldOfViewOrigin": [60, 10], "DetectorActiveDimensions": [90, 108]}, "beyond which it lies"),
+        (
+            {"FieldOfViewOrigin": [5, 5], "DetectorActiveOrigin": [20, 20], "DetectorActiveDimensions": [90, 108]},
+            "beyond which it lies",
+        ),
     ],
 )
 def test_a_crop_of_unknown_place_is_said_unless_the_sheet_tells(tmp_path, tags, told):
-    assert any(told in w for w in geometry(tmp_path, **tags).warnings)
+    silent = geometry(tmp_path, **tags)
+    assert any(told in w for w in silent.warnings)
+    assert silent.principal_px == (31.5, 39.5)
+    assert silent.sources["principal_row_px"] == "assumed: middle of the image"
     row = {"principal_row_px": 5.0, "principal_column_px": 6.0}
     found = geometry(tmp_path, row, **tags)
     assert found.principal_px == (5, 6)

@@ -340,6 +340,21 @@ def test_saturated_air_beside_the_patient_stays_in_the_field():
     assert without_blank_borders(values, np.ones(values.shape, bool)).all()
 
 
+@pytest.mark.parametrize("scattered", [0.7, 3.0])
+def test_blades_end_where_attenuation_drops_along_a_straight_line(scattered):
+    """Behind a blade lies the patient's scatter, which may be as bright as bone."""
+    y, x = np.meshgrid(np.linspace(-1, 1, 300), np.linspace(-1, 1, 240), indexing="ij")
+    body = 4.0 * np.sqrt(np.clip(1 - (x / 0.8) ** 2, 0, 1)) + 1.5 * (np.hypot(x - 0.3, y) < 0.2)
+    opened = np.zeros(body.shape, bool)
+    opened[20:-40, 15:-25] = True
+    shaded = np.where(opened, body, 4.5 + scattered)
+    found = without_blades(shaded, np.ones(body.shape, bool))
+    assert not (found & ~opened).any()
+    assert found.sum() > 0.97 * opened.sum()
+    assert without_blades(body, np.ones(body.shape, bool)).all(), "a skin line, a bone's edge and air are no blades"
+    assert without_blades(body.T, np.ones(body.T.shape, bool)).all()
+
+
 def test_blades_are_not_mistaken_for_a_patient_without_air():
     full = np.tile(np.linspace(2.0, 4.0, 80), (64, 1))
     assert without_blades(full, np.ones(full.shape, bool)).all()

@@ -19,7 +19,7 @@ SHARP = np.diag([0.1, 0.1, 0.1, 0.1, 0.1, 0.5]) ** 2
 
 
 def error(prior):
-    return space_error(POSE, SHARP, CENTRE, TARGETS, CAMERA, prior)
+    return space_error(POSE, SHARP, CENTRE, TARGETS, CAMERA, prior.covariance)
 
 
 def test_a_known_camera_adds_nothing():
@@ -64,7 +64,7 @@ def test_the_error_in_space_covers_that_of_a_source_distance_50_mm_too_long(case
     off = pose_error(found.pose, case.truth["pelvis"], body.targets_mm, view.camera)
     assert off.mtre_mm > 20.0
     given = (found.pose, found.covariance, body.centre_mm, body.targets_mm, wrong)
-    known, unknown = (space_error(*given, CameraPrior(sd, 0.0)) for sd in (0.0, 50.0))
+    known, unknown = (space_error(*given, CameraPrior(sd, 0.0).covariance) for sd in (0.0, 50.0))
     assert off.mtre_mm > 10 * known.sd_mm, "which a camera taken for known does not tell"
     assert 0.4 * unknown.sd_mm < off.mtre_mm < 2.0 * unknown.sd_mm
     assert found.confidence > 0.5

@@ -43,7 +43,8 @@ def test_poses_are_written_with_what_tells_their_worth(folder, case):
         assert entry["confidence_image"] == entry["confidence"]
         assert entry["confidence_space"] <= entry["confidence_image"]
         assert entry["expected_mpd_mm"] < 1.0
-        assert entry["sd_space_mm"] > 8.0, "the principal point is assumed to be the middle of the image"
+        assert 5.0 < entry["sd_space_mm"] < 20.0, "the principal point is assumed to be the middle of the image"
+        assert np.array(entry["camera_from_ct_estimated"]).shape == (4, 4)
         assert np.array(entry["start"]).shape == (4, 4)
         body = case.patient.bodies[name]
         error = pose_error(
@@ -51,6 +52,11 @@ def test_poses_are_written_with_what_tells_their_worth(folder, case):
         )
         assert error.mtre_mm < 2.0
     assert content["bodies"]["pelvis"]["objects"] == ["pelvis_left", "pelvis_right", "sacrum"]
+    camera = content["camera"]
+    assert camera["prior_sd"] == {"sdd_mm": 1.0, "principal_row_mm": 10.0, "principal_column_mm": 10.0}
+    assert 0.9 < camera["sd"]["sdd_mm"] <= 1.0
+    assert all(2.0 < camera["sd"][f"principal_{axis}_mm"] < 10.0 for axis in ("row", "column"))
+    assert camera["sdd_mm"] == pytest.approx(case.patient.view.camera.sdd_mm, abs=1.0)
 
 
 def test_picture_shows_outlines_before_and_after_and_a_checkerboard(folder, tmp_path):

@@ -71,6 +71,20 @@ def test_a_body_at_the_border_is_cut(body):
     assert not cut_shadow(body, CAMERA, NOMINAL, 10.0).any()
 
 
+def test_a_body_that_the_label_files_edge_cuts_is_cut_there():
+    """An ellipsoid of bone, whole in the CT, whose labels end in its middle."""
+    z, y, x = np.indices((48, 28, 40))
+    bone = ((z - 24) / 20) ** 2 + ((y - 14) / 9) ** 2 + ((x - 20) / 11) ** 2 < 1
+    hu, part = np.where(bone, 500, 50).astype(np.int16), bone.astype(np.uint8)
+    part[20:] = 0
+    cut = find_bodies(hu, part, AFFINE, [CHANNEL], cut={CHANNEL.label})["bone"]
+    assert cut.truncated
+    np.testing.assert_allclose(cut.cut_mm[:, 2], AFFINE[2, 3] + 19 * 3.0)
+    assert len(cut.cut_mm) == np.count_nonzero(part[19])
+    assert cut_shadow(cut, CAMERA, NOMINAL, 10.0).any()
+    assert not find_bodies(hu, part, AFFINE, [CHANNEL])["bone"].truncated, "nothing says that it goes on"
+
+
 def test_splatted_drr_is_the_marched_one(body, model):
     camera = CAMERA.resized((34, 34), 6.4)
     pose = moved(NOMINAL, body.centre_mm, np.array([5.0, 10.0, -8.0, 9.0, -4.0, 20.0]))

@@ -1,17 +1,21 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 from phantoms import CHANNELS, phantom
 
-from mskdex.config.learning import AugmentationSettings
+from mskdex.config.learning import AugmentationSettings, ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
-from mskdex.io.stack import read_stack, write_stack
+from mskdex.io.stack import Greys, read_stack, write_stack
 from mskdex.models import losses
+from mskdex.models.device_profiles import stack_by_profile
+from mskdex.models.model import ModelCard
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.water import water_per_neper, water_volume
+from mskdex.pipeline.stages.train import describe, open_store
 from mskdex.training.data import Loader, StackStore, dense
 
 COUNT, SIDE = 5, 32
@@ -254,7 +258,7 @@ def test_the_cache_changes_nothing(store):
 
 
 def test_dense_is_the_crops_own_picture(stacks):
-    images = dense(stacks[0].drr, np.full(3 * len(CHANNELS), 2.0), torch.device("cpu"))
+    images = dense(stacks[0].drr, np.full(3 * len(CHANNELS), 2.0), torch.from_numpy(stacks[0].drr.values))
     np.testing.assert_allclose(images.numpy(), 2 * stacks[0].drr.dense().reshape(images.shape), rtol=1e-5)
 
 
@@ -279,3 +283,25 @@ def test_stacks_of_other_objects_or_another_order_are_refused(tmp_path, stacks, 
     store = StackStore({"a": tmp_path / "a.safetensors", "b": tmp_path / "b.safetensors"}, cache_bytes)
     with pytest.raises(MskdexError, match=r"b\.safetensors has femur_right, .*patient a has gluteus_maximus_left, "):
         list(store)
+
+
+def test_a_stores_radiographs_are_read_by_the_profiles_of_its_own_patients(tmp_path, stacks):
+    """A fixed tone curve, half of the attenuation: what the store gives is absolute again, without the test patient."""
+    for number, s in enumerate(stacks):
+        own = 0.5 * s.radiograph
+        line = (1.0 + 0.2 * number, 3.0 - 0.5 * number)
+        knots = np.linspace(0.5, 4.0, 12)
+        greys = Greys("Corvia / DR-S", line, tuple(knots), tuple(line[0] * 0.5 * knots + line[1]))
+        relative = dataclasses.replace(s, radiograph=line[0] * own + line[1], scale="relative", greys=greys)
+        write_stack(tmp_path / s.patient / "stack.safetensors", relative)
+    training = [s.patient for s in stacks[1:]]
+    store = open_store(tmp_path, training, ExperimentSettings())
+    assert {p.device: p.patients for p in store.profiles} == {"Corvia / DR-S": 4, "all devices": 4}
+    for s in stacks[1:]:
+        assert store[s.patient].scale == "absolute"
+        np.testing.assert_allclose(store[s.patient].radiograph, np.maximum(s.radiograph, 0.0), atol=0.01)
+    card = describe(store, ExperimentSettings(), "x", 0)
+    assert card.normalisation.scales == ("absolute",)
+    assert ModelCard.from_dict(json.loads(json.dumps(card.as_dict()))).device_profiles[0].patients == 4
+    tested = stack_by_profile(read_stack(tmp_path / "P000" / "stack.safetensors"), card.device_profiles)
+    np.testing.assert_allclose(tested.radiograph, np.maximum(stacks[0].radiograph, 0.0), atol=0.01)

@@ -14,6 +14,7 @@ from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.radiograph_import import import_radiograph
+from mskdex.models.device_profiles import DeviceProfile
 from mskdex.models.flags import object_flags, radiograph_flags
 from mskdex.models.generator import make_decomposer
 from mskdex.models.model import ModelCard, read_model, write_model
@@ -160,6 +161,23 @@ def test_a_radiograph_of_relative_scale_has_the_scale_of_such_radiographs(model,
     np.testing.assert_allclose(relative.drr, 5.0 * absolute.drr, rtol=1e-4, atol=1e-6)
     assert not any("scale is" in flag for flag in absolute.flags)
     assert any("scale is relative, training had absolute" in flag for flag in relative.flags)
+
+
+def test_a_processed_image_is_read_by_its_devices_curve_and_an_unknown_device_is_flagged(model, radiograph):
+    loaded = read_model(model, torch.device("cpu"))
+    curve = DeviceProfile("Room 3", "relative", 5, True, (0.0, 1.0), (0.5, 3.5), 0.1)
+    loaded = dataclasses.replace(loaded, card=dataclasses.replace(loaded.card, device_profiles=(curve,)))
+    settings = SETTINGS.model_copy(update={"intensity": "processed", "grey_increases_with": "attenuation"})
+    known = import_radiograph(radiograph, {"device": "Room 3"}, settings)
+    gain, offset = known.facts["standardisation"]
+    found = predict(loaded, known)
+    nepers = (0.5 + 3.0 * (known.image - offset) / gain).astype(np.float32)
+    absolute = dataclasses.replace(known, image=nepers, facts=known.facts | {"scale": "absolute"})
+    np.testing.assert_allclose(found.drr, predict(loaded, absolute).drr, rtol=1e-3, atol=1e-5)
+    assert not any("device unknown" in flag or "scale is" in flag for flag in found.flags)
+    other = predict(loaded, import_radiograph(radiograph, {"device": "Room 4"}, settings))
+    assert "device unknown: it is of Room 4, training had Room 3" in other.flags
+    assert any("scale is relative" in flag for flag in other.flags)
 
 
 def test_flags_tell_what_is_unlike_training():

@@ -13,7 +13,7 @@ from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph import write_image
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import read_json, write_json, write_parquet
-from mskdex.io.stack import read_stack, write_stack
+from mskdex.io.stack import Greys, read_stack, write_stack
 from mskdex.pipeline.cli.patient import stack as command
 from mskdex.pipeline.settings import stack_stage
 from mskdex.pipeline.stages.stack import stack
@@ -186,3 +186,17 @@ def test_a_refused_pair_is_told_in_the_stack_unless_it_is_kept(patient):
     config = Config.model_validate({"image": IMAGE.model_dump(), "cohort": {"keep_pairs": {"V0001": "seen"}}})
     put_together(folder, stack_stage(config, CHANNELS, "V0001").model_dump_json())
     assert read_stack(folder / "stack.safetensors").refused is None
+
+
+def test_device_and_curve_of_the_grey_values_are_in_the_stack_unless_flagged(patient):
+    folder, _ = patient
+    assert _run(folder).greys == Greys()
+    fit = {"attenuation": [1.0, 3.0], "grey": [2.0, 4.0]}
+    content = {"device": "Corvia / DR-S / 2.4 / -", "standardisation": [5.0, 0.5], "fit": fit, "sound": [1.2, 3.3]}
+    write_json(folder / "calibration.json", content | {"flags": [], "correction": None})
+    assert _run(folder).greys == Greys(content["device"], (5.0, 0.5), (1.2, 3.3), (2.0, 4.0))
+    write_json(folder / "calibration.json", content | {"flags": ["grey values: saturated"], "correction": None})
+    assert _run(folder).greys == Greys(content["device"], (5.0, 0.5))
+    absolute = {"device": "", "standardisation": None, "fit": None, "sound": None, "flags": [], "correction": None}
+    write_json(folder / "calibration.json", absolute)
+    assert _run(folder).greys == Greys()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 import torch
 from phantoms import CHANNELS, write_cohort
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.config.learning import (
     CONVENTIONAL_LOSSES,
     ExperimentSettings,
@@ -29,7 +31,7 @@ from mskdex.io.stack import read_stack, write_stack
 from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.models.generator import make_decomposer
 from mskdex.pipeline.stages.predict import predict_fold
-from mskdex.pipeline.stages.train import describe, prepare, train
+from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
 from mskdex.training.data import StackStore
 from mskdex.training.distributed import Group
 
@@ -126,6 +128,13 @@ def test_a_model_is_never_tested_on_a_patient_it_has_seen(cohort, trained, tmp_p
     with pytest.raises(MskdexError, match="it has seen P002"):
         predict_fold(trained / "model.safetensors", cohort[0], tmp_path / "folds.parquet", 1, tmp_path)
     assert not (tmp_path / "predictions.parquet").exists()
+
+
+def test_patients_who_are_evaluated_only_are_not_trained_on():
+    table = pd.DataFrame({"patient_id": ["P3", "P2", "P1", "P0"], "fold": [1, NO_FOLD, 1, 0]})
+    assert training_patients(table, 0, Path("folds.parquet")) == ("P1", "P3")
+    with pytest.raises(MskdexError, match=r"no fold -1; it has \[0, 1\]"):
+        training_patients(table, NO_FOLD, Path("folds.parquet"))
 
 
 def test_test_patients_do_not_change_the_model(cohort, trained, tmp_path):

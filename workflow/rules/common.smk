@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.pipeline import provenance
 from mskdex.config import load_config
 from mskdex.pipeline import settings as stages
@@ -100,7 +101,8 @@ def fold_results(name):
 
 def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on, and the pairs from their CTs where they are learned from."""
-    patients = [p for p, fold in FOLDS.items() if fold != int(wildcards.fold)]
+    apart = (int(wildcards.fold), NO_FOLD)
+    patients = [p for p, fold in FOLDS.items() if fold not in apart]
     names = ["stack.safetensors"]
     if train_settings(wildcards).experiment.pairs != "none":
         names.append("simulated.safetensors")
@@ -203,12 +205,6 @@ def import_settings_of(source):
 def import_settings(wildcards):
     """Settings of a patient's import."""
     return import_settings_of(ROWS[wildcards.patient]["label_source"])
-
-
-def calibration_file(wildcards):
-    """The comparison of a patient's grey values with the CT, where training corrects them by it."""
-    path = f"results/patients/{wildcards.patient}/calibration.json"
-    return [path] if CONFIG.calibration.correct else []
 
 
 def stack_settings(wildcards):

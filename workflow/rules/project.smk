@@ -64,7 +64,7 @@ rule stack:
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
         poses="results/patients/{patient}/pose.json",
-        calibration=calibration_file,
+        calibration="results/patients/{patient}/calibration.json",
         quantities="results/patients/{patient}/quantities.parquet",
     output:
         "results/patients/{patient}/stack.safetensors",

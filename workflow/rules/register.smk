@@ -6,6 +6,7 @@ rule register:
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
+        imported="results/patients/{patient}/import.json",
     output:
         "results/patients/{patient}/pose.json",
     log:
@@ -36,6 +37,7 @@ rule calibrate:
         radiograph="results/patients/{patient}/radiograph.nii.gz",
         field="results/patients/{patient}/field.nii.gz",
         camera="results/patients/{patient}/camera.json",
+        imported="results/patients/{patient}/import.json",
         poses="results/patients/{patient}/pose.json",
     output:
         "results/patients/{patient}/calibration.json",

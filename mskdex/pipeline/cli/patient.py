@@ -91,7 +91,8 @@ def register(patient: PatientDir, options: StageOptions, out: Out) -> None:
     from mskdex.pipeline.stages.register import register as stage
 
     s = options.of(RegisterStage)
-    stage(patient / "ct.nii.gz", patient / "labels.nii.gz", patient, s.channels, s.registration, s.rendering, out)
+    ct, labels, imported = (patient / name for name in ("ct.nii.gz", "labels.nii.gz", "import.json"))
+    stage(ct, labels, patient, s.channels, s.registration, s.rendering, out, imported)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from mskdex.registration.bodies import Body, find_bodies
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import (
     PIXEL_MM,
+    GreyFit,
     compared_pixels,
     ct_nepers,
     fit_greys,
@@ -40,13 +41,14 @@ def calibrate(
     """Writes `out` (calibration.json): fit, flags and, where it is flagged, the correction.
 
     `scale` is the radiograph's; `body` is the one whose registered pose is used (the pelvis); `fit` holds the numbers
-    of `grey_calibration.GreyFit`, null with a `reason` where nothing could be compared; `flags` are in words;
+    of `grey_calibration.GreyFit`, null with a `reason` where nothing could be compared; `sound` is what a sound
+    absolute radiograph shows at its knots, in nepers; `flags` are in words;
     `correction` is the [gain, shift] that takes the grey values to the expected line, null where nothing is flagged
-    or no line corrects it.
+    or no line corrects it; `device` and `standardisation` are those of import.json.
 
     Args:
         ct: ct.nii.gz. labels: labels.nii.gz.
-        radiograph_dir: folder of the imported patient, with pose.json.
+        radiograph_dir: folder of the imported patient, with import.json and pose.json.
         channels: all objects.
         settings: what a sound radiograph looks like, and how far it may be off.
         out: the file to write.
@@ -58,6 +60,9 @@ def calibrate(
     radiograph = read_radiograph(radiograph_dir)
     pose = _pose(read_json(radiograph_dir / "pose.json")["bodies"])
     content: dict[str, Any] = {"scale": radiograph.scale, "body": None, "fit": None, "flags": [], "correction": None}
+    content["sound"] = None
+    imported = read_json(radiograph_dir / "import.json")["radiograph"]
+    content |= {"device": imported["device"], "standardisation": imported["standardisation"]}
     if pose is None:
         content["reason"] = "no body is registered, so nothing says where the radiograph shows the CT"
     else:
@@ -69,9 +74,13 @@ def calibrate(
         content["reason"] = None if fit else "too few pixels, or too equal ones, can be compared with the CT"
         if fit is not None:
             flags = grey_flags(fit, radiograph.scale, settings)
-            content |= {"fit": fit.as_dict(), "flags": flags}
+            content |= {"fit": fit.as_dict(), "flags": flags, "sound": _sound(fit, settings)}
             content["correction"] = correction(fit, radiograph.scale, settings) if flags else None
     write_json(out, content | {"manifest": manifest("calibrate", started)})
+
+
+def _sound(fit: GreyFit, settings: CalibrationSettings) -> list[float]:
+    return [round(settings.expected_slope * v + settings.expected_offset, 5) for v in fit.attenuation]
 
 
 def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:

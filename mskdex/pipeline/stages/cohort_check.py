@@ -94,7 +94,7 @@ def _file_problems(kept: pd.DataFrame, config: Config, broken: set[tuple[int | N
 def _cohort_problems(kept: pd.DataFrame, config: Config, unlabelled: set[int | None]) -> list[Problem]:
     """What the cohort as a whole lacks: persons for the folds, and objects that some label source has not."""
     found = []
-    if told := too_few(kept["person"].nunique(), len(kept), config.folds.count):
+    if told := too_few(kept, config.folds.count):
         told = f"{told}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
         found.append(Problem(None, "", "patient_id", told, "warning"))
     sourced = kept[kept["label_source"].notna() & ~kept["row"].isin(unlabelled)]

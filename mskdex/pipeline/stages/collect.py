@@ -37,7 +37,7 @@ QUANTITIES = pa.schema(
 _ROWS_AT_ONCE = 10_000
 REGISTRATION_COLUMNS = ("patient_id", "body", "similarity", "confidence", "accepted", "reason", "seconds")
 FIT_COLUMNS = ("slope", "offset", "at_reference", "residual", "bend", "pixels")
-_NOT_SCALAR = ("objects", "camera_from_ct", "start")
+_NOT_SCALAR = ("objects", "camera_from_ct", "camera_from_ct_estimated", "start")
 
 
 def collect(patients_root: Path, patients: Path, out: Path, kept_pairs: Mapping[str, str] | None = None) -> None:

@@ -53,7 +53,8 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     """Imports one patient.
 
     Writes ct.nii.gz (int16 HU, RAS), labels.nii.gz (uint8 Channel.label), radiograph.nii.gz (float32 log
-    attenuation), field.nii.gz (uint8, 1 where exposed and unmarked), camera.json and import.json, the last.
+    attenuation), field.nii.gz (uint8, 1 where exposed and unmarked), camera.json and import.json, the last. The last
+    says in labels.ids which id of labels.nii.gz is which object.
 
     Args:
         row: the patient's row of the sheet: patient_id, ct, labels, label_source, radiograph and,
@@ -73,7 +74,10 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
         require_one_patient(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
-        msg = f"patient {patient}: {shown(error, 2000)}"
+        msg = f"patient {patient}: {shown(error, 1200)}"
+        raise MskdexError(msg) from error
+    except MemoryError as error:
+        msg = f"patient {patient}: there is not enough memory to import {row['ct']}; give the job more, or crop the CT"
         raise MskdexError(msg) from error
     warnings = [w.replace(f"{row.get('data_root')}/", "") for w in volumes.warnings + radiograph.warnings]
     for warning in warnings:
@@ -105,7 +109,8 @@ def read_patient_volumes(row: Mapping[str, Any], settings: ImportStage) -> Patie
     except MskdexError as error:
         msg = f"{row['labels']}: {error}"
         raise MskdexError(msg) from error
-    labelled = labels.facts | {"source": row.get("label_source", "")}
+    ids = {c.name: c.label for c in settings.channels}
+    labelled = labels.facts | {"source": row.get("label_source", ""), "ids": ids}
     facts = {"ct": ct.facts, "labels": labelled, "structures": structures}
     volume, mapped = ct.volume, labels.volume
     content = {"ct": content_digest(volume.array), "labels": content_digest(mapped.array)}

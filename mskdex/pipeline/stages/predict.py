@@ -13,6 +13,7 @@ from mskdex.errors import MskdexError
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, read_parquet, write_parquet
 from mskdex.io.stack import Stack, read_stack, require_same
+from mskdex.models.device_profiles import stack_by_profile
 from mskdex.models.model import Model, read_model
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.training.loop import set_up_torch
@@ -47,7 +48,8 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
             log.warning("patient %s is not tested on: %s", patient, stack.refused)
             continue
         _check_fits(loaded, stack, model)
-        drr = loaded.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
+        seen = stack_by_profile(stack, loaded.card.device_profiles)
+        drr = loaded.decompose(seen.radiograph, seen.camera, seen.source_to_isocentre_mm, seen.relative)
         meta = {
             "objects": loaded.card.objects,
             "camera": stack.camera.as_dict(),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.object_quantities import quantity_rows
-from mskdex.io.artifacts import read_json, write_rows
+from mskdex.io.artifacts import write_rows
 from mskdex.io.volume import read_labelled
 
 
@@ -30,6 +31,4 @@ def quantities(ct: Path, labels: Path, channels: Sequence[Channel], out: Path, i
     if (highest := int(ids.max(initial=0))) > (known := max(c.label for c in channels)):
         msg = f"{labels} holds label {highest}, the config's objects have 1 to {known}; import the patient again"
         raise MskdexError(msg)
-    structures = read_json(imported)["structures"] if imported else {}
-    cut = {c.label for c in channels if structures.get(c.name, {}).get("truncated")}
-    write_rows(out, quantity_rows(volume, ids, channels, cut))
+    write_rows(out, quantity_rows(volume, ids, channels, recorded_cuts(imported, channels)))

@@ -1,7 +1,7 @@
 """Stage `register`: 2D-3D registration of a patient's bones to the radiograph."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,23 @@ import numpy as np
 from mskdex.config.imaging import RenderingSettings
 from mskdex.config.objects import Channel
 from mskdex.config.registration import RegistrationSettings
+from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import Body, find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.fixed_image import View
-from mskdex.registration.registering import Patient, Registration, register_bodies, sided
+from mskdex.registration.joint_camera import CameraEstimate, PlacedBody, estimate_camera
+from mskdex.registration.registering import (
+    Patient,
+    Registration,
+    no_finer_than_voxels,
+    register_bodies,
+    sided,
+    voxel_of,
+)
+from mskdex.registration.single import Model
 from mskdex.registration.starts import read_starts
 
 
@@ -28,6 +38,7 @@ def register(
     settings: RegistrationSettings,
     rendering: RenderingSettings,
     out: Path,
+    imported: Path | None = None,
 ) -> None:
     """Registers every rigid body and writes `out` (pose.json).
 
@@ -35,7 +46,10 @@ def register(
     `confidence_image` (that alone decides on acceptance and so on the bone loss, which is rendered in the same camera;
     `confidence` is the same number), `confidence_space`, the errors to be expected on the image and in space,
     `accepted` with the `reason` when it was not, standard deviations and CPU seconds. A bone that cannot be
-    registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume.
+    registered is an entry with a reason, not an error. `voxel_mm` is the edge of a cube of a voxel's volume. `camera`
+    is the one that prior and accepted bodies agree on, with its standard deviations in mm and those of the prior, null
+    where none is accepted; `camera_from_ct_estimated` is the pose in that camera, which the errors in space are about.
+    `imported` is the import.json, which knows what the label file's own edge cuts.
 
     Raises:
         MskdexError: a file that cannot be read, or that does not belong to the others.
@@ -43,35 +57,73 @@ def register(
     started = time.time()
     volume, label_map = read_labelled(ct, labels)
     radiograph = read_radiograph(radiograph_dir)
-    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
+    cut = recorded_cuts(imported, channels)
+    bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels, cut)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
     patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
     found = register_bodies(patient, settings, rendering.step_mm)
     content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
     prior = CameraPrior.of(read_json(radiograph_dir / "camera.json").get("sources", {}), settings.camera_prior)
+    accepted = {name: one for name, one in found.items() if one.pose is not None}
+    estimate = _estimate(accepted, bodies, view, prior, settings, rendering.step_mm)
+    poses = dict(zip(accepted, estimate.poses if estimate else (), strict=True))
     for name, entry in content.items():
-        entry |= _in_space(found.get(name), bodies.get(name), radiograph, prior)
+        entry |= _in_space(found.get(name), bodies.get(name), poses.get(name), estimate)
     facts = {"seed": settings.seed, "accepted": sum(entry["accepted"] for entry in content.values())}
     voxel_mm = round(abs(float(np.linalg.det(volume.world_from_voxel[:3, :3]))) ** (1 / 3), 3)
-    write_json(out, {"bodies": content, "voxel_mm": voxel_mm, "manifest": manifest("register", started, **facts)})
+    camera = _camera(estimate, prior)
+    manifested = manifest("register", started, **facts)
+    write_json(out, {"bodies": content, "camera": camera, "voxel_mm": voxel_mm, "manifest": manifested})
+
+
+def _estimate(
+    accepted: Mapping[str, Registration], bodies: Mapping[str, Body], view: View, prior: CameraPrior,
+    settings: RegistrationSettings, step_mm: float,
+) -> CameraEstimate | None:  # fmt: skip
+    """The camera of the accepted bodies, compared on the finest grid of their refinement."""
+    if not accepted:
+        return None
+    voxel_mm = min(voxel_of(bodies[name]) for name in accepted)
+    fine = view.blurred(settings.radiograph_blur_mm).at(no_finer_than_voxels(settings.fine_pixels_mm, voxel_mm)[-1])
+    placed = [
+        PlacedBody(Model.of(bodies[name], settings, step_mm), one.pose)
+        for name, one in accepted.items()
+        if one.pose is not None
+    ]
+    return estimate_camera(placed, fine, prior, settings)
+
+
+def _camera(estimate: CameraEstimate | None, prior: CameraPrior) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    names = ("sdd_mm", "principal_row_mm", "principal_column_mm")
+    spread = np.sqrt(np.diag(estimate.covariance))
+    return {
+        "sdd_mm": _rounded(estimate.camera.sdd_mm),
+        "pixel_mm": estimate.camera.pixel_mm,
+        "principal_point_px": [_rounded(v) for v in estimate.camera.principal_point_px],
+        "sd": {name: _rounded(v) for name, v in zip(names, spread, strict=True)},
+        "prior_sd": {name: _rounded(v) for name, v in zip(names, prior.deviations_mm, strict=True)},
+    }
 
 
 def _in_space(
-    found: Registration | None, body: Body | None, radiograph: Radiograph, prior: CameraPrior
+    found: Registration | None, body: Body | None, pose: np.ndarray | None, estimate: CameraEstimate | None
 ) -> dict[str, Any]:
     """Confidence and errors apart: on the image, given the camera, and in space, its uncertainty included."""
-    if found is None or body is None or found.pose is None or found.covariance is None:
+    if found is None or body is None or pose is None or estimate is None or found.covariance is None:
         image = 0.0 if found is None else found.confidence
-        names = ("expected_mpd_mm", "expected_mtre_mm", "sd_space_mm")
+        names = ("expected_mpd_mm", "expected_mtre_mm", "sd_space_mm", "camera_from_ct_estimated")
         return {"confidence_image": _rounded(image), "confidence_space": 0.0, **dict.fromkeys(names)}
-    error = space_error(found.pose, found.covariance, body.centre_mm, body.targets_mm, radiograph.camera, prior)
+    error = space_error(pose, found.covariance, body.centre_mm, body.targets_mm, estimate.camera, estimate.covariance)
     return {
         "confidence_image": _rounded(found.confidence),
         "confidence_space": _rounded(found.confidence * error.within),
         "expected_mpd_mm": _rounded(error.expected_mpd_mm),
         "expected_mtre_mm": _rounded(error.expected_mtre_mm),
         "sd_space_mm": _rounded(error.sd_mm),
+        "camera_from_ct_estimated": pose.tolist(),
     }
 
 

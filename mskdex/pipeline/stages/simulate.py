@@ -9,6 +9,7 @@ import numpy as np
 from mskdex.deformation.labelled_ct import labelled_ct
 from mskdex.errors import MskdexError
 from mskdex.imaging.area_average import average_onto
+from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.imaging.structures import truncated_labels
 from mskdex.io.arrays import Crops
@@ -52,9 +53,7 @@ def simulate(patient_dir: Path, settings: SimulateStage, out: Path) -> None:
 def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: SimulateStage) -> Source:
     ct_file = patient_dir / "ct.nii.gz"
     volume, labels = read_labelled(ct_file, patient_dir / "labels.nii.gz")
-    structures = read_json(patient_dir / "import.json")["structures"]
-    cut = {c.label for c in settings.channels if structures.get(c.name, {}).get("truncated")}
-    cut |= truncated_labels(volume.array, labels)
+    cut = recorded_cuts(patient_dir / "import.json", settings.channels) | truncated_labels(volume.array, labels)
     image, screen_grid = settings.image, radiograph.camera
     grid = screen_grid.resized((image.rows, image.columns), image.pixel_mm)
     _, field = average_onto(radiograph.image, radiograph.field, screen_grid, detector(grid))

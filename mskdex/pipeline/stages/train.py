@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.compute.device import choose_device
 from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.io.artifacts import manifest, read_parquet, write_json, write_parquet
-from mskdex.io.stack import read_stack
+from mskdex.io.stack import Greys, read_stack
+from mskdex.models.device_profiles import fit_profiles
+from mskdex.models.likeness import Likeness, fit_likeness, thumbnail
 from mskdex.models.model import ModelCard, write_model
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.pipeline.lock import claimed
@@ -75,43 +78,49 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
         facts = _manifest(started, card, trainer, monitor)
         write_parquet(out / "history.parquet", pd.DataFrame(trainer.progress.history))
         write_json(out / "train.json", facts)
-        write_model(out / "model.safetensors", trainer.final, card, facts["manifest"])
+        write_model(out / "model.safetensors", trainer.final, card, facts["manifest"], likeness_of(store))
     group.leave()
 
 
 def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettings) -> StackStore:
     """The training samples of an experiment: the patients' stacks, or the pairs from their CTs."""
     memory = experiment.optimisation.cache_gb * 1e9
-    stacks = paired({p: root / p / "stack.safetensors" for p in patients})
+    stacks, greys = paired({p: root / p / "stack.safetensors" for p in patients})
+    profiles = fit_profiles(greys)
     if experiment.pairs == "none":
-        return StackStore(stacks, memory)
+        return StackStore(stacks, memory, profiles)
     pairs = {p: root / p / "simulated.safetensors" for p in stacks}
     if experiment.pairs == "simulated":
-        return PairStore(stacks, pairs, memory)
-    alone = experiment.optimisation.pairs_alone_epochs
-    return MixedStore(
-        stacks, pairs, memory, pairs_alone_epochs=alone, muscle_weight=experiment.losses.real_muscle_weight
-    )
+        # Simulated images of relative scale have no device: without absolute ones none is to be read as absolute.
+        absolute = any(scale == "absolute" for scale, _ in greys)
+        return PairStore(stacks, pairs, memory, profiles if absolute else ())
+    alone, weight = experiment.optimisation.pairs_alone_epochs, experiment.losses.real_muscle_weight
+    return MixedStore(stacks, pairs, memory, profiles, pairs_alone_epochs=alone, muscle_weight=weight)
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
-    """Patients outside the fold, sorted."""
+    """Patients outside the fold, sorted; those who are evaluated only are among none."""
+    table = table[table["fold"] != NO_FOLD]
     if fold not in set(table["fold"]):
         msg = f"{path} has no fold {fold}; it has {sorted(set(table['fold']))}"
         raise MskdexError(msg)
     return tuple(sorted(table.loc[table["fold"] != fold, "patient_id"].astype(str)))
 
 
-def paired(stacks: Mapping[str, Path]) -> dict[str, Path]:
-    """The stacks of the patients whose radiograph and CT belong together; the others are told of."""
-    kept = {}
+def paired(stacks: Mapping[str, Path]) -> tuple[dict[str, Path], list[tuple[str, Greys]]]:
+    """The stacks of the patients whose radiograph and CT belong together, and their scales and grey values.
+
+    The others are told of.
+    """
+    kept, greys = {}, []
     for patient, path in stacks.items():
-        refused = read_stack(path, patient).refused
-        if refused:
-            log.warning("patient %s is not trained on: %s", patient, refused)
+        stack = read_stack(path, patient)
+        if stack.refused:
+            log.warning("patient %s is not trained on: %s", patient, stack.refused)
         else:
             kept[patient] = path
-    return kept
+            greys.append((stack.scale, stack.greys))
+    return kept, greys
 
 
 def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold: int) -> ModelCard:
@@ -129,7 +138,14 @@ def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold:
         sdd_range_mm=(float(low[0]), float(high[0])),
         isocentre_range_mm=(float(low[1]), float(high[1])),
         patients=store.people,
+        device_profiles=store.profiles,
     )
+
+
+def likeness_of(store: StackStore) -> Likeness | None:
+    """What the training patients' own radiographs look like."""
+    real = (store.real(person) for person in store.people)
+    return fit_likeness(thumbnail(stack.radiograph, stack.field) for stack in real)
 
 
 def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Group) -> tuple[Trainer, Loader]:
@@ -144,6 +160,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Gro
         device=device,
         rank=(group.rank, group.size),
         every_object=card.experiment.pairs != "none",
+        unpaired=card.experiment.losses.unpaired,
     )
     return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
