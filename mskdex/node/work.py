@@ -130,12 +130,12 @@ class Work:
                 self.queue.write_record(image.stem, record)
         good = bool(states["predicted"] or states["repeat"]) and not refusals
         reasons = "; ".join([*refusals, *told]) or ("" if good else "it holds no image")
-        self.queue.finish(job, "" if good else reasons)
-        self.metrics.finished("done" if good else "failed", states)
         parts = [f"{number} {name}" for name, number in sorted(states.items())] or ["none"]
         parts += [f"{count} results sent"] if count else []
         line = f"study {job.study}: {'done' if good else 'failed'}, images: {', '.join(parts)}"
         log.log(logging.INFO if good else logging.WARNING, "%s%s", line, f"; {reasons}" if reasons else "")
+        self.metrics.finished("done" if good else "failed", states)
+        self.queue.finish(job, "" if good else reasons)  # last, so that no study is put away without its line
 
     @staticmethod
     def _outcome(uid: str, results: Path) -> tuple[str, str]:
