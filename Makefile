@@ -14,6 +14,6 @@ test: .venv/installed-test
 	pip install --disable-pip-version-check --no-deps -e .
 	touch $@
 
-.venv/installed-test: .venv/installed requirements-test.lock
+.venv/installed-test: .venv/installed requirements-node.lock requirements-test.lock
 	pip install --disable-pip-version-check -r requirements-test.lock
 	touch $@

@@ -1,4 +1,4 @@
-"""Writes both lock files and envs/mskdex.yaml: the installed versions of what pyproject.toml asks for.
+"""Writes the lock files and envs/mskdex.yaml: the installed versions of what pyproject.toml asks for.
 
 Run it in an environment where the project and its tests work: `python envs/lock.py`.
 """
@@ -57,15 +57,18 @@ def conda_environment(lock: str) -> str:
 
 
 def main() -> None:
-    """Writes both lock files and the conda environment."""
+    """Writes the lock files and the conda environment."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     run = versions(project["dependencies"])
-    test = versions(project["optional-dependencies"]["test"])
+    test, node = (versions(project["optional-dependencies"][group]) for group in ("test", "node"))
     head = "# Exact versions of all that `snakemake --cores all` needs (Python 3.11, Linux); made by envs/lock.py.\n"
     (ROOT / "requirements.lock").write_text(head + lines(run), encoding="utf-8")
     (ROOT / "envs" / "mskdex.yaml").write_text(conda_environment(lines(run)), encoding="utf-8")
-    head = "# Exact versions of what the tests need on top; made by envs/lock.py.\n-r requirements.lock\n"
-    more = {name: version for name, version in test.items() if name not in run}
+    head = "# Exact versions of what the DICOM node needs on top; made by envs/lock.py.\n-r requirements.lock\n"
+    only_node = {name: version for name, version in node.items() if name not in run}
+    (ROOT / "requirements-node.lock").write_text(head + lines(only_node), encoding="utf-8")
+    head = "# Exact versions of what the tests need on top; made by envs/lock.py.\n-r requirements-node.lock\n"
+    more = {name: version for name, version in test.items() if name not in run | only_node}
     (ROOT / "requirements-test.lock").write_text(head + lines(more), encoding="utf-8")
 
 

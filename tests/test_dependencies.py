@@ -23,7 +23,8 @@ def normal(name):
 
 RUN = names(PROJECT["dependencies"])
 WITH_TORCH = {"triton"}  # comes with torch's CUDA builds, and is imported where there is a GPU only
-TEST = names(PROJECT["optional-dependencies"]["test"])
+NODE = names(PROJECT["optional-dependencies"]["node"])
+TEST = NODE | names(PROJECT["optional-dependencies"]["test"])
 
 
 def imported(folder):
@@ -43,7 +44,7 @@ def imported(folder):
     return {name: path for name, path in found.items() if name not in sys.stdlib_module_names | own}
 
 
-@pytest.mark.parametrize(("folder", "declared"), [("mskdex", RUN | WITH_TORCH), ("tests", RUN | TEST)])
+@pytest.mark.parametrize(("folder", "declared"), [("mskdex", RUN | WITH_TORCH | NODE), ("tests", RUN | TEST)])
 def test_every_import_is_declared(folder, declared):
     known = packages_distributions()
     for name, path in imported(folder).items():
@@ -68,5 +69,10 @@ def test_the_versions_of_python_are_those_of_the_readme():
 def test_every_declared_dependency_is_locked():
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     assert names(lock) >= RUN
-    more = (ROOT / "requirements-test.lock").read_text(encoding="utf-8").splitlines()
-    assert names(lock + more[1:]) >= TEST
+    more = [
+        line
+        for name in ("requirements-node.lock", "requirements-test.lock")
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if not line.startswith("-r ")
+    ]
+    assert names(lock + more) >= TEST

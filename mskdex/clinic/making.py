@@ -48,7 +48,7 @@ class Making:
 
     Attributes:
         algorithm: the model.
-        of: what the prediction is of and what it says; the same text, model and time give the same UIDs.
+        of: what the prediction is of and what it says; the same text and model give the same UIDs.
         created: when.
     """
 
@@ -58,7 +58,7 @@ class Making:
 
     def uid(self, what: str) -> str:
         """A UID for one thing of this prediction, under 2.25 (ITU-T X.667), the same whenever it is asked for."""
-        return derived_uid(__version__, self.algorithm.sha256, self.of, self.created.isoformat(), what)
+        return derived_uid(__version__, self.algorithm.sha256, self.of, what)
 
     def instance(self, what: str, number: int) -> dict[str, Any]:
         """Arguments of highdicom's constructors that are alike in all objects; `number` is that of the series."""

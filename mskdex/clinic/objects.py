@@ -34,8 +34,8 @@ def dicom_objects(
         imported: the radiograph, of `import_radiograph`; its warnings stand in the report.
         prediction: of `predict`, for that radiograph.
         algorithm: the model that predicted.
-        created: when; the same time, radiograph, model and prediction give the same UIDs, so that what is sent again
-            after an interruption replaces what was sent before.
+        created: when. The same radiograph, model and prediction give the same UIDs at any time, so that what is sent
+            again, after an interruption say, is one with what was sent before.
 
     Returns:
         Comprehensive 3D SR, Parametric Map, Secondary Capture and Encapsulated PDF, each in a series of its own.

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mskdex.config import Config
 from mskdex.config.learning import ExperimentSettings
+from mskdex.config.node import NodeSettings, PeerSettings
 
 _HEAD = """\
 # The one file to edit. Every key stands here with its default; a key that is left out keeps it.
@@ -37,17 +38,32 @@ def markdown_table() -> str:
     parts = ["# The config\n\nMade by `mskdex config table`.\n"]
     for name, model in _sections():
         doc = (model.__doc__ or "").strip().splitlines()[0]
-        schema = model.model_json_schema()
-        parts.append(f"\n## {name}\n\n{doc}\n\n| key | default | meaning |\n|---|---|---|\n")
-        for key, field in model.model_fields.items():
-            default = "" if field.is_required() else _flow(_plain(field.get_default(call_default_factory=True)))
-            shown = f"`{default}`" if 0 < len(default) <= 80 else ("see config.yaml" if default else "required")
-            meaning = (field.description or "a section of its own") + _choices(schema["properties"][key])
-            parts.append(f"| `{key}` | {shown} | {meaning} |\n")
+        parts.extend([f"\n## {name}\n\n{doc}\n\n", *_rows(model)])
     return "".join(parts)
 
 
-DOCUMENTS: dict[str, Callable[[], str]] = {"yaml": default_yaml, "schema": json_schema, "table": markdown_table}
+def node_table() -> str:
+    """Every key of node.yaml, and of each entry of its `peers`, as Markdown tables."""
+    return "".join([*_rows(NodeSettings), "\nEach entry of `peers`:\n\n", *_rows(PeerSettings)])
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "yaml": default_yaml,
+    "schema": json_schema,
+    "table": markdown_table,
+    "node": node_table,
+}
+
+
+def _rows(model: type[BaseModel]) -> Iterator[str]:
+    """A section's keys as a table."""
+    schema = model.model_json_schema()
+    yield "| key | default | meaning |\n|---|---|---|\n"
+    for key, field in model.model_fields.items():
+        default = "" if field.is_required() else _flow(_plain(field.get_default(call_default_factory=True)))
+        shown = f"`{default}`" if 0 < len(default) <= 80 else ("see config.yaml" if default else "required")
+        meaning = (field.description or "a section of its own") + _choices(schema["properties"][key])
+        yield f"| `{key}` | {shown} | {meaning} |\n"
 
 
 def _choices(schema: dict[str, Any]) -> str:

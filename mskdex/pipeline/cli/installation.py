@@ -22,7 +22,7 @@ def doctor() -> None:
 
 
 @app.command()
-def config(what: Annotated[str, typer.Argument(help="yaml, schema or table")] = "yaml") -> None:
+def config(what: Annotated[str, typer.Argument(help="yaml, schema, table, or node for node.yaml")] = "yaml") -> None:
     """Print the default config, its JSON schema, or its documentation."""
     from mskdex.config.documentation import DOCUMENTS
 

@@ -69,6 +69,11 @@ def predict(
         Path | None,
         typer.Option(help="folder for DICOM objects, which carry the patient's identity; not within results"),
     ] = None,
+    dicomweb: Annotated[str | None, typer.Option(help="DICOMweb server that has the study, see docs/node.md")] = None,
+    study: Annotated[str | None, typer.Option(help="Study Instance UID of the server's radiographs to predict")] = None,
+    stow: Annotated[
+        bool, typer.Option("--stow", help="store the results as DICOM objects in the server's study")
+    ] = False,
 ) -> None:
     """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
     from mskdex.clinic.model_store import find_model
@@ -83,6 +88,24 @@ def predict(
     path = find_model(named or model or "")
     given = {k: v for k, v in {"sdd_mm": sdd_mm, "pixel_mm": pixel_mm}.items() if v is not None}
     settings = options.of(RadiographSettings).model_copy(update=given)
+    if dicomweb or study or stow:
+        if not (dicomweb and study) or radiographs or sheet:
+            msg = "give --dicomweb and --study together, and neither files nor a sheet with them"
+            raise MskdexError(msg)
+        from mskdex.pipeline.stages.predict_study import predict_study
+
+        predict_study(
+            model,
+            dicomweb,
+            study,
+            settings,
+            out,
+            stow=stow,
+            calibration=calibration,
+            device=device,
+            dicom_out=dicom_out,
+        )
+        return
     predict_radiographs(
         path, radiographs or (), settings, out,
         sheet=sheet, calibration=calibration, device=device, dicom_out=dicom_out,

@@ -17,6 +17,7 @@ from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import spreadsheet_text
 from mskdex.io.dicom import read_header
 from mskdex.io.files import file_kind
+from mskdex.pipeline.stages.bids import is_bids, kind_of, participants, unit_of
 from mskdex.pipeline.stages.cohort_check import check_cohort
 
 _MASKS_AT_LEAST = 3
@@ -40,8 +41,10 @@ def draft_sheet(folder: Path, out: Path, config: Config | None = None) -> str:
     """Writes a draft cohort sheet (TSV) with a column `notes` that says what is missing, ambiguous or wrong.
 
     A patient is a subfolder of `folder`, or, for files that lie in it directly, what their names have before the
-    first of `_ct`, `_labels`, `_seg`, `_xray` and the like. Names and ids in DICOM tags are not looked at; sex, age,
-    height and weight are taken over. Rows in which nothing is missing are complete when `check_cohort` passes them.
+    first of `_ct`, `_labels`, `_seg`, `_xray` and the like. In a BIDS folder it is a subject, or a session of one who
+    has several CTs or radiographs, and participants.tsv is read. Names and ids in DICOM tags are not looked at; sex,
+    age, height and weight are taken over. Rows in which nothing is missing are complete when `check_cohort` passes
+    them.
 
     Args:
         folder: what to scan.
@@ -64,7 +67,7 @@ def draft_sheet(folder: Path, out: Path, config: Config | None = None) -> str:
     if not folder.is_relative_to(out.parent):
         msg = f"{out} must stand in {folder} or above it, because its paths may not lead out of its folder"
         raise MskdexError(msg)
-    patients = _scan(folder)
+    patients = _scan_bids(folder) if is_bids(folder) else _scan(folder)
     if not patients:
         msg = f"{folder} holds no DICOM, NIfTI, NRRD, MHA, PNG or TIFF file"
         raise MskdexError(msg)
@@ -118,6 +121,45 @@ def _scan(folder: Path) -> dict[str, _Found]:
     return dict(patients)
 
 
+def _scan_bids(folder: Path) -> dict[str, _Found]:
+    """What a BIDS folder holds, by subject or by a subject's session; files of no subject are passed over."""
+    known = participants(folder)
+    found: dict[str, dict[str, _Found]] = defaultdict(lambda: defaultdict(_Found))
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            subject, session = unit_of(path, folder)
+            if subject and path.is_file() and path.resolve().is_relative_to(folder):
+                _sort_in(path, found[subject], session, kind_of(path))
+    patients: dict[str, _Found] = {}
+    for subject, sessions in found.items():
+        facts, notes = known.get(subject, ({}, []))
+        for name, unit in _rows_of(subject, dict(sessions)).items():
+            unit.facts |= facts
+            unit.notes += notes
+            patients[name] = unit
+    return patients
+
+
+def _rows_of(subject: str, sessions: dict[str, _Found]) -> dict[str, _Found]:
+    """One row for a subject with one CT and one radiograph at most, else one for each session, tied to the first."""
+    whole = _Found()
+    for unit in sessions.values():
+        whole.cts.update(unit.cts)
+        whole.volumes += unit.volumes
+        whole.labels += unit.labels
+        whole.radiographs += unit.radiographs
+        whole.facts |= unit.facts
+        whole.notes += unit.notes
+    if len(sessions) == 1 or (len(whole.cts) + len(whole.volumes) <= 1 and len(whole.radiographs) <= 1):
+        return {subject: whole}
+    rows = {f"{subject}_{name}" if name else subject: unit for name, unit in sorted(sessions.items())}
+    first, *others = rows
+    for name in others:
+        rows[name].facts["same_patient_as"] = first
+    return rows
+
+
 def _prefix(name: str) -> str:
     stem = strip_suffix(name).split(".")[0]
     for word in ("ct", "label", "labels", "seg", "segmentation", "mask", "xray", "xr", "dx", "cr", "radiograph"):
@@ -128,7 +170,10 @@ def _prefix(name: str) -> str:
     return stem
 
 
-def _sort_in(path: Path, patients: dict[str, _Found], unit: str) -> None:
+def _sort_in(path: Path, patients: dict[str, _Found], unit: str, said: str | None = None) -> None:
+    """Puts a file to what it is, by what its name says where that is known, else by its content."""
+    if said == "":
+        return
     if path.name.lower().endswith(ARCHIVES):
         patients[unit].notes.append(f"{path.name} is an archive: unpack it")
         return
@@ -138,6 +183,9 @@ def _sort_in(path: Path, patients: dict[str, _Found], unit: str) -> None:
         kind = file_kind(path)
         if kind == "dicom":
             _sort_in_dicom(path, patients[unit])
+        elif said and kind:
+            named = {"ct": patients[unit].volumes, "labels": patients[unit].labels}
+            named.get(said, patients[unit].radiographs).append(path)
         elif kind in {"nifti", "nrrd", "metaimage"}:
             (patients[unit].volumes if ids_in(path) is None else patients[unit].labels).append(path)
         elif kind in {"png", "tiff"}:
