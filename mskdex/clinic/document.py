@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from mskdex import __version__
-from mskdex.api.prediction import COVERAGE, Prediction
+from mskdex.api.prediction import Prediction
+from mskdex.evaluation.conformal import COVERAGE
 from mskdex.clinic.making import NOTICE, Making
 from mskdex.clinic.overview import reference
 from mskdex.clinic.picture import draw_objects

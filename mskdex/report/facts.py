@@ -181,8 +181,9 @@ def calibration_table(results: Results) -> Table | None:
 
 def excluded_table(results: Results) -> Table:
     """Patients whom the cohort sheet excludes, or whose radiograph and CT do not belong together."""
-    rows = [[words(r.patient_id), words(r.reason)] for r in results.excluded.itertuples()]
-    return plain("excluded", "Excluded by the cohort sheet or by the registration.", ["Patient", "Reason"], rows)
+    rows = [[words(r.patient_id), words(r.by), words(r.reason)] for r in results.excluded.itertuples()]
+    caption = "Excluded by the cohort sheet, or by the registration: radiograph and CT do not belong together."
+    return plain("excluded", caption, ["Patient", "By", "Reason"], rows)
 
 
 def flagged_table(results: Results) -> Table | None:
