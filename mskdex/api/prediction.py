@@ -106,7 +106,7 @@ def predict(
 
 
 def predict_batch(
-    model: Model, radiographs: Sequence[Imported], known: Deployed, persons: Sequence[Mapping[str, Any]]
+    model: Model, radiographs: Sequence[Imported], known: Deployed, persons: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Prediction]:
     """Decomposes several radiographs in one pass of the network.
 
@@ -114,7 +114,7 @@ def predict_batch(
         model: of `load_model`.
         radiographs: of `read_radiograph`.
         known: of the model's errors on patients that it has not seen, and of demographics.
-        persons: of whom each radiograph is, as `predict` takes it; empty where nothing is known.
+        persons: of whom each radiograph is, as `predict` takes it; None where nothing is known of anybody.
 
     Raises:
         MskdexError: a result that is not finite.
@@ -125,7 +125,8 @@ def predict_batch(
         msg = "the model's images are not finite; the radiograph is unlike any of the training, or the model is damaged"
         raise MskdexError(msg)
     found = []
-    for radiograph, (seen, field), drr, person in zip(radiographs, inputs, drrs, persons, strict=True):
+    known_of = [{}] * len(radiographs) if persons is None else persons
+    for radiograph, (seen, field), drr, person in zip(radiographs, inputs, drrs, known_of, strict=True):
         distance = seen.source_to_isocentre_mm
         scale = "relative" if seen.relative else "absolute"
         flags = device_flags(radiograph.scale, radiograph.facts["device_profile"], model.card.device_profiles)

@@ -10,9 +10,9 @@ from pydicom.sr.codedict import codes
 
 from mskdex import __version__
 from mskdex.api.prediction import Prediction
-from mskdex.evaluation.conformal import COVERAGE
 from mskdex.clinic import codes as own
 from mskdex.clinic.making import MANUFACTURER, NOTICE, Making, derived_uid
+from mskdex.evaluation.conformal import COVERAGE
 
 _WITHIN = sr.RelationshipTypeValues.CONTAINS
 

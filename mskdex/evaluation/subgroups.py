@@ -35,7 +35,7 @@ def device_group(device: str) -> str:
 
 
 def with_examinations(patients: pd.DataFrame, scales: pd.Series, patients_root: Path) -> pd.DataFrame:
-    """Demographics with what is known of each radiograph: `scale` of its grey values, and `device`, as the import names it.
+    """Demographics with what is known of each radiograph: `scale` of its grey values, and `device` by the import.
 
     Args:
         patients: demographics, indexed by patient_id.
