@@ -69,7 +69,7 @@ def mean_of_models(
         MskdexError: a model has seen one of them, or was made for other objects.
     """
     parts = []
-    for experiment in experiments:
+    for experiment in experiments if len(outside.folds) else ():
         for fold in folds:
             path = experiments_root / experiment / f"fold{fold}" / EXTERNAL_PREDICTIONS
             if not path.is_file():

@@ -112,6 +112,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "registration_table": facts.registration_table(results),
         "rejected_table": facts.rejected_table(results),
         "calibration_table": facts.calibration_table(results),
+        "devices_table": facts.devices_table(results),
         "excluded_table": facts.excluded_table(results),
         "left_out_table": facts.left_out_table(results),
         "flagged_table": facts.flagged_table(results),

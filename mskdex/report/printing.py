@@ -36,7 +36,7 @@ _SECTIONS = (
     ("Decompositions", ("map_tables", "bone_tables"), ("decompositions",)),
     ("Ablation", ("ablation_table",), ("ablation_owis",)),
     ("Cohort", ("cohort_table", "density_table"), ("cohort_bmi_volume", "cohort_bmi_density")),
-    ("Registration", ("registration_table", "calibration_table"), ("registration_confidence",)),
+    ("Registration", ("registration_table", "calibration_table", "devices_table"), ("registration_confidence",)),
     ("Exclusions", ("excluded_table", "left_out_table", "flagged_table", "warnings_table"), ()),
     ("Training", ("training_table",), ("training",)),
     ("Reporting checklists", ("checklist_tables",), ()),

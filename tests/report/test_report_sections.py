@@ -12,7 +12,7 @@ from fabricated_report import SETTINGS, make_index, make_results
 from mskdex.config import Config
 from mskdex.evaluation.decompositions import Rendered
 from mskdex.io.arrays import write_arrays
-from mskdex.io.artifacts import read_json, read_parquet, write_parquet
+from mskdex.io.artifacts import read_json, read_parquet, write_json, write_parquet
 from mskdex.report.html_tables import Table, plain, words
 from mskdex.report.printing import MOST_ROWS, print_pdf, shortened
 
@@ -38,6 +38,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for c in rendered.stack.channels
     ]  # fmt: skip
     write_parquet(root / "evaluation" / "maps.parquet", pd.DataFrame(rows))
+    manifest = root / "experiments" / "mskdex" / "fold0" / "train.json"
+    known = {"device": "Arvik / Lumen 40", "scale": "relative", "patients": 7, "own_greys": True, "error_nepers": 0.125}
+    write_json(manifest, read_json(manifest) | {"device_profiles": [known | {"grey": [0, 1], "attenuation": [0, 4]}]})
     return root
 
 
@@ -66,6 +69,13 @@ def test_maps_and_the_pose_of_the_truth_are_told(root: Path, page: str) -> None:
     assert "the truth in the radiograph’s own posture" in page
     row = pd.read_csv(root / "report" / "tables" / "maps_volume_cm3.csv").set_index("Structure").loc["Iliacus"]
     assert (row["Dice: mskdex"], row["Relative L1: mskdex"]) == (0.75, 0.25)
+
+
+def test_what_a_model_knows_of_devices_is_told(root: Path, page: str) -> None:
+    assert "<summary>Devices</summary>" in page
+    row = pd.read_csv(root / "report" / "tables" / "devices.csv").iloc[0]
+    assert row[["Device", "Patients", "Curve over"]].tolist() == ["Arvik / Lumen 40", 7, "own grey values"]
+    assert row["Error"] == 0.125
 
 
 def test_sections_without_their_data_are_not_there(root: Path) -> None:
