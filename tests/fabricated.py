@@ -30,6 +30,7 @@ class Fabrication:
     demographics: bool = True
     seed: int = 0
     size: int = SIZE
+    external: int = 0
 
 
 def fabricate(root: Path, what: Fabrication = Fabrication()) -> Path:
@@ -37,7 +38,9 @@ def fabricate(root: Path, what: Fabrication = Fabrication()) -> Path:
     generator = np.random.default_rng(what.seed)
     channels = Config().channels
     names = [f"P{i:03d}" for i in range(what.patients)]
-    folds = pd.DataFrame({"patient_id": names, "fold": np.arange(what.patients) % what.folds})
+    numbers = np.arange(what.patients) % what.folds
+    names += [f"X{i:03d}" for i in range(what.external)]  # whom no fold trains on
+    folds = pd.DataFrame({"patient_id": names, "fold": [*numbers, *[-1] * what.external]})
     people = _people(names, generator, what.demographics)
     write_parquet(root / "cohort" / "patients.parquet", people)
     write_parquet(root / "cohort" / "folds.parquet", folds)
@@ -154,26 +157,45 @@ def _fold(
     generator: np.random.Generator,
 ) -> None:
     test = folds.loc[folds["fold"] == fold, "patient_id"].tolist()
-    train = folds.loc[folds["fold"] != fold, "patient_id"].tolist()
+    train = folds.loc[~folds["fold"].isin([fold, -1]), "patient_id"].tolist()
+    outside = folds.loc[folds["fold"] == -1, "patient_id"].tolist()
     rows = []
-    for name in test:
+    for name in [*test, *outside]:
         predicted = truth[name] * (1 + error * generator.standard_normal(truth[name].shape))
+        if name in outside:
+            rows += _rows(experiment, -1, name, channels, predicted, truth[name], what)
+            continue
         images = _blobs(channels, predicted, what.size, 0.03)
         meta = {"patient": name, "objects": [c.name for c in channels]}
         write_arrays(folder / "decompositions" / f"{name}.safetensors", {"drr": images.astype(np.float16)}, meta)
-        for q, quantity in enumerate(QUANTITIES):
-            rows += [
-                {
-                    "experiment": experiment, "fold": fold, "patient_id": name, "object": c.object, "side": c.side,
-                    "channel": c.name, "quantity": COLUMNS[quantity], "predicted": predicted[q, i],
-                    "truth": truth[name][q, i], "truncated": c.object in what.truncated, "visible": 1.0,
-                }
-                for i, c in enumerate(channels)
-            ]  # fmt: skip
-    write_parquet(folder / "predictions.parquet", pd.DataFrame(rows))
+        rows += _rows(experiment, fold, name, channels, predicted, truth[name], what)
+    table = pd.DataFrame(rows)
+    write_parquet(folder / "predictions.parquet", table[table["fold"] == fold].reset_index(drop=True))
+    if outside:
+        write_parquet(folder / "external.parquet", table[table["fold"] == -1].reset_index(drop=True))
     facts = {"stage": "train", "seconds": 62.0, "training_seconds": 60.0, "device": "cpu", "torch": "2.13.0", "seed": 0}
     content = {"experiment": experiment, "fold": fold, "patients": train, "manifest": facts}
     write_json(folder / "train.json", content)
     epochs = np.arange(1, 21)
     history = {"epoch": epochs, "learning_rate": 1e-4 / epochs, "generator": 5 * np.exp(-epochs / 8) + error}
     write_parquet(folder / "history.parquet", pd.DataFrame({**history, "intensity_sum": 1 / epochs}))
+
+
+def _rows(
+    experiment: str,
+    fold: int,
+    name: str,
+    channels: tuple[Channel, ...],
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    what: Fabrication,
+) -> list[dict]:
+    return [
+        {
+            "experiment": experiment, "fold": fold, "patient_id": name, "object": c.object, "side": c.side,
+            "channel": c.name, "quantity": COLUMNS[quantity], "predicted": predicted[q, i],
+            "truth": truth[q, i], "truncated": c.object in what.truncated, "visible": 1.0,
+        }
+        for q, quantity in enumerate(QUANTITIES)
+        for i, c in enumerate(channels)
+    ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Volume and lean mass of every object from radiographs, by a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mskdex.compute.device import choose_device
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import Calibration
+from mskdex.evaluation.deployed import Deployed, read_deployed
 from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph_import import Imported
 from mskdex.io.stack import Greys
@@ -23,8 +24,8 @@ from mskdex.models.flags import object_flags, radiograph_flags
 from mskdex.models.model import Model, Seen, read_model
 from mskdex.quantities import COLUMNS, QUANTITIES
 
-COVERAGE = 0.9
-"""Share of new patients that the intervals are made to hold."""
+NOTHING = Deployed()
+"""Of a model without held-out patients: no intervals, and no estimate joined with demographics."""
 
 PREDICTED = ("volume", "lean_mass")
 """The quantities that tables of predictions have."""
@@ -39,8 +40,9 @@ class Prediction:
             cm³ and g per pixel.
         channels: the N objects.
         flags: what is unusual about the radiograph, for this model.
-        table: one row per object and quantity: object, side, quantity, predicted (cm³ or g), low and high (the 90 %
-            interval, where a calibration was given and nothing is flagged), flag.
+        table: one row per object and quantity: object, side, quantity, predicted (cm³ or g) of the image alone, low and
+            high (the 90 % interval, where a calibration was given and nothing is flagged); fused, the same joined with
+            the person's demographics where they are known, with fused_low and fused_high; flag.
     """
 
     drr: np.ndarray
@@ -81,6 +83,7 @@ def predict(
     radiograph: AnyPath | Imported,
     *,
     calibration: AnyPath | None = None,
+    person: Mapping[str, Any] | None = None,
     config: AnyConfig = None,
 ) -> Prediction:
     """Decomposes one radiograph.
@@ -88,24 +91,30 @@ def predict(
     Args:
         model: of `load_model`.
         radiograph: of `read_radiograph`, or its file.
-        calibration: predictions.parquet of patients that the model has not seen; without one there are no intervals.
+        calibration: results/evaluation of this model, or predictions.parquet of patients that it has not seen; without
+            one there are no intervals.
+        person: sex (F or M), age, height_cm and weight_kg; with those that the evaluation's regression asks for there
+            is an estimate joined with them, and sex alone chooses the held-out patients of the interval.
         config: whose radiograph section is used where a file is given.
 
     Raises:
         MskdexError: a radiograph that cannot be imported, or a calibration on patients of the training.
     """
-    held_out = Calibration({}) if calibration is None else read_calibration(Path(calibration), model)
+    known = NOTHING if calibration is None else read_calibration(Path(calibration), model)
     imported = radiograph if isinstance(radiograph, Imported) else read_radiograph(radiograph, config=config)
-    return predict_batch(model, [imported], held_out)[0]
+    return predict_batch(model, [imported], known, [person or {}])[0]
 
 
-def predict_batch(model: Model, radiographs: Sequence[Imported], held_out: Calibration) -> list[Prediction]:
+def predict_batch(
+    model: Model, radiographs: Sequence[Imported], known: Deployed, persons: Sequence[Mapping[str, Any]] | None = None
+) -> list[Prediction]:
     """Decomposes several radiographs in one pass of the network.
 
     Args:
         model: of `load_model`.
         radiographs: of `read_radiograph`.
-        held_out: the model's errors on patients that it has not seen.
+        known: of the model's errors on patients that it has not seen, and of demographics.
+        persons: of whom each radiograph is, as `predict` takes it; None where nothing is known of anybody.
 
     Raises:
         MskdexError: a result that is not finite.
@@ -116,27 +125,36 @@ def predict_batch(model: Model, radiographs: Sequence[Imported], held_out: Calib
         msg = "the model's images are not finite; the radiograph is unlike any of the training, or the model is damaged"
         raise MskdexError(msg)
     found = []
-    for radiograph, (seen, field), drr in zip(radiographs, inputs, drrs, strict=True):
+    known_of = [{}] * len(radiographs) if persons is None else persons
+    for radiograph, (seen, field), drr, person in zip(radiographs, inputs, drrs, known_of, strict=True):
         distance = seen.source_to_isocentre_mm
         scale = "relative" if seen.relative else "absolute"
         flags = device_flags(radiograph.scale, radiograph.facts["device_profile"], model.card.device_profiles)
         flags += radiograph_flags(model.card, seen.image, field, seen.camera, distance, scale)
         flags += model.likeness.flags(seen.image, field) if model.likeness else []
-        rows = _rows(model, drr, Calibration({}) if flags else held_out, object_flags(model.card, drr[1], field))
+        by_object = object_flags(model.card, drr[1], field)
+        whole = "; ".join(flags)
+        flagged = {c.name: whole or by_object.get(c.name, "") for c in model.card.channels}
+        rows = _Rows(known, person, radiograph.scale, flagged).of(model, drr)
+        for row in rows:
+            row["flag"] = by_object.get(row.pop("channel"), "")
         found.append(Prediction(drr, model.card.channels, flags, pd.DataFrame(rows)))
     return found
 
 
-def read_calibration(path: Path, model: Model) -> Calibration:
-    """A model's errors on patients that it has not seen.
+def read_calibration(path: Path, model: Model) -> Deployed:
+    """What is known of a model's errors on patients that it has not seen.
 
     Args:
-        path: predictions.parquet of an experiment's fold.
+        path: results/evaluation, or predictions.parquet of an experiment's fold.
         model: of `load_model`.
 
     Raises:
-        MskdexError: the table holds a patient that the model was trained on, or lacks an object of the model.
+        MskdexError: the table holds a patient that the model was trained on or lacks an object of the model, or the
+            evaluation is of another model.
     """
+    if path.is_dir():
+        return read_deployed(path, model.card.name, model.card.fold, model.card.patients)
     table = read_user_parquet(path)
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
@@ -145,7 +163,7 @@ def read_calibration(path: Path, model: Model) -> Calibration:
     if missing := [name for name in model.card.objects if name not in set(table["channel"])]:
         msg = f"{path} has no predictions of {', '.join(missing)}; give those of a model of the same objects"
         raise MskdexError(msg)
-    return Calibration.of(table)
+    return Deployed(Calibration.of(table))
 
 
 def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
@@ -158,23 +176,42 @@ def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
     return Seen(image, grid, radiograph.geometry.source_to_isocentre_mm, scale == "relative"), field
 
 
-def _rows(model: Model, drr: np.ndarray, held_out: Calibration, by_object: dict[str, str]) -> list[dict[str, Any]]:
-    sums = drr.sum(axis=(-2, -1), dtype=np.float64)
-    found = []
-    for n, channel in enumerate(model.card.channels):
-        for quantity in PREDICTED:
-            value, column = float(sums[QUANTITIES.index(quantity), n]), COLUMNS[quantity]
-            flagged = by_object.get(channel.name, "")
-            half = None if flagged else held_out.half_width(channel.name, column, COVERAGE)
-            found.append(
-                {
-                    "object": channel.object,
-                    "side": channel.side,
-                    "quantity": column,
-                    "predicted": value,
-                    "low": max(value - half, 0.0) if half is not None else None,
-                    "high": value + half if half is not None else None,
-                    "flag": flagged,
-                }
-            )
-    return found
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a table of predictions.
+
+    Attributes:
+        known: of the model. person: of whom the radiograph is. scale: of its grey values.
+        flagged: by channel, why there is no interval; "" where there is one.
+    """
+
+    known: Deployed
+    person: Mapping[str, Any]
+    scale: str
+    flagged: Mapping[str, str]
+
+    def of(self, model: Model, drr: np.ndarray) -> list[dict[str, Any]]:
+        """A row per channel and quantity."""
+        sums = drr.sum(axis=(-2, -1), dtype=np.float64)
+        return [
+            {"channel": channel.name, "object": channel.object, "side": channel.side, "quantity": COLUMNS[quantity]}
+            | self._estimates(channel.name, COLUMNS[quantity], float(sums[QUANTITIES.index(quantity), n]))
+            for n, channel in enumerate(model.card.channels)
+            for quantity in PREDICTED
+        ]
+
+    def _estimates(self, channel: str, column: str, value: float) -> dict[str, float | None]:
+        low, high = self._interval(self.known.image, channel, column, value)
+        row = {"predicted": value, "low": low, "high": high, "fused": None, "fused_low": None, "fused_high": None}
+        fusion = self.known.fusion
+        if fusion and (channel, column) in fusion.parts and fusion.fits(self.person):
+            both = fusion.estimate(channel, column, value, self.person)
+            low, high = self._interval(self.known.fused, channel, column, both)
+            row |= {"fused": both, "fused_low": low, "fused_high": high}
+        return row
+
+    def _interval(
+        self, held_out: Calibration, channel: str, column: str, value: float
+    ) -> tuple[float | None, float | None]:
+        found = None if self.flagged[channel] else held_out.ends(channel, column, self.person.get("sex"), self.scale)
+        return (None, None) if found is None else (max(value + found[0], 0.0), value + found[1])

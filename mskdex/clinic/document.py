@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from mskdex import __version__
-from mskdex.api.prediction import COVERAGE, Prediction
+from mskdex.api.prediction import Prediction
 from mskdex.clinic.making import NOTICE, Making
 from mskdex.clinic.overview import reference
 from mskdex.clinic.picture import draw_objects
+from mskdex.evaluation.conformal import COVERAGE
 from mskdex.quantities import COLUMNS
 
 _A4_INCH = (8.27, 11.69)

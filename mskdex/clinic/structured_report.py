@@ -9,9 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from mskdex import __version__
-from mskdex.api.prediction import COVERAGE, Prediction
+from mskdex.api.prediction import Prediction
 from mskdex.clinic import codes as own
 from mskdex.clinic.making import MANUFACTURER, NOTICE, Making, derived_uid
+from mskdex.evaluation.conformal import COVERAGE
 
 _WITHIN = sr.RelationshipTypeValues.CONTAINS
 

@@ -34,6 +34,9 @@ MEASURES = {
     "loa_low_percent": Statistic("LoA low %", "lower Bland–Altman limit in per cent of the mean truth", "percent"),
     "loa_high_percent": Statistic("LoA high %", "upper Bland–Altman limit in per cent of the mean truth", "percent"),
     "slope": STATISTICS["slope"],
+    "intercept_percent": Statistic(
+        "Intercept %", "of the regression of the truth on the prediction, in per cent of the mean truth", "percent"
+    ),
 }  # fmt: skip
 """What the first table holds, in its order; each fold's PCC stands beside as `pcc_fold_{number}`."""
 
@@ -194,13 +197,17 @@ def _agreement(s: Subject) -> Iterator[tuple[str, Drawn]]:
     pairs = s.pairs()
     found = statistics(pairs, s.counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_cent = found["mae_percent"] / found["mae"]
+        per_cent = np.where(found["mae"] == 0.0, 0.0, found["mae_percent"] / found["mae"])
     columns = range(pairs.truth.shape[1])
     for name in ("pcc", "icc21", "slope"):
         yield name, s.drawn(found[name], pairs, [undefined(name, pairs, c) for c in columns])
     for name in ("bias", "loa_low", "loa_high"):
         why = [undefined(name, pairs, c) or undefined("mae_percent", pairs, c) for c in columns]
         yield f"{name}_percent", s.drawn(found[name] * per_cent, pairs, why)
+    why = [undefined("slope", pairs, c) or undefined("mae_percent", pairs, c) for c in columns]
+    with np.errstate(invalid="ignore"):  # the mean prediction is the mean truth plus the bias
+        intercept = 100.0 - found["slope"] * (100.0 + found["bias"] * per_cent)
+    yield "intercept_percent", s.drawn(intercept, pairs, why)
 
 
 def _pcc(s: Subject, pairs: Pairs) -> Drawn:

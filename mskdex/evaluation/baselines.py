@@ -103,10 +103,20 @@ class Fold:
             persons: person of each patient, indexed alike.
         """
         test, train = folds.index[folds == fold], folds.index[folds != fold]
-        parts = folds[train].to_numpy()
+        return cls(list(train), list(test), cls.parts_of(folds[train], persons))
+
+    @staticmethod
+    def parts_of(folds: pd.Series, persons: pd.Series) -> np.ndarray:
+        """Parts of the inner cross-validation: the training patients' folds, or quarters of the persons of one.
+
+        Args:
+            folds: fold of each, indexed by patient.
+            persons: person of each patient, indexed alike.
+        """
+        parts = folds.to_numpy()
         if len(np.unique(parts)) < 2:
-            parts = pd.factorize(persons[train])[0] % INNER_PARTS
-        return cls(list(train), list(test), np.asarray(parts))
+            parts = pd.factorize(persons[folds.index])[0] % INNER_PARTS
+        return np.asarray(parts)
 
 
 def predict_baselines(truth: pd.DataFrame, patients: pd.DataFrame, thumbnails: Thumbnails, fold: Fold) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Prediction intervals from patients that a model has not seen."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,33 +14,70 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sorted signed errors, truth less prediction, of a model on its held-out patients, per (channel, quantity).
+    """Signed errors of a model on its held-out patients.
 
     Attributes:
-        errors: by (channel, quantity), in the quantity's unit.
+        errors: by (channel, quantity) a table with `error`, truth less prediction in the quantity's unit, and the
+            patients' `sex` and grey `scale`, missing where unknown.
     """
 
-    errors: dict[tuple[str, str], np.ndarray]
+    errors: Mapping[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, predictions: pd.DataFrame) -> "Calibration":
-        """From a table of predictions with truth; rows without truth do not count."""
-        known = predictions.dropna(subset=["truth"])
-        error = known["truth"] - known["predicted"]
-        groups = error.groupby([known["channel"], known["quantity"]])
-        return cls({(str(c), str(q)): np.sort(e.to_numpy()) for (c, q), e in groups})
+    def of(cls, predictions: pd.DataFrame, least_visible: float = 0.8) -> "Calibration":
+        """From a table of predictions with the truth of whole structures; rows without truth do not count.
 
-    def half_width(self, channel: str, quantity: str, coverage: float = 0.9) -> float | None:
-        """Half of the interval's width, or None where the held-out patients are too few for that coverage.
-
-        With n of them the ⌈(n+1)·coverage⌉-th smallest error covers a new patient of the same population with at
-        least that probability.
-
-        Source: split conformal prediction, Lei et al. 2018, theorem 2.2.
+        Args:
+            predictions: channel, quantity, predicted, truth and, where known, the `visible` share of the truth that
+                was asked for.
+            least_visible: a structure of which less is visible does not count.
         """
-        errors = np.sort(np.abs(self.errors.get((channel, quantity), np.zeros(0))))
-        rank = math.ceil((len(errors) + 1) * coverage)
-        return float(errors[rank - 1]) if rank <= len(errors) else None
+        known = predictions.dropna(subset=["truth"])
+        if "visible" not in known:
+            known = known.assign(visible=1.0)
+        share = known["visible"].clip(0.0, 1.0).fillna(1.0)
+        known = known.assign(error=known["truth"] * share - known["predicted"], sex=None, scale=None)
+        return cls.of_errors(known.loc[share >= least_visible])
+
+    @classmethod
+    def of_errors(cls, table: pd.DataFrame) -> "Calibration":
+        """From a table with channel, quantity, error, sex and scale."""
+        groups = table.groupby(["channel", "quantity"])[["error", "sex", "scale"]]
+        return cls({(str(c), str(q)): rows.reset_index(drop=True) for (c, q), rows in groups})
+
+    def ends(self, channel: str, quantity: str, sex: str | None, scale: str) -> tuple[float, float] | None:
+        """What the interval of a new patient adds to the prediction, low and high; None where patients are too few.
+
+        Args:
+            channel: name. quantity: column.
+            sex: F, M or None.
+            scale: of the radiograph's grey values.
+        """
+        if (rows := self.errors.get((channel, quantity))) is None:
+            return None
+        everybody = np.ones(len(rows), bool)
+        chosen = alike(rows["sex"].to_numpy(object), rows["scale"].to_numpy(object), sex, scale, everybody)
+        return offsets(rows["error"].to_numpy(np.float64)[chosen])
+
+
+def alike(sexes: np.ndarray, scales: np.ndarray, sex: Any, scale: Any, among: np.ndarray) -> np.ndarray:
+    """Which held-out patients calibrate a patient's interval: the smallest group that is large enough.
+
+    Those of the same sex and grey scale, else those of the same grey scale, else all.
+
+    Args:
+        sexes: (patients,) F, M or missing. scales: (patients,).
+        sex: of the patient. scale: of the patient's radiograph.
+        among: (patients,) bool, who may calibrate.
+
+    Source: group-conditional (Mondrian) conformal prediction, Vovk 2012.
+    """
+    same_scale = among & (scales == scale)
+    group: np.ndarray
+    for group in (same_scale & (sexes == sex), same_scale):
+        if group.sum() >= fewest_patients(COVERAGE):
+            return group
+    return among
 
 
 def fewest_patients(coverage: float) -> int:

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, SEXES
-from mskdex.evaluation.conformal import COVERAGE, fewest_patients, offsets
+from mskdex.evaluation.conformal import COVERAGE, alike, offsets
 from mskdex.evaluation.subgroups import device_group, scale_group
 
 COLUMNS = ("method", "quantity", "structure", "group", "nominal", "covered", "n", "without", "width_percent")
+_KNOWN = ("sex", "scale", "device")
 
 
 def coverage_table(
@@ -46,9 +47,34 @@ def coverage_table(
         device=None if devices is None else some["patient_id"].map(devices),
     )
     parts = [part for _, part in some.groupby(["method", "fold", "channel", "quantity"], sort=False)]
+    return _table([part.assign(**_bounds(part, part)) for part in parts])
+
+
+def coverage_of_new(
+    held_out: pd.DataFrame, new: pd.DataFrame, methods: list[str], people: pd.DataFrame
+) -> pd.DataFrame:
+    """As `coverage_table`, of patients whom no fold trained on: calibrated on all held-out patients.
+
+    Args:
+        held_out: completed points of the reported folds.
+        new: completed points of the others.
+        methods: those to measure.
+        people: sex, scale and device of both, indexed by patient_id.
+    """
+    found = []
+    for table in (held_out, new):
+        some = table[table["method"].isin(methods) & table["left_out"].isna() & table["predicted"].notna()]
+        found.append(some.assign(person=some["patient_id"], **{c: some["patient_id"].map(people[c]) for c in _KNOWN}))
+    keys = ["method", "channel", "quantity"]
+    known = dict(iter(found[0].groupby(keys, sort=False)))
+    parts = [(part, known.get(key, found[0].iloc[:0])) for key, part in found[1].groupby(keys, sort=False)]
+    return _table([part.assign(**_bounds(part, others)) for part, others in parts])
+
+
+def _table(parts: list[pd.DataFrame]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
-    bounded = pd.concat([part.assign(**_bounds(part)) for part in parts], ignore_index=True)
+    bounded = pd.concat(parts, ignore_index=True)
     muscles = bounded[bounded["kind"] == "muscle"].assign(structure=MEAN_OF_MUSCLES)
     every = pd.concat([muscles, bounded], ignore_index=True)
     rows = [
@@ -59,16 +85,13 @@ def coverage_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _bounds(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Lower and upper end of each row's interval, NaN where there is none."""
-    errors = (rows["truth"] - rows["predicted"]).to_numpy(np.float64)
-    group = (rows["sex"].astype(str) + " " + rows["scale"].astype(str)).to_numpy()
-    person, predicted = rows["person"].to_numpy(), rows["predicted"].to_numpy(np.float64)
-    ends = np.full((2, len(rows)), np.nan)
-    for i in range(len(rows)):
-        others = person != person[i]
-        alike = others & (group == group[i])
-        chosen = alike if alike.sum() >= fewest_patients(COVERAGE) else others
+def _bounds(rows: pd.DataFrame, held_out: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Ends of each row's interval, calibrated on the other persons of `held_out`; NaN where there is none."""
+    errors = (held_out["truth"] - held_out["predicted"]).to_numpy(np.float64)
+    sexes, scales, persons = (held_out[c].to_numpy(object) for c in ("sex", "scale", "person"))
+    predicted, ends = rows["predicted"].to_numpy(np.float64), np.full((2, len(rows)), np.nan)
+    for i, (sex, scale, person) in enumerate(zip(rows["sex"], rows["scale"], rows["person"], strict=True)):
+        chosen = alike(sexes, scales, sex, scale, persons != person)
         if (found := offsets(errors[chosen])) is not None:
             ends[:, i] = max(predicted[i] + found[0], 0.0), predicted[i] + found[1]
     return {"low": ends[0], "high": ends[1]}

@@ -36,8 +36,8 @@ class Cohort:
     """The cohort's tables.
 
     Attributes:
-        patients: demographics, indexed by patient_id; those whose radiograph and CT do not belong together, and those
-            who are in no fold because they are evaluated only, are in none of the tables.
+        patients: demographics, indexed by patient_id; those whose radiograph and CT do not belong together are in none
+            of the tables, those whom no fold trains on have tables of their own.
         folds: fold of each patient, indexed by patient_id.
         quantities: truth, row per patient and channel.
         objects: one dict per channel, as in objects.json.
@@ -51,8 +51,12 @@ class Cohort:
     persons: pd.Series
 
     @classmethod
-    def read(cls, folder: Path) -> "Cohort":
+    def read(cls, folder: Path, *, external: bool = False) -> "Cohort":
         """Reads patients, folds, quantities, pairs and objects from results/cohort.
+
+        Args:
+            folder: results/cohort.
+            external: whether the patients are those whom no fold trains on, instead of those of the folds.
 
         Raises:
             MskdexError: a table is damaged, or the truth lacks an object of the cohort.
@@ -60,14 +64,14 @@ class Cohort:
         patients = read_parquet(folder / "patients.parquet")
         folds = read_parquet(folder / "folds.parquet")
         quantities = read_parquet(folder / "quantities.parquet")
-        evaluated_only = folds.loc[folds["fold"] == NO_FOLD, "patient_id"].astype(str)
-        left_out = {*refused_pairs(folder / "pairs.parquet"), *evaluated_only}
+        wanted = set(folds.loc[(folds["fold"] == NO_FOLD) == external, "patient_id"].astype(str))
+        wanted -= set(refused_pairs(folder / "pairs.parquet"))
         patients, folds, quantities = (
-            table[~table["patient_id"].isin(left_out)].reset_index(drop=True)
+            table[table["patient_id"].isin(wanted)].reset_index(drop=True)
             for table in (t.astype({"patient_id": str}) for t in (patients, folds, quantities))
         )
         objects = read_json(folder / "objects.json")
-        if missing := [c["name"] for c in objects if c["name"] not in set(quantities["object"])]:
+        if wanted and (missing := [c["name"] for c in objects if c["name"] not in set(quantities["object"])]):
             path = folder / "quantities.parquet"
             msg = f"{path} has no row of {', '.join(missing)}; delete it and run the same command again"
             raise MskdexError(msg)

@@ -8,6 +8,8 @@ its regression on demographics, nor the weights have seen the patient's truth. H
 would not do: their models were trained on this patient.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,9 @@ from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, TR
 
 FUSED = "fused"
 """The method that joins the proposed experiment with age, sex, height and weight."""
+
+ALONE = (DEMOGRAPHICS, TRAINING_MEAN, DEMOGRAPHICS_THUMBNAIL)
+"""Methods that are not joined with demographics: they are or hold them, or say nothing of a patient."""
 
 PRIOR_PATIENTS = 2.0
 """The weights are drawn towards the mean of both estimates as strongly as so many patients would draw them."""
@@ -39,15 +44,24 @@ def stack(truth: np.ndarray, first: np.ndarray, second: np.ndarray, persons: np.
 
     Source: Wolpert 1992 (stacked generalisation); Breiman 1996 (stacked regressions).
     """
-    regressors = np.column_stack([np.ones(len(truth)), first, second])
-    usable = np.isfinite(truth) & np.isfinite(regressors).all(axis=1)
+    regressors, usable = _usable(truth, first, second)
     found = np.full(len(truth), np.nan)
     for person in pd.unique(persons):
         own = persons == person
-        rows, target = regressors[usable & ~own], truth[usable & ~own]
-        matrix = rows.T @ rows + PRIOR_PATIENTS * np.eye(3)
-        found[own] = regressors[own] @ np.linalg.solve(matrix, rows.T @ target + PRIOR_PATIENTS * _EQUAL)
+        found[own] = regressors[own] @ _weights(regressors[usable & ~own], truth[usable & ~own])
     return found
+
+
+def _weights(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(3,) weights of an intercept and both estimates."""
+    matrix = rows.T @ rows + PRIOR_PATIENTS * np.eye(3)
+    return np.asarray(np.linalg.solve(matrix, rows.T @ target + PRIOR_PATIENTS * _EQUAL))
+
+
+def _usable(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regressors of every row, and which rows a fit can use."""
+    regressors = np.column_stack([np.ones(len(truth)), first, second])
+    return regressors, np.isfinite(truth) & np.isfinite(regressors).all(axis=1)
 
 
 def with_demographics(
@@ -64,8 +78,7 @@ def with_demographics(
         (points, joined): the points with those of `FUSED` after the proposed experiment's, and each method's joined
         estimates under its own name. Methods that hold demographics already are joined as they are.
     """
-    alone = (DEMOGRAPHICS, TRAINING_MEAN, DEMOGRAPHICS_THUMBNAIL)
-    names = [m for m in dict.fromkeys(points["method"]) if m not in alone]
+    names = [m for m in dict.fromkeys(points["method"]) if m not in ALONE]
     joined = [fuse(points, m, truth, folds, persons) for m in names]
     fused = joined[names.index(proposed)].assign(method=FUSED)
     last = np.flatnonzero(points["method"] == proposed)[-1] + 1
@@ -87,31 +100,89 @@ def fuse(points: pd.DataFrame, method: str, truth: pd.DataFrame, folds: pd.Serie
     Returns:
         Rows like those of the method, with another `predicted`; none without demographics.
     """
-    keys = ["patient_id", "channel", "quantity"]
-    image = points[points["method"] == method]
-    known = points.loc[points["method"] == DEMOGRAPHICS, [*keys, "predicted"]]
-    both = image.merge(known.rename(columns={"predicted": "regressed"}), on=keys, how="inner")
+    both = _beside_demographics(points, method)
     if both.empty:
         return both.drop(columns="regressed")
-    both["person"] = both["patient_id"].map(persons)
     parts = [part for _, part in both.groupby(["fold", "quantity", "structure"], sort=False)]
-    fused = pd.concat([part.assign(predicted=_fused(part, truth, folds)) for part in parts])
-    return fused.sort_index()[list(image.columns)]
+    fused = []
+    for part in parts:
+        own = _Scaled.of(part, truth.loc[folds.index[folds != part["fold"].iloc[0]]])
+        estimate = stack(own.truth, own.regressed, own.predicted, part["patient_id"].map(persons).to_numpy())
+        fused.append(part.assign(predicted=own.visible(estimate)))
+    return pd.concat(fused).sort_index().drop(columns="regressed")
 
 
-def _fused(rows: pd.DataFrame, truth: pd.DataFrame, folds: pd.Series) -> np.ndarray:
-    """Left and right of a structure share their weights; all is of whole structures until the end."""
-    share = _visible_share(rows)
-    train = truth.loc[folds.index[folds != rows["fold"].iloc[0]]]
-    quantity = rows["quantity"].iloc[0]
-    mean, spread = (rows["channel"].map(s.xs(quantity, level=1)).to_numpy() for s in (train.mean(), train.std()))
-    spread = np.where(spread > 0, spread, np.nan)
-    counts = np.where(rows["left_out"].isna() & (share > 0), rows["truth"].to_numpy(np.float64), np.nan)
-    known, own = rows["regressed"].to_numpy(np.float64), rows["predicted"].to_numpy(np.float64)
-    whole = np.maximum(share, _LEAST_SHARE)
-    scaled = [(v / whole - mean) / spread for v in (counts, known, own)]
-    estimate = stack(scaled[0], scaled[1], scaled[2], rows["person"].to_numpy())
-    return np.asarray(share * (mean + spread * estimate))
+def fuse_new(points: pd.DataFrame, new: pd.DataFrame, method: str, truth: pd.DataFrame) -> pd.DataFrame:
+    """As `fuse`, of persons of whom nothing was fitted: the weights are those of all held-out patients.
+
+    Args:
+        points: completed points of the held-out patients.
+        new: completed points of the others.
+        method: whose estimates are joined.
+        truth: column per (channel, quantity), row per patient that was trained on or tested, to standardise.
+
+    Returns:
+        The rows of the method in `new` with another `predicted`; none without demographics.
+    """
+    weights, both = held_out_weights(points, method, truth), _beside_demographics(new, method)
+    fused = [both.iloc[:0]]
+    for key, part in both.groupby(["quantity", "structure"], sort=False):
+        own = _Scaled.of(part, truth)
+        regressors, _ = _usable(own.truth, own.regressed, own.predicted)
+        estimate = regressors @ weights[key] if key in weights else np.full(len(part), np.nan)
+        fused.append(part.assign(predicted=own.visible(estimate)))
+    return pd.concat(fused).sort_index().drop(columns="regressed")
+
+
+def held_out_weights(points: pd.DataFrame, method: str, truth: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Weights for persons of whom nothing was fitted, by (quantity, structure): of an intercept and both estimates.
+
+    Args:
+        points: completed points of held-out patients.
+        method: whose estimates are joined.
+        truth: column per (channel, quantity), row per patient, to standardise.
+    """
+    found = {}
+    for (quantity, structure), rows in _beside_demographics(points, method).groupby(["quantity", "structure"]):
+        own = _Scaled.of(rows, truth)
+        regressors, usable = _usable(own.truth, own.regressed, own.predicted)
+        found[str(quantity), str(structure)] = _weights(regressors[usable], own.truth[usable])
+    return found
+
+
+def _beside_demographics(points: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Rows of a method, with the regression on demographics as `regressed`."""
+    keys = ["patient_id", "channel", "quantity"]
+    known = points.loc[points["method"] == DEMOGRAPHICS, [*keys, "predicted"]]
+    return points[points["method"] == method].merge(
+        known.rename(columns={"predicted": "regressed"}), on=keys, how="inner"
+    )
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """Rows of one structure and quantity, left and right together: whole, and standardised by training patients."""
+
+    share: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    truth: np.ndarray
+    regressed: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, train: pd.DataFrame) -> "_Scaled":
+        share, quantity = _visible_share(rows), rows["quantity"].iloc[0]
+        mean, spread = (rows["channel"].map(s.xs(quantity, level=1)).to_numpy() for s in (train.mean(), train.std()))
+        spread = np.where(spread > 0, spread, np.nan)
+        counts = np.where(rows["left_out"].isna() & (share > 0), rows["truth"].to_numpy(np.float64), np.nan)
+        given = (counts, rows["regressed"].to_numpy(np.float64), rows["predicted"].to_numpy(np.float64))
+        truth, regressed, predicted = ((v / np.maximum(share, _LEAST_SHARE) - mean) / spread for v in given)
+        return cls(share, mean, spread, truth, regressed, predicted)
+
+    def visible(self, estimate: np.ndarray) -> np.ndarray:
+        """Standardised estimates of whole structures as visible sums in the quantity's unit."""
+        return np.asarray(self.share * (self.mean + self.spread * estimate))
 
 
 def _visible_share(rows: pd.DataFrame) -> np.ndarray:

@@ -35,7 +35,7 @@ def device_group(device: str) -> str:
 
 
 def with_examinations(patients: pd.DataFrame, scales: pd.Series, patients_root: Path) -> pd.DataFrame:
-    """Demographics with what is known of each radiograph: `scale` of its grey values, and `device`, maker and model.
+    """Demographics with what is known of each radiograph: `scale` of its grey values, and `device` by the import.
 
     Args:
         patients: demographics, indexed by patient_id.
@@ -43,7 +43,7 @@ def with_examinations(patients: pd.DataFrame, scales: pd.Series, patients_root: 
         patients_root: results/patients; the devices are those of the import.
     """
     read = {str(p): read_json(patients_root / str(p) / "import.json") for p in patients.index}
-    devices = [read[str(p)].get("radiograph", {}).get("device") for p in patients.index]
+    devices = [read[str(p)].get("radiograph", {}).get("device") or None for p in patients.index]
     known = pd.Series(devices, patients.index, dtype=object)
     return patients.assign(scale=scales.reindex(patients.index), device=known)
 

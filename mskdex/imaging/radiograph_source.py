@@ -18,7 +18,6 @@ from mskdex.io.dicom_pixels import stored_values
 from mskdex.io.files import content_hash, reading, require_kind, require_size, shown
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
-_LONGEST_DEVICE = 80
 _OVERLAYS = range(0x6000, 0x6020, 2)
 """Groups of overlays; element 0102 is the bit of the pixel's word that holds one."""
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -112,11 +111,11 @@ def read_tags(path: Path) -> tuple[CameraTags, tuple[int, int]]:
         return camera_tags(header), shape
 
 
-def only_radiograph(folder: Path, root: Path | None) -> Path:
-    """The one radiograph among a folder's DICOM files.
+def only_radiograph(folder: Path, root: Path | None = None) -> Path:
+    """The one radiograph among the DICOM files of a folder.
 
     Raises:
-        MskdexError: there is none, or there are several.
+        MskdexError: there is none, or several.
     """
     found = [f for f in dicom_files(folder, root) if text_of(read_header(f), "Modality") in MODALITIES]
     if len(found) != 1:
@@ -165,15 +164,8 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     }
     burnt_in = text_of(header, "BurnedInAnnotation").upper()
     facts["burned_in_annotation"] = burnt_in or None
-    facts["device"] = _device(header)
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
     return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _passed_over(header))
-
-
-def _device(header: Dataset) -> str | None:
-    """Maker and model of the X-ray unit; None where the header has neither."""
-    named = " ".join(text_of(header, k) for k in ("Manufacturer", "ManufacturerModelName")).split()
-    return shown(" ".join(named), _LONGEST_DEVICE) if named else None
 
 
 def _passed_over(header: Dataset) -> list[str]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from mskdex.api.prediction import load_model, predict_batch, read_calibration
+from mskdex.api.prediction import NOTHING, load_model, predict_batch, read_calibration
 from mskdex.clinic.making import Algorithm
 from mskdex.clinic.objects import dicom_objects
 from mskdex.clinic.source import read_source
 from mskdex.compute.device import choose_device
 from mskdex.config.node import NodeSettings
-from mskdex.evaluation.conformal import Calibration
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.training.loop import set_up_torch
 
@@ -26,7 +25,7 @@ def predictor(settings: NodeSettings) -> tuple[Callable[[Path], Sequence[Dataset
     set_up_torch(device)
     model = load_model(settings.model, str(device))
     algorithm = Algorithm.of(settings.model, model.card)
-    held_out = read_calibration(settings.calibration, model) if settings.calibration else Calibration({})
+    held_out = read_calibration(settings.calibration, model) if settings.calibration else NOTHING
 
     def predict(image: Path) -> Sequence[Dataset]:
         imported = import_radiograph(image, {}, settings.radiograph)

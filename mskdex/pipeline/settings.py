@@ -166,6 +166,7 @@ class EvaluateStage(Settings):
 
     experiments: tuple[str, ...]
     folds: tuple[int, ...]
+    virtual: bool = False
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
@@ -301,7 +302,10 @@ def train_stage(config: Config, name: str, fold: int) -> TrainStage:
 def evaluate_stage(config: Config) -> EvaluateStage:
     """Settings of the evaluation."""
     return EvaluateStage(
-        experiments=tuple(config.experiments), folds=config.trained_folds, evaluation=config.evaluation
+        experiments=tuple(config.experiments),
+        folds=config.trained_folds,
+        virtual=config.cohort.sheet is None,
+        evaluation=config.evaluation,
     )
 
 

@@ -10,6 +10,7 @@ from mskdex.evaluation.baselines import DEMOGRAPHICS, THUMBNAIL
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
 from mskdex.report.data import Results, title
+from mskdex.report.external_tables import external_answer
 from mskdex.report.html_tables import Cell, Column, Table, words
 from mskdex.report.numbers import decimals
 
@@ -120,11 +121,15 @@ def _trusted(results: Results) -> dict[str, str]:
     limits = f"{_plain(found['loa_low_percent'], 0)} to {_plain(found['loa_high_percent'], 0)} %"
     note = (
         f"Lean mass, mean of the muscles: ICC {_interval(icc)}; bias {_plain(bias, 1)} % of the mean truth, 95 % of "
-        f"the differences within {limits}; calibration slope {_plain(found['slope'], 2)} (1 is ideal); within women "
-        f"{_plain(found.get('pcc_women'), 2)}, within men {_plain(found.get('pcc_men'), 2)} PCC. "
-        f"{_covered(results)} Tested on {len(results.tested)} patients."
+        f"the differences within {limits}; calibration slope {_plain(found['slope'], 2)} (1 is ideal); PCC "
+        f"within women {_defined(found.get('pcc_women'))}, within men {_defined(found.get('pcc_men'))}. "
+        f"{_covered(results)} Tested on {len(results.tested)} patients. {external_answer(results)}".rstrip()
     )
     return {"question": "Can I trust it?", "answer": answer, "note": note}
+
+
+def _defined(row: Any) -> str:
+    return "undefined" if row is None or pd.isna(row.value) else decimals(float(row.value), 2)
 
 
 def _covered(results: Results) -> str:
@@ -143,12 +148,17 @@ def _left_out(results: Results) -> dict[str, str]:
     out = int(pairs["left_out"].notna().sum())
     rejected = int((~results.registration["accepted"]).sum())
     missing = results.evaluation.get("missing", [])
+    by_sheet, by_pair = (int((results.excluded["by"] == who).sum()) for who in ("sheet", "registration"))
     parts = [
-        f"{len(results.excluded)} patients excluded by the cohort sheet",
+        f"{by_sheet} patients excluded by the cohort sheet",
+        f"{by_pair} whose radiograph and CT do not belong together",
         f"{len(results.patients) - len(results.tested)} of {len(results.patients)} in folds that were not tested",
         f"{out} of {len(pairs)} structures of tested patients (absent, cut off or outside the detector)",
         f"{rejected} of {len(results.registration)} registrations not used",
     ]
+    if results.calibration is not None and len(results.calibration):
+        flagged = int(results.calibration["flags"].fillna("").astype(bool).sum())
+        parts.append(f"{flagged} of {len(results.calibration)} radiographs flagged by their grey values, kept")
     parts += [f"{len(missing)} trainings without predictions"] * bool(missing)
     share = out / len(pairs) if len(pairs) else float("nan")
     answer = f"{len(results.excluded)} patients, {share:.0%} of structures" if np.isfinite(share) else "everything"

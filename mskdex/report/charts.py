@@ -50,6 +50,7 @@ class Chart:
         series: what is drawn.
         x_log: logarithmic x axis.
         y_range: fixed range of y.
+        categories: order of the x values where they are words; those of the series, as they come, where it is empty.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Chart:
     series: list[Series] = field(default_factory=list)
     x_log: bool = False
     y_range: tuple[float, float] | None = None
+    categories: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """All points: series, x, y, low, high, text."""
@@ -74,7 +76,7 @@ class Chart:
         """What the page's script draws it from; numbers with four significant digits."""
         return {
             "id": self.id, "x_label": self.x_label, "y_label": self.y_label, "x_log": self.x_log,
-            "y_range": self.y_range,
+            "y_range": self.y_range, "categories": list(self.categories),
             "series": [
                 {
                     "name": s.name, "x": _short(s.x), "y": _short(s.y), "text": list(s.text) if s.text else None,

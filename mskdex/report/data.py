@@ -24,7 +24,8 @@ BASELINE_COLOURS = {
 }  # fmt: skip
 """Of the methods of every evaluation."""
 
-_TABLES = ("agreement", "added_value", "coverage", "subgroups", "decisions", "images", "tests", "points")
+_TABLES = ("agreement", "added_value", "coverage", "subgroups", "decisions", "images", "maps", "tests", "points",
+           "external_added_value", "external_coverage", "external_points")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Results:
         root: results.
         config: the whole config.
         patients: demographics with fold, indexed by patient_id; `bmi` in kg/m² where known.
-        excluded: patient_id, reason: by the cohort sheet, or because radiograph and CT do not belong together.
+        excluded: patient_id, reason, by: "sheet", or "registration" where radiograph and CT do not belong together.
         quantities: truth per patient and channel.
         registration: row per patient and body.
         calibration: row per patient, grey values beside the CT; None where they were not compared.
@@ -62,6 +63,8 @@ class Results:
         coverage: how many held-out patients the intervals cover, by group.
         subgroups: agreement and calibration by sex, age and body mass index.
         decisions: how well each method finds patients with low muscle.
+        maps: likeness of predicted DRRs to the true ones in the radiograph's posture, where these are known.
+        external_added_value, external_coverage, external_points: of patients whom no fold trains on; empty without.
         ranges: fixed intensity range per object and quantity.
         evaluation: manifest of the evaluation.
         flagged: patients that stand out, patient_id, flags, reasons; None where they were not looked at.
@@ -85,6 +88,10 @@ class Results:
     images: pd.DataFrame
     tests: pd.DataFrame
     points: pd.DataFrame
+    maps: pd.DataFrame
+    external_added_value: pd.DataFrame
+    external_coverage: pd.DataFrame
+    external_points: pd.DataFrame
     tuning: pd.DataFrame | None
     ranges: dict[str, dict[str, float]]
     evaluation: dict[str, Any]
@@ -125,6 +132,16 @@ class Results:
         """Patients with a prediction in a reported fold."""
         rows = self.points[~self.points["fold"].isin(self.config.evaluation.tuning_folds)]
         return sorted(rows["patient_id"].unique())
+
+    @property
+    def external_patients(self) -> int:
+        """Patients of the external cohort."""
+        return int(self.external_points["patient_id"].nunique())
+
+    @property
+    def truth_root(self) -> Path | None:
+        """Where the true images of virtual patients lie; None where patients are real."""
+        return self.root / "virtual" if self.config.cohort.sheet is None else None
 
     @property
     def proposed(self) -> str:
@@ -182,8 +199,9 @@ def _of(patients: Iterable[str], table: pd.DataFrame) -> pd.DataFrame:
 
 def _excluded(cohort: Path) -> pd.DataFrame:
     refused = refused_pairs(cohort / "pairs.parquet")
-    pairs = pd.DataFrame({"patient_id": list(refused), "reason": list(refused.values())})
-    return pd.concat([read_parquet(cohort / "excluded.parquet"), pairs.astype(str)], ignore_index=True)
+    pairs = pd.DataFrame({"patient_id": list(refused), "reason": list(refused.values())}).astype(str)
+    by_sheet = read_parquet(cohort / "excluded.parquet")
+    return pd.concat([by_sheet.assign(by="sheet"), pairs.assign(by="registration")], ignore_index=True)
 
 
 def _patients(cohort: Path) -> pd.DataFrame:

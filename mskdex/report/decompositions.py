@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.evaluation.decompositions import Rendered, read_decomposition
+from mskdex.evaluation.maps import Posed, on_grid, truth_path
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results
@@ -17,9 +18,22 @@ Images = Mapping[str, np.ndarray]
 """A patient's DRRs by channel name, (3, H, W) in the order of `QUANTITIES`."""
 
 
-def reference(rendered: Rendered) -> Images:
-    """The CT's DRRs: bones at their registered pose where there is one, all else at the nominal pose."""
-    return {**rendered.drr, **rendered.aligned}
+NOMINAL, REGISTERED, TRUE = "nominal pose", "registered pose", "radiograph’s posture"
+"""Where the CT's DRR of an object stands."""
+
+
+def reference(results: Results, rendered: Rendered) -> tuple[Images, dict[str, str]]:
+    """What predictions are shown beside, and the pose of each: the truth in the radiograph's posture where it is known.
+
+    Elsewhere objects stand at their registered pose where there is one, else at the nominal pose.
+    """
+    found, poses = {**rendered.drr, **rendered.aligned}, dict.fromkeys(rendered.drr, NOMINAL)
+    poses |= dict.fromkeys(rendered.aligned, REGISTERED)
+    if (path := truth_path(results.truth_root, rendered.stack.patient)) is not None:
+        posed = Posed.read(path)
+        for name in found.keys() & posed.drr.keys():
+            found[name], poses[name] = on_grid(posed.drr[name], posed.camera, rendered.stack.camera), TRUE
+    return found, poses
 
 
 def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
@@ -45,7 +59,8 @@ def viewer_payload(
         images: from `predicted`.
         numbers: by channel and quantity, truth and predictions.
     """
-    channels, pixels, truth = rendered.stack.channels, results.config.report.image_pixels, reference(rendered)
+    channels, pixels = rendered.stack.channels, results.config.report.image_pixels
+    truth, poses = reference(results, rendered)
     sheets = {}
     for q, quantity in enumerate(QUANTITIES):
         column = COLUMNS[quantity]
@@ -55,10 +70,12 @@ def viewer_payload(
             return asdict(sheet(np.stack([drr[c.name][q] for c in channels]), ranges, pixels))
 
         sheets[column] = {"truth": drawn(truth), "predicted": {m: drawn(drr) for m, drr in images.items()}}
-    aligned = set(rendered.aligned)
     return {
         "sheets": sheets,
-        "channels": [{"name": c.name, "object": c.object, "aligned": c.name in aligned} for c in channels],
+        "channels": [
+            {"name": c.name, "object": c.object, "pose": poses[c.name], "same": poses[c.name] != NOMINAL}
+            for c in channels
+        ],
         "ranges": results.ranges,
         "units": QUANTITY_UNITS,
         "numbers": numbers,

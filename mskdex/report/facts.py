@@ -179,10 +179,31 @@ def calibration_table(results: Results) -> Table | None:
     return plain("grey_values", caption, labels, rows)
 
 
+def devices_table(results: Results) -> Table | None:
+    """What each model knows of the devices of its training radiographs; None where no manifest tells."""
+    rows = []
+    for (experiment, fold), content in results.trainings.items():
+        for profile in content.get("device_profiles", []):
+            error = _float(profile["error_nepers"])
+            curve = "none" if not profile["grey"] else "own grey values" if profile["own_greys"] else "standardised"
+            rows.append([words(experiment), Cell(str(fold), fold), words(profile["device"] or "not named"),
+                         words(profile["scale"]), Cell(str(profile["patients"]), profile["patients"]), words(curve),
+                         number(error, 2)])  # fmt: skip
+    if not rows:
+        return None
+    caption = (
+        "Devices of the training radiographs: the curve that takes a device’s grey values to log attenuation, over the "
+        "file’s own grey values or the standardised ones, and its error in nepers on patients it was not made of."
+    )
+    labels = ["Experiment", "Fold", "Device", "Scale", "Patients", "Curve over", "Error"]
+    return plain("devices", caption, labels, rows)
+
+
 def excluded_table(results: Results) -> Table:
     """Patients whom the cohort sheet excludes, or whose radiograph and CT do not belong together."""
-    rows = [[words(r.patient_id), words(r.reason)] for r in results.excluded.itertuples()]
-    return plain("excluded", "Excluded by the cohort sheet or by the registration.", ["Patient", "Reason"], rows)
+    rows = [[words(r.patient_id), words(r.by), words(r.reason)] for r in results.excluded.itertuples()]
+    caption = "Excluded by the cohort sheet, or by the registration: radiograph and CT do not belong together."
+    return plain("excluded", caption, ["Patient", "By", "Reason"], rows)
 
 
 def flagged_table(results: Results) -> Table | None:

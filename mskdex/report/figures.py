@@ -215,4 +215,6 @@ def ablation_chart(results: Results) -> Chart | None:
                              mark="lines+markers", muted=True))  # fmt: skip
     caption = f"Mean PCC of the muscles' lean mass. Faint: {SOURCE}, one fold."
     name = "Weight of the object-wise intensity sum"
-    return Chart("ablation_owis", name, caption, "λ of the intensity sum", "mean PCC", [s for s in series if s.x])
+    weights = sorted({*table["lambda_is"], *(k[0] for k in published_ablation())})
+    return Chart("ablation_owis", name, caption, "λ of the intensity sum", "mean PCC", [s for s in series if s.x],
+                 categories=tuple(f"{v:g}" for v in weights))  # fmt: skip

@@ -8,7 +8,7 @@ from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.subgroups import MEASURES
 from mskdex.evaluation.text import QUANTITY_NAMES
 from mskdex.report.data import Results, title
-from mskdex.report.html_tables import Cell, Table, number, plain, words
+from mskdex.report.html_tables import Cell, Column, Table, number, plain, words
 
 _LABELS = {
     "pcc": "PCC",
@@ -24,19 +24,22 @@ def subgroup_tables(results: Results) -> list[Table]:
     tables = []
     for quantity in QUANTITY_COLUMNS:
         some = results.subgroups[results.subgroups["quantity"] == quantity]
-        rows = []
-        for (method, group, name), cells in some.groupby(["method", "group", "structure"], sort=False):
-            values = cells.set_index("measure")["value"]
-            shown = [number(values[m], 1 if m.endswith("percent") else 2) for m in MEASURES]
-            n = int(cells["n"].max())
-            rows.append([words(_label(results, str(method))), words(group), words(_structure(str(name))),
-                         Cell(str(n), n), *shown])  # fmt: skip
+        groups = []
+        for (method, group), of in some.groupby(["method", "group"], sort=False):
+            rows = []
+            for name, cells in _mean_first(of).groupby("structure", sort=False):
+                values = cells.set_index("measure")["value"]
+                shown = [number(values[m], 1 if m.endswith("percent") else 2) for m in MEASURES]
+                n = int(cells["n"].max())
+                rows.append([words(_label(results, str(method))), words(group), words(_structure(str(name))),
+                             Cell(str(n), n), *shown])  # fmt: skip
+            groups.append(rows)
         caption = (
             f"{QUANTITY_NAMES[quantity].capitalize()} in sub-groups: calibration is the regression of the truth on the "
             "prediction (slope 1 and intercept 0 are ideal); bias and intercept in per cent of the mean truth."
         )
-        labels = ["Method", "Group", "Structure", "n", *(_LABELS[m] for m in MEASURES)]
-        tables.append(plain(f"subgroups_{quantity}", caption, labels, rows, quantity=quantity))
+        columns = [Column(c) for c in ("Method", "Group", "Structure", "n", *(_LABELS[m] for m in MEASURES))]
+        tables.append(Table(f"subgroups_{quantity}", caption, columns, groups, quantity))
     return tables
 
 
@@ -45,15 +48,29 @@ def coverage_tables(results: Results) -> list[Table]:
     tables = []
     for quantity in QUANTITY_COLUMNS:
         some = results.coverage[results.coverage["quantity"] == quantity]
-        rows = [_coverage_row(results, record) for record in some.to_dict("records")]
         nominal = f"{some['nominal'].iloc[0]:.0%}" if len(some) else "nominal"
         caption = (
             f"{QUANTITY_NAMES[quantity].capitalize()}: how many of the held-out patients a {nominal} interval covers, "
             "each calibrated on the other held-out patients of the fold."
         )
-        labels = ["Method", "Group", "Structure", "Intervals", "Too few for one", "Covered %", "Mean width %"]
-        tables.append(plain(f"coverage_{quantity}", caption, labels, rows, quantity=quantity))
+        tables.append(coverage_table(results, f"coverage_{quantity}", caption, some))
     return tables
+
+
+def coverage_table(results: Results, name: str, caption: str, rows: pd.DataFrame) -> Table:
+    """Coverage of one quantity's intervals, a group of rows for every method and group of patients."""
+    labels = ("Method", "Group", "Structure", "Intervals", "Too few for one", "Covered %", "Mean width %")
+    groups = [
+        [_coverage_row(results, record) for record in _mean_first(of).to_dict("records")]
+        for _, of in rows.groupby(["method", "group"], sort=False)
+    ]
+    quantity = str(rows["quantity"].iloc[0]) if len(rows) else ""
+    return Table(name, caption, [Column(label) for label in labels], groups, quantity)
+
+
+def _mean_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the mean over the muscles before those of the structures."""
+    return rows.sort_values("structure", key=lambda names: names != MEAN_OF_MUSCLES, kind="stable")
 
 
 def decisions_table(results: Results) -> Table:

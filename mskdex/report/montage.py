@@ -29,7 +29,7 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
     shown = [c for c in results.objects if c["side"] != "right"]
     for label, patient, _ in examples(results):
         rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
-        for source, drr in {"CT": reference(rendered), **predicted(results, rendered)}.items():
+        for source, drr in {"CT": reference(results, rendered)[0], **predicted(results, rendered)}.items():
             images = np.stack([drr[c["name"]][q] for c in shown])
             rows.append((f"{label}, {source}", shrink(images, results.config.report.image_pixels)))
             sums += [{"patient": patient, "which": label, "source": source, **s} for s in _sums(results, drr)]

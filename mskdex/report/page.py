@@ -18,10 +18,13 @@ from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
 from mskdex.report.data import Results, quantity_title, title
 from mskdex.report.decompositions import examples, predicted, viewer_payload
+from mskdex.report.external_tables import external_coverage_tables, external_tables
 from mskdex.report.group_tables import coverage_tables, decisions_table, subgroup_tables
 from mskdex.report.html_tables import Table, number, plain, words
+from mskdex.report.map_tables import map_tables
 from mskdex.report.numbers import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
+from mskdex.report.printing import write_print
 from mskdex.report.published import SOURCE
 from mskdex.report.templating import asset, pack, plotly, render
 
@@ -29,28 +32,37 @@ SECTIONS = (
     ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
     ("reliability", "Absolute agreement"),
     ("groups", "Sub-groups"), ("intervals", "Intervals"), ("decisions", "Low muscle"),
+    ("external", "External cohort"),
     ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
+    ("maps", "Maps"),
     ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
     ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
     ("checklists", "Checklists"), ("run", "Run"),
 )  # fmt: skip
 
+_OPTIONAL = {"ablation": "ablation_table", "external": "external_tables", "maps": "map_tables"}
+"""Sections that stand only where their tables do."""
+
 _MOST_NAMED = 8
 
 
 def write_index(results: Results, folder: Path) -> None:
-    """Writes index.html and the tables' CSV files."""
+    """Writes print.html, the tables' CSV files and, last, index.html."""
     tables, charts, ablation = _tables(results), _charts(results), figures.ablation_chart(results)
     shown = examples(results)
     every_chart = [c for c in [*_flat(charts), ablation] if isinstance(c, Chart)]
+    top = {
+        "title": results.config.report.title,
+        "lead": _lead(results),
+        "notices": _notices(results),
+        "answers": answers(results),
+        "cards": facts.summary(results),
+    }
+    write_print(folder, tables, top)
     page = render(
         "index.html.j2",
-        title=results.config.report.title,
-        lead=_lead(results),
-        notices=_notices(results),
-        answers=answers(results),
-        cards=facts.summary(results),
-        sections=[s for s in SECTIONS if s[0] != "ablation" or tables["ablation_table"]],
+        sections=[s for s in SECTIONS if s[0] not in _OPTIONAL or tables[_OPTIONAL[s[0]]]],
+        pose_note=_pose_note(results),
         objects=[{"id": n, "label": title(n)} for n in results.object_names],
         quantities=[(q, quantity_title(q)) for q in QUANTITY_COLUMNS],
         figure_quantities=[(q, quantity_title(q)) for q in figures.REPORTED],
@@ -61,13 +73,14 @@ def write_index(results: Results, folder: Path) -> None:
         plotly=plotly(),
         index_js=asset("index.js"),
         version=mskdex.__version__,
+        **top,
         **tables,
         **charts,
     )
-    with atomic_path(folder / "index.html") as path:
-        path.write_text(page, encoding="utf-8")
     for table in (t for t in _flat(tables) if isinstance(t, Table)):
         write_csv(folder / "tables" / f"{table.id}.csv", table.frame())
+    with atomic_path(folder / "index.html") as path:
+        path.write_text(page, encoding="utf-8")
 
 
 def _flat(groups: dict[str, Any]) -> list[Any]:
@@ -84,6 +97,9 @@ def _tables(results: Results) -> dict[str, Any]:
         "subgroup_tables": subgroup_tables(results),
         "coverage_tables": coverage_tables(results),
         "decisions_table": decisions_table(results),
+        "external_tables": external_tables(results),
+        "external_coverage_tables": external_coverage_tables(results),
+        "map_tables": map_tables(results),
         "correlation_tables": agreement.correlation_tables(results),
         "reliability_tables": agreement.reliability_tables(results),
         "published_reliability_tables": agreement.published_reliability_tables(results),
@@ -96,6 +112,7 @@ def _tables(results: Results) -> dict[str, Any]:
         "registration_table": facts.registration_table(results),
         "rejected_table": facts.rejected_table(results),
         "calibration_table": facts.calibration_table(results),
+        "devices_table": facts.devices_table(results),
         "excluded_table": facts.excluded_table(results),
         "left_out_table": facts.left_out_table(results),
         "flagged_table": facts.flagged_table(results),
@@ -128,7 +145,10 @@ def _ablation_table(results: Results) -> Table | None:
     ]  # fmt: skip
     labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023", *map(title, names)]
     caption = "PCC of lean mass of each experiment: mean of the muscles (the paper's table 2), and each structure's."
-    return plain("table2_ablation", caption, labels, rows, notes=[f"Published: {SOURCE}, one fold."])
+    notes = [
+        f"Published: {SOURCE}, one fold; of the paper's cells per structure only the mean of the muscles is at hand."
+    ]
+    return plain("table2_ablation", caption, labels, rows, notes=notes)
 
 
 def _ablation_note(results: Results) -> str:
@@ -138,6 +158,15 @@ def _ablation_note(results: Results) -> str:
     return (
         "On the reported folds: choose no loss weight from this table. Name folds in evaluation.tuning_folds to keep "
         "them for that, apart from every result."
+    )
+
+
+def _pose_note(results: Results) -> str:
+    if len(results.maps):
+        return "What stands beside the predictions is the truth in the radiograph’s own posture."
+    return (
+        "Muscles are rendered from the CT at the nominal pose, so their position may differ from the radiograph’s; "
+        "accepted bones are at their registered pose."
     )
 
 

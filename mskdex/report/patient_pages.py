@@ -30,6 +30,7 @@ class PatientPage:
         id: patient_id.
         person: demographics and fold.
         truth: row of the CT's quantities by channel.
+        visible: share of each channel's mass inside the exposed field; 1 where nobody looked.
         predicted: by channel, quantity, method.
         left_out: why a channel counts in no statistic.
         warnings: of the import.
@@ -39,6 +40,7 @@ class PatientPage:
     id: str
     person: dict[str, Any]
     truth: dict[str, dict[str, Any]]
+    visible: dict[str, float]
     predicted: dict[tuple[str, str, str], float]
     left_out: dict[str, str]
     warnings: list[str]
@@ -57,10 +59,10 @@ class PatientPage:
         return "truncated by the CT's field of view" if held["truncated"] else self.left_out.get(channel, "")
 
     def true(self, channel: str, quantity: str) -> float:
-        """The CT's value; NaN where the CT does not hold the object whole."""
+        """The CT's value of what is visible, as predictions are; NaN where it does not hold the object whole."""
         held = self.truth.get(channel)
         whole = held is not None and held["present"] and not held["truncated"]
-        return float(held[quantity]) if whole and held is not None else _NAN
+        return self.visible.get(channel, 1.0) * float(held[quantity]) if whole and held is not None else _NAN
 
 
 def patients(results: Results) -> Iterator[PatientPage]:
@@ -76,6 +78,7 @@ def patients(results: Results) -> Iterator[PatientPage]:
             name,
             {str(k): v for k, v in person.items()},
             {str(r["object"]): dict(r) for r in truth.get(name, none).to_dict("records")},  # type: ignore[arg-type]
+            {r["channel"]: min(max(float(r["visible"]), 0.0), 1.0) for r in own if pd.notna(r["visible"])},
             {(r["channel"], r["quantity"], r["method"]): float(r["predicted"]) for r in own},
             {r["channel"]: r["left_out"] for r in own if isinstance(r["left_out"], str)},
             results.warnings.get(name, []),

@@ -23,6 +23,9 @@ _STYLE: Any = {
 _MANY = 2000
 _PANEL_IN = (2.6, 2.3)
 _SINGLE_IN = (6.4, 3.8)
+_LEGEND_IN, _LINE_IN = 1.9, 0.14
+"""Width of a column of the legend, and height of its lines beyond two."""
+
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN, _BETWEEN_IN = 0.6, 0.15, 0.3, 0.85, (0.62, 0.62)
 
 
@@ -51,14 +54,16 @@ def _figure(charts: Sequence[Chart], columns: int) -> Figure:
     across = min(columns, len(charts))
     down = math.ceil(len(charts) / across)
     width, height = _SINGLE_IN if len(charts) == 1 else _PANEL_IN
-    slanted = 0.45 if any(len(_categories(c)) > 3 for c in charts) else 0.0
-    total = (across * width, down * height + slanted)
+    below = 0.45 if any(len(_categories(c)) > 3 for c in charts) else 0.0
+    names = {s.name for c in charts for s in c.series}
+    below += _LINE_IN * max(0, math.ceil(len(names) / max(1, int(across * width / _LEGEND_IN))) - 2)
+    total = (across * width, down * height + below)
     figure = Figure(figsize=total)
     grid = figure.subplots(down, across, squeeze=False).ravel()
     inner = (width - _BETWEEN_IN[0], height - _BETWEEN_IN[1])
     figure.subplots_adjust(
         left=_LEFT_IN / total[0], right=1 - _RIGHT_IN / total[0], top=1 - _TOP_IN / total[1],
-        bottom=(_BOTTOM_IN + slanted) / total[1], wspace=_BETWEEN_IN[0] / inner[0], hspace=_BETWEEN_IN[1] / inner[1],
+        bottom=(_BOTTOM_IN + below) / total[1], wspace=_BETWEEN_IN[0] / inner[0], hspace=_BETWEEN_IN[1] / inner[1],
     )  # fmt: skip
     for axes, chart in zip(grid, charts, strict=False):
         _draw(axes, chart, with_title=len(charts) > 1)
@@ -74,11 +79,12 @@ def _legend(figure: Figure, grid: list[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if len(handles) > 1:
-        figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=min(5, len(handles)), fontsize=7)
+        columns = min(len(handles), max(1, int(figure.get_figwidth() / _LEGEND_IN)))
+        figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=columns, fontsize=6.5)
 
 
 def _categories(chart: Chart) -> list[str]:
-    return list(dict.fromkeys(v for s in chart.series for v in s.x if isinstance(v, str)))
+    return list(dict.fromkeys([*chart.categories, *(v for s in chart.series for v in s.x if isinstance(v, str))]))
 
 
 def _draw(axes: Axes, chart: Chart, *, with_title: bool) -> None:

@@ -1,5 +1,6 @@
 """One virtual patient from start to end: shape, CT, posture, radiograph, truth."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,14 @@ class VirtualPatient:
 
 
 @dataclass(frozen=True)
-class _Radiograph:
+class Radiograph:
+    """One examination of a body.
+
+    Attributes:
+        exposure, grey, taken, department, true_images: as of `Patient`, `grey` of what the image shows.
+        facts: what is true of posture, camera and exposure.
+    """
+
     exposure: np.ndarray
     grey: np.ndarray
     taken: Taken
@@ -95,6 +103,23 @@ def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
         *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images,
         seen.body.labels, seen.body.grid.world_from_voxel,
     )  # fmt: skip
+
+
+def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) -> Iterator[Radiograph]:
+    """Radiographs of one body in several examinations.
+
+    Args:
+        person: whose body it is, as made by the settings of the first examination.
+        settings: for every examination the person, whose streams posture, exposure, department and noise are those of
+            the examination, and its settings.
+    """
+    made = settings[0][1]
+    template = _template(made)
+    shape = grown(person, template)
+    made_of = composition(person, template, contrast=False)
+    body, _, person_from_ct = _scanned(person, shape, made_of, made)
+    for examined, of in settings:
+        yield _radiographed(examined, shape, made_of, of, body, person_from_ct)
 
 
 def _template(settings: VirtualSettings) -> Template:
@@ -164,7 +189,7 @@ def _radiographed(
     settings: VirtualSettings,
     scanned: BodyModel,
     person_from_ct: np.ndarray,
-) -> _Radiograph:
+) -> Radiograph:
     draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
     poses = draw_poses(settings.posture, heads, draw)
@@ -203,7 +228,7 @@ def _radiographed(
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
     images = true_images(body, hu, shape.template, camera, camera_from_posed, transmission[shown])
-    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
+    return Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
 
 
 def whole_muscles(template: Template, body: BodyModel) -> list[int]:

@@ -13,6 +13,7 @@ from phantoms import CHANNELS
 
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.evaluation.conformal import Calibration
+from mskdex.evaluation.deployed import Deployed
 from mskdex.geometry.camera import Camera
 from mskdex.models.generator import make_decomposer
 from mskdex.models.model import ModelCard, write_model
@@ -54,4 +55,4 @@ def held_out():
         for q in QUANTITIES
         for i in range(1, 13)
     ]
-    return Calibration.of(pd.DataFrame(rows))
+    return Deployed(Calibration.of(pd.DataFrame(rows)))

@@ -386,17 +386,3 @@ def test_folder_with_one_radiograph(tmp_path):
     make.save(make.radiograph(), tmp_path / "q.dcm")
     with pytest.raises(MskdexError, match=r"2 radiographs \(q.dcm, r.dcm\)"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("tags", "device"),
-    [
-        ({"Manufacturer": "Arvik ", "ManufacturerModelName": "Lumen\t40"}, "Arvik Lumen 40"),
-        ({"Manufacturer": "", "ManufacturerModelName": "Lumen 40"}, "Lumen 40"),
-        ({"Manufacturer": "M" * 300}, "M" * 80 + "..."),
-        ({}, None),
-    ],
-)
-@pytest.mark.filterwarnings("ignore")
-def test_the_unit_is_told_by_maker_and_model(tmp_path, tags, device):
-    assert load(make.save(make.radiograph(**tags), tmp_path / "r.dcm")).facts["device"] == device

@@ -290,7 +290,7 @@ EXPECTED = {
     "a table of `evaluation.comparators`": END,
     "an age, height or weight in the sheet": {"cohort": 1, "quality": 1, "collect": 1, **END},
     "`same_patient_as` of a patient": {"folds": 1, "identity": 1, **ALL},
-    "`use` of a patient": {"folds": 1, **ALL},
+    "`use` of a patient": {"folds": 1, "predict_external": 4, **ALL},
     "a patient excluded": {"cohort": 1, "folds": 1, "quality": 1, "identity": 1, "collect": 1, **ALL},
     "a patient in `cohort.keep_pairs`": {"stack": 1, "collect": 1, **ALL, "train": 2},
     "`evaluation.min_visible_fraction`": {"stack": 8, **ALL},

@@ -3,6 +3,8 @@
 import base64
 import io
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mskdex.report.charts import Chart, Series
 from mskdex.report.numbers import decimals, duration, p_value, quantity, significant
 from mskdex.report.published import published, published_ablation
 from mskdex.report.sprites import radiograph_uri, sheet, shrink
+from mskdex.report.static import save
 
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
 
@@ -91,3 +94,13 @@ def test_a_charts_payload_and_table_hold_its_points() -> None:
     table = chart.table()
     assert table["x"].tolist() == ["left", "right"]
     assert table["high"].tolist() == [0.3, 0.4]
+
+
+def test_a_charts_categories_keep_their_order_whichever_series_comes_first(tmp_path: Path) -> None:
+    """Weights of a loss in the order of their size, though the first series lacks the smallest."""
+    series = [Series("own", ["100"], [0.8]), Series("paper", ["0", "100", "1000"], [0.4, 0.8, 0.7])]
+    chart = Chart("c", "t", "", "x", "y", series, categories=("0", "100", "1000"))
+    assert chart.payload()["categories"] == ["0", "100", "1000"]
+    save([chart], "c", tmp_path)
+    labels = re.findall(r">(0|100|1000)</text>", (tmp_path / "c.svg").read_text(encoding="utf-8"))
+    assert labels == ["0", "100", "1000"]

@@ -12,8 +12,10 @@ from mskdex.api.prediction import predict
 from mskdex.config.imaging import RadiographSettings
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
+from mskdex.evaluation.deployed import trained_digest
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.radiograph_import import import_radiograph
+from mskdex.io.artifacts import write_json, write_parquet
 from mskdex.models.device_profiles import DeviceProfile
 from mskdex.models.flags import object_flags, radiograph_flags
 from mskdex.models.generator import make_decomposer
@@ -209,3 +211,75 @@ def test_calibration_without_an_object_of_the_model_is_refused(tmp_path, model, 
     table[table["channel"] != "sacrum"].to_parquet(tmp_path / "c.parquet")
     with pytest.raises(MskdexError, match=r"c\.parquet has no predictions of sacrum"):
         predict_radiographs(model, [radiograph], SETTINGS, tmp_path / "out", calibration=tmp_path / "c.parquet")
+
+
+def _evaluation(folder, trained_on=("P000", "P002")):
+    """Held-out errors of women about 0 and of men about 100, and a regression on sex and height."""
+    rows = [
+        {"experiment": "mine", "fold": 1, "estimate": estimate, "channel": c.name, "quantity": q, "sex": sex,
+         "scale": "absolute", "error": base + shift + i}
+        for c in CHANNELS
+        for q in ("volume_cm3", "lean_mass_g")
+        for sex, base in (("F", 0.0), ("M", 100.0))
+        for estimate, shift in (("image", 0.0), ("fused", 1000.0))
+        for i in range(19)
+    ]  # fmt: skip
+    write_parquet(folder / "errors.parquet", pd.DataFrame(rows))
+    part = {"coefficients": [300.0, 2.0, 50.0], "mean": 280.0, "spread": 40.0, "weights": [0.1, 0.3, 0.6]}
+    parts = [{"channel": c.name, "quantity": q, **part} for c in CHANNELS for q in ("volume_cm3", "lean_mass_g")]
+    design = {"means": {"height_cm": 160.0}, "sexes": {"M": 0.5}, "reference": "F"}
+    told = {"trained_on": trained_digest(trained_on), "design": design, "parts": parts}
+    write_json(folder / "fusion.json", {"models": {"mine": {"1": told}}})
+    return folder
+
+
+@pytest.fixture
+def placed(model, tmp_path):
+    """The model in a results folder, beside its evaluation."""
+    home = tmp_path / "results" / "experiments" / "mine" / "fold1" / "model.safetensors"
+    home.parent.mkdir(parents=True)
+    home.write_bytes(model.read_bytes())
+    _evaluation(tmp_path / "results" / "evaluation")
+    return home
+
+
+def test_demographics_give_a_second_estimate_and_the_interval_of_the_sex(tmp_path, placed, radiograph, monkeypatch):
+    monkeypatch.setattr("mskdex.models.flags.EDGE_SHARE", 1.0)
+    person = {"sex": "M", "height_cm": 170.0}
+    predict_radiographs(placed, [radiograph], SETTINGS, tmp_path / "out", person=person)
+    row = pd.read_csv(tmp_path / "out" / "predictions.csv").query("object == 'sacrum'").iloc[0]
+    regressed = (300.0 + 2.0 * 10.0 + 50.0 - 280.0) / 40.0
+    joined = 280.0 + 40.0 * (0.1 + 0.3 * regressed + 0.6 * (row["predicted"] - 280.0) / 40.0)
+    assert row["fused"] == pytest.approx(joined, abs=0.02)
+    ends = row[["low", "high", "fused_low", "fused_high"]].to_numpy(float)
+    expected = [row["predicted"] + 100.0, row["predicted"] + 118.0, row["fused"] + 1100.0, row["fused"] + 1118.0]
+    assert ends == pytest.approx(expected, abs=0.02), "of the 19 men: their errors are 100 to 118"
+    facts = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert facts["radiographs"]["r"]["demographics_from"] == {"sex": "flag", "height_cm": "flag"}
+
+
+@pytest.mark.usefixtures("radiograph")
+def test_a_sheet_tells_of_the_patient_and_what_is_missing_gives_no_second_estimate(tmp_path, placed, monkeypatch):
+    monkeypatch.setattr("mskdex.models.flags.EDGE_SHARE", 1.0)
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("patient_id,radiograph,sex,height_cm\nA,r.png,F,\n", encoding="utf-8")
+    predict_radiographs(placed, [], SETTINGS, tmp_path / "out", sheet=sheet)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["fused"].isna().all(), "her height is not known"
+    assert (table["high"] - table["predicted"]).to_numpy() == pytest.approx(np.full(len(table), 18.0), abs=0.02)
+
+
+def test_one_person_cannot_be_of_two_radiographs(tmp_path, placed, radiograph):
+    (tmp_path / "again.png").write_bytes(radiograph.read_bytes())
+    with pytest.raises(MskdexError, match="sex of one patient cannot be those of 2 radiographs"):
+        predict_radiographs(placed, [radiograph, tmp_path / "again.png"], SETTINGS, tmp_path / "o", person={"sex": "F"})
+
+
+def test_the_evaluation_of_another_model_gives_no_intervals(tmp_path, placed, radiograph, caplog):
+    _evaluation(tmp_path / "results" / "evaluation", trained_on=("P000", "P009"))
+    predict_radiographs(placed, [radiograph], SETTINGS, tmp_path / "out")
+    assert "is of a model that other patients trained" in caplog.text
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv")["low"].isna().all()
+    evaluation = tmp_path / "results" / "evaluation"
+    with pytest.raises(MskdexError, match="other patients trained"):
+        predict_radiographs(placed, [radiograph], SETTINGS, tmp_path / "out", calibration=evaluation)

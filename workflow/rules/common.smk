@@ -115,6 +115,25 @@ def test_stacks(wildcards):
     return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
 
 
+def external_stacks():
+    """The stacks of the patients whom no fold trains on."""
+    patients = [p for p, fold in FOLDS.items() if fold == NO_FOLD]
+    return [f"results/patients/{patient}/stack.safetensors" for patient in patients]
+
+
+def external_results():
+    """The predictions of these patients by every fold that is trained; nothing where there are none."""
+    return fold_results("external.parquet") if NO_FOLD in FOLDS.values() else []
+
+
+def posed_truth():
+    """The true images of virtual patients who are tested; nothing of others."""
+    if CONFIG.cohort.sheet:
+        return []
+    tested = [p for p, fold in FOLDS.items() if fold in CONFIG.trained_folds]
+    return [f"results/virtual/{patient}/truth_images.safetensors" for patient in tested]
+
+
 def own_input(path):
     """A user's file as input: its time counts for nothing, its content does, which the params have.
 

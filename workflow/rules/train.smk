@@ -58,3 +58,29 @@ rule predict:
     shell:
         "mskdex --log {log:q} predict-fold {input.model:q} --patients results/patients --folds {input.folds:q} "
         "--fold {wildcards.fold} --out {params.out:q}"
+
+
+rule predict_external:
+    """Predict the patients whom no fold trains on."""
+    input:
+        stacks=external_stacks(),
+        model="results/experiments/{experiment}/fold{fold}/model.safetensors",
+        manifest="results/experiments/{experiment}/fold{fold}/train.json",
+        folds="results/cohort/folds.parquet",
+    output:
+        "results/experiments/{experiment}/fold{fold}/external.parquet",
+    log:
+        "results/logs/predict_external/{experiment}-fold{fold}.log",
+    benchmark:
+        "results/benchmarks/predict_external/{experiment}-fold{fold}.tsv"
+    conda:
+        "../../envs/mskdex.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        code=stage_hash("predict"),
+    shell:
+        "mskdex --log {log:q} predict-external {input.model:q} --patients results/patients --folds {input.folds:q} "
+        "--out {output:q}"

@@ -12,7 +12,10 @@ from mskdex.pipeline.stage_options import StageOptions, with_settings
 app = typer.Typer()
 
 Folds = Annotated[Path, typer.Option(help="folds.parquet")]
-Calibration = Annotated[Path | None, typer.Option(help="predictions.parquet of patients that the model has not seen")]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(help="results/evaluation of this model, or predictions.parquet of patients that it has not seen"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i")]
 
 
@@ -42,6 +45,14 @@ def predict_fold(
     from mskdex.pipeline.stages.predict import predict_fold as stage
 
     stage(model, patients, folds, fold, out)
+
+
+@app.command("predict-external")
+def predict_external(model: Path, patients: PatientsRoot, folds: Folds, out: Out) -> None:
+    """Predict the patients whom no fold trains on."""
+    from mskdex.pipeline.stages.predict import predict_external as stage
+
+    stage(model, patients, folds, out)
 
 
 @app.command()
@@ -74,9 +85,18 @@ def predict(
     stow: Annotated[
         bool, typer.Option("--stow", help="store the results as DICOM objects in the server's study")
     ] = False,
+    sex: Annotated[str | None, typer.Option(help="F or M, of the patient of a single radiograph")] = None,
+    age: Annotated[float | None, typer.Option(min=0, max=120, help="in years, likewise")] = None,
+    height_cm: Annotated[float | None, typer.Option(min=40, max=250, help="likewise")] = None,
+    weight_kg: Annotated[float | None, typer.Option(min=2, max=400, help="likewise")] = None,
 ) -> None:
-    """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
+    """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags.
+
+    Where age, sex, height and weight are known, from these options, the sheet or the DICOM header, there is a second
+    estimate that is joined with them.
+    """
     from mskdex.clinic.model_store import find_model
+    from mskdex.cohort.columns import COLUMNS
     from mskdex.config.imaging import RadiographSettings
     from mskdex.pipeline.stages.predict_radiographs import predict_radiographs
 
@@ -95,7 +115,7 @@ def predict(
         from mskdex.pipeline.stages.predict_study import predict_study
 
         predict_study(
-            model,
+            path,
             dicomweb,
             study,
             settings,
@@ -106,7 +126,14 @@ def predict(
             dicom_out=dicom_out,
         )
         return
+    told = {"sex": sex, "age": age, "height_cm": height_cm, "weight_kg": weight_kg}
+    person = {k: v for k, v in told.items() if v is not None}
+    if sex is not None:
+        cell = COLUMNS["sex"].parse(sex.strip())
+        if cell.problem or cell.value is None:
+            raise typer.BadParameter(cell.problem or "write F or M", param_hint="--sex")
+        person["sex"] = cell.value
     predict_radiographs(
         path, radiographs or (), settings, out,
-        sheet=sheet, calibration=calibration, device=device, dicom_out=dicom_out,
+        sheet=sheet, calibration=calibration, person=person, device=device, dicom_out=dicom_out,
     )  # fmt: skip

@@ -36,7 +36,8 @@ def evaluate(
     s = options.of(EvaluateStage)
     experiments, cohort_dir, patients = results / "experiments", results / "cohort", results / "patients"
     evaluation = s.evaluation.with_comparators(comparator or ())
-    stage(experiments, s.experiments, s.folds, cohort_dir, patients, evaluation, out)
+    truth = results / "virtual" if s.virtual else None
+    stage(experiments, s.experiments, s.folds, cohort_dir, patients, evaluation, out, truth)
 
 
 @app.command()

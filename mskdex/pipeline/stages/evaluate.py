@@ -15,7 +15,11 @@ from mskdex.evaluation.comparators import read_comparator
 from mskdex.evaluation.coverage import coverage_table
 from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
+from mskdex.evaluation.deployed import ERRORS, FUSION, held_out_errors, models
 from mskdex.evaluation.differences import difference_table
+from mskdex.evaluation.external import external_tables, mean_of_models
+from mskdex.evaluation.guards import training_patients
+from mskdex.evaluation.maps import map_likeness
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
 from mskdex.evaluation.subgroups import subgroup_table, with_examinations
@@ -35,10 +39,13 @@ def evaluate(
     patients_root: Path,
     settings: EvaluationSettings,
     out: Path,
+    truth_root: Path | None = None,
 ) -> str:
     """Writes the evaluation's tables (Parquet), ranges.json and evaluate.json.
 
-    The tables: added_value, differences, agreement, coverage, subgroups, decisions, images, tests, points and tuning.
+    The tables: added_value, differences, agreement, coverage, subgroups, decisions, images, maps, tests, points and
+    tuning; of patients whom no fold trains on external_points, external_added_value and external_coverage; and
+    errors.parquet and fusion.json, which the prediction of new radiographs takes.
 
     Args:
         experiments_root: results/experiments.
@@ -48,6 +55,7 @@ def evaluate(
         patients_root: results/patients.
         settings: section `evaluation` of the config.
         out: folder to write to, results/evaluation.
+        truth_root: results/virtual, with the true images of virtual patients; None where patients are real.
 
     Returns:
         What the radiograph adds and the table of Pearson correlations as text; they are printed too.
@@ -56,12 +64,13 @@ def evaluate(
         MskdexError: nothing was predicted, or a leak guard finds a patient on both sides of a fold.
     """
     started = time.time()
-    cohort = Cohort.read(cohort_dir)
+    cohort, outside = Cohort.read(cohort_dir), Cohort.read(cohort_dir, external=True)
     predicted, missing = trained_points(experiments_root, experiments, folds_trained, cohort)
     for experiment, fold in missing:
         log.warning("experiment %s has no predictions for fold %d; its tables rest on fewer patients", experiment, fold)
     folds = [f for f in folds_trained if f in set(predicted["fold"])]
-    thumbnails = Thumbnails.read(patients_root, list(cohort.folds.index), cohort.names, settings.thumbnail_pixels)
+    everybody = [*cohort.folds.index, *outside.folds.index]
+    thumbnails = Thumbnails.read(patients_root, everybody, cohort.names, settings.thumbnail_pixels)
     further = [baseline_points(cohort, folds, thumbnails), *_comparators(settings, cohort, experiments)]
     alone = complete_points(pd.concat([predicted, *further], ignore_index=True), cohort, settings.min_visible_fraction)
     proposed = settings.proposed if settings.proposed in set(predicted["method"]) else predicted["method"].iloc[0]
@@ -72,13 +81,23 @@ def evaluate(
         msg = f"evaluation.tuning_folds {list(settings.tuning_folds)} leaves no trained fold to report; train another"
         raise MskdexError(msg)
     ranges = intensity_ranges(patients_root, _trained_on(cohort.folds, reported), cohort.names)
-    images = _images(experiments_root, predicted, patients_root, ranges, cohort.names)
+    tested = predicted[["method", "fold", "patient_id"]].drop_duplicates()
+    folders = _folders(experiments_root, tested)
+    images = bone_likeness(folders, patients_root, tested, ranges, cohort.names)
+    maps = map_likeness(folders, patients_root, truth_root, tested, ranges, cohort.names)
     agreement = agreement_table(results, settings, cohort.persons)
     added = added_value_table(results, joined, cohort.patients, settings, cohort.persons)
     methods = [m for m in (proposed, FUSED) if m in set(results["method"])]
     sexes, scales = cohort.sexes, pd.Series(thumbnails.scales, index=list(thumbnails.patients))
-    people = with_examinations(cohort.patients, scales, patients_root)
+    people = with_examinations(pd.concat([cohort.patients, outside.patients]), scales, patients_root)
     covered = coverage_table(results, methods, sexes, scales, cohort.persons, people["device"])
+    new = mean_of_models(experiments_root, experiments, reported, outside)
+    external = external_tables(new, results, proposed, cohort, outside, thumbnails, people, settings)
+    write_parquet(out / ERRORS, held_out_errors(results, joined, experiments, people))
+    write_json(out / FUSION, {"models": models(results, _trained(experiments_root, predicted), cohort)})
+    write_parquet(out / "external_points.parquet", external.points)
+    write_parquet(out / "external_added_value.parquet", external.added_value)
+    write_parquet(out / "external_coverage.parquet", external.coverage)
     write_parquet(out / "coverage.parquet", covered)
     write_parquet(out / "decisions.parquet", decision_table(results, cohort, settings))
     write_parquet(out / "subgroups.parquet", subgroup_table(results, methods, people))
@@ -88,6 +107,7 @@ def evaluate(
     write_parquet(out / "differences.parquet", differences)
     write_parquet(out / "agreement.parquet", agreement)
     write_parquet(out / "images.parquet", images)
+    write_parquet(out / "maps.parquet", maps[maps["fold"].isin(reported)].reset_index(drop=True))
     shown = images[images["fold"].isin(reported)]
     write_parquet(out / "tests.parquet", tests_table(results, shown, settings, cohort.persons))
     tuned = points[points["fold"].isin(settings.tuning_folds)]
@@ -98,6 +118,13 @@ def evaluate(
     text = summary_text(agreement, added, reported, int(cohort.folds.nunique()))
     print(text)
     return text
+
+
+def _trained(experiments_root: Path, predicted: pd.DataFrame) -> dict[tuple[str, int], tuple[str, ...]]:
+    """Patients whom the model of each experiment and fold has seen."""
+    pairs = predicted[["method", "fold"]].drop_duplicates().itertuples(index=False)
+    return {(str(m), int(f)): training_patients(experiments_root / str(m) / f"fold{int(f)}" / "train.json")
+            for m, f in pairs}  # fmt: skip
 
 
 def _trained_on(folds: pd.Series, reported: Sequence[int]) -> list[str]:
@@ -113,19 +140,10 @@ def _comparators(settings: EvaluationSettings, cohort: Cohort, experiments: Sequ
     return [read_comparator(name, Path(path), cohort) for name, path in settings.comparators.items()]
 
 
-def _images(
-    experiments_root: Path,
-    predicted: pd.DataFrame,
-    patients_root: Path,
-    ranges: dict[str, dict[str, float]],
-    objects: Sequence[str],
-) -> pd.DataFrame:
-    tested = predicted[["method", "fold", "patient_id"]].drop_duplicates()
-    folders = {
-        (str(method), int(fold)): experiments_root / str(method) / f"fold{int(fold)}" / "decompositions"
-        for method, fold in tested[["method", "fold"]].drop_duplicates().itertuples(index=False)
-    }
-    return bone_likeness(folders, patients_root, tested, ranges, objects)
+def _folders(experiments_root: Path, tested: pd.DataFrame) -> dict[tuple[str, int], Path]:
+    """Folder of the decompositions of every method and fold."""
+    pairs = tested[["method", "fold"]].drop_duplicates().itertuples(index=False)
+    return {(str(m), int(f)): experiments_root / str(m) / f"fold{int(f)}" / "decompositions" for m, f in pairs}
 
 
 def _facts(

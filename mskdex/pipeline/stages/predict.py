@@ -1,7 +1,8 @@
-"""Stage: decompose the radiographs of a fold's test patients."""
+"""Stages: decompose the radiographs of a fold's test patients, and predict patients whom no fold trains on."""
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mskdex.cohort.folds import NO_FOLD
 from mskdex.compute.device import choose_device, place
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import write_arrays
@@ -38,33 +40,78 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
         MskdexError: nobody is left, a patient of the fold was trained on, or a stack does not fit the model.
     """
     started = time.time()
-    table = read_parquet(folds)
-    patients = sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
-    loaded = read_model(model, torch.device("cpu"), made_here=True)
-    device = choose_device(loaded.card.experiment.optimisation.device)
-    set_up_torch(device)
-    place(loaded.generator, device)
+    patients = _patients_of(folds, fold)
+    loaded = _loaded(model)
     _check_apart(loaded, model, patients, fold)
     rows: list[dict[str, Any]] = []
-    for patient in patients:
-        stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
-        if stack.refused:
-            log.warning("patient %s is not tested on: %s", patient, stack.refused)
-            continue
-        _check_fits(loaded, stack, model)
-        seen = stack_by_profile(stack, loaded.card.device_profiles)
-        drr = loaded.decompose(seen.radiograph, seen.camera, seen.source_to_isocentre_mm, seen.relative)
+    for stack, drr in _decomposed(loaded, model, patients_root, patients):
         meta = {
             "objects": loaded.card.objects,
             "camera": stack.camera.as_dict(),
             "manifest": manifest("predict", started),
         }
-        write_arrays(Path(out) / "decompositions" / f"{patient}.safetensors", {"drr": drr}, meta, crop=("drr",))
+        path = Path(out) / "decompositions" / f"{stack.patient}.safetensors"
+        write_arrays(path, {"drr": drr}, meta, crop=("drr",))
         rows += prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
     if not rows:
         msg = f"of no patient of fold {fold} do radiograph and CT belong together; see results/cohort/excluded.csv"
         raise MskdexError(msg)
     write_parquet(Path(out) / "predictions.parquet", pd.DataFrame(rows))
+
+
+def predict_external(model: Path, patients_root: Path, folds: Path, out: Path) -> None:
+    """Writes external.parquet: predictions of the patients whom no fold trains on, by the model of one fold.
+
+    Args:
+        model: model.safetensors of an experiment's fold.
+        patients_root: folder of imported patients.
+        folds: folds.parquet.
+        out: the table to write.
+
+    Raises:
+        MskdexError: nobody is left, a patient was trained on, or a stack does not fit the model.
+    """
+    patients = _patients_of(folds, NO_FOLD)
+    loaded = _loaded(model)
+    if seen := sorted(set(patients) & set(loaded.card.patients)):
+        msg = f"{model} has seen {', '.join(seen)}, who are to be evaluated only; train this fold anew"
+        raise MskdexError(msg)
+    rows = [
+        row
+        for stack, drr in _decomposed(loaded, model, patients_root, patients)
+        for row in prediction_rows(loaded, stack, drr.sum(axis=(-2, -1), dtype=np.float64))
+    ]
+    if not rows:
+        msg = "of no external patient do radiograph and CT belong together; see results/cohort/excluded.csv"
+        raise MskdexError(msg)
+    write_parquet(Path(out), pd.DataFrame(rows).assign(fold=NO_FOLD))
+
+
+def _patients_of(folds: Path, fold: int) -> list[str]:
+    table = read_parquet(folds)
+    return sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
+
+
+def _loaded(model: Path) -> Model:
+    loaded = read_model(model, torch.device("cpu"), made_here=True)
+    device = choose_device(loaded.card.experiment.optimisation.device)
+    set_up_torch(device)
+    place(loaded.generator, device)
+    return loaded
+
+
+def _decomposed(
+    model: Model, path: Path, patients_root: Path, patients: Sequence[str]
+) -> Iterator[tuple[Stack, np.ndarray]]:
+    """Stack and DRRs of every patient whose radiograph and CT belong together."""
+    for patient in patients:
+        stack = read_stack(Path(patients_root) / patient / "stack.safetensors", patient)
+        if stack.refused:
+            log.warning("patient %s is not tested on: %s", patient, stack.refused)
+            continue
+        _check_fits(model, stack, path)
+        seen = stack_by_profile(stack, model.card.device_profiles)
+        yield stack, model.decompose(seen.radiograph, seen.camera, seen.source_to_isocentre_mm, seen.relative)
 
 
 def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[str, Any]]:

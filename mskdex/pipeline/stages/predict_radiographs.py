@@ -4,7 +4,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,20 @@ from typing import Any
 import pandas as pd
 import typer
 
-from mskdex.api.prediction import COVERAGE, Prediction, load_model, predict_batch, read_calibration
+from mskdex.api.prediction import NOTHING, Prediction, load_model, predict_batch, read_calibration
 from mskdex.cohort.radiographs import ListedRadiograph, list_radiographs
 from mskdex.compute.device import choose_device
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.evaluation.conformal import Calibration, fewest_patients
+from mskdex.evaluation.conformal import COVERAGE, fewest_patients
+from mskdex.evaluation.deployed import ERRORS, FUSION, Deployed
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
 from mskdex.pipeline.dicom_folder import DicomFolder
 from mskdex.pipeline.prediction_images import write_images
+from mskdex.pipeline.prediction_persons import Person, person_of
 from mskdex.training.loop import set_up_torch
 
 log = logging.getLogger("mskdex")
@@ -33,7 +35,8 @@ NOTICE = "Research software, not a medical device. Intervals hold for patients l
 _GPU_BATCH = 16
 _OF_IMAGES = ("radiograph", "patient_id", "file", "status", "reason", "flags", "warnings", "dicom")
 _OF_OBJECTS = (
-    "radiograph", "status", "reason", "object", "side", "quantity", "predicted", "low", "high", "flag", "flags",
+    "radiograph", "status", "reason", "object", "side", "quantity", "predicted", "low", "high", "fused", "fused_low",
+    "fused_high", "flag", "flags",
 )  # fmt: skip
 
 
@@ -43,6 +46,7 @@ class _Outcome:
 
     item: ListedRadiograph
     imported: Imported | None = None
+    person: Person | None = None
     prediction: Prediction | None = None
     reason: str = ""
     dicom: str = ""
@@ -57,6 +61,11 @@ class _Outcome:
     def flags(self) -> list[str]:
         return self.prediction.flags if self.prediction else []
 
+    @property
+    def warnings(self) -> list[str]:
+        told = self.imported.warnings if self.imported else []
+        return [*told, *(self.person.warnings if self.person else [])]
+
 
 def predict_radiographs(
     model: Path,
@@ -66,6 +75,7 @@ def predict_radiographs(
     *,
     sheet: Path | None = None,
     calibration: Path | None = None,
+    person: Mapping[str, Any] | None = None,
     device: str = "auto",
     dicom_out: Path | None = None,
 ) -> None:
@@ -81,30 +91,37 @@ def predict_radiographs(
         settings: how radiographs are imported, and the camera where neither sheet nor file says it.
         out: folder to write to.
         sheet: patient_id, radiograph and camera columns; see `mskdex.cohort.radiographs.list_radiographs`.
-        calibration: predictions.parquet of patients that this model has not seen; by default that beside
-            the model, which holds its own left-out fold.
+        calibration: results/evaluation of this model, or predictions.parquet of patients that it has not seen; by
+            default the evaluation of the results folder that the model lies in, else the table beside the model.
+        person: sex, age, height_cm, weight_kg of the patient of a single radiograph; what is not given is taken from
+            the sheet, then from the DICOM header.
         device: "auto", "cpu", "cuda" or "cuda:i".
         dicom_out: folder for DICOM objects of each radiograph's own study; see `mskdex.clinic`.
 
     Raises:
-        MskdexError: a file that is no model, a sheet that cannot be read, not a single prediction, a `dicom_out` within
-            results, or one that no object could be written to.
+        MskdexError: a file that is no model, a sheet that cannot be read, one person for several radiographs, not a
+            single prediction, a `dicom_out` within results, or one that no object could be written to.
     """
     started, out = time.time(), Path(out)
     outs = (out, dicom_out) if dicom_out else (out,)
     listed, passed_over = list_radiographs([Path(p) for p in radiographs], sheet, outs)
     if passed_over:
         log.info("%d files that are no images were passed over, %s first", len(passed_over), passed_over[0])
+    if person and len(listed) > 1:
+        msg = (
+            f"{', '.join(person)} of one patient cannot be those of {len(listed)} radiographs; write them in the sheet"
+        )
+        raise MskdexError(msg)
     chosen = choose_device(device)
     set_up_torch(chosen)
     loaded = load_model(model, str(chosen))
     folder = DicomFolder.at(dicom_out, out, model, loaded.card) if dicom_out else None
-    held_out = _held_out(Path(model), calibration, loaded)
+    known = _known(Path(model), calibration, loaded)
     batch = _GPU_BATCH if chosen.type == "cuda" else 1
     outcomes: list[_Outcome] = []
     try:
         with typer.progressbar(length=len(listed), label="radiographs", file=sys.stderr) as bar:
-            for outcome in _outcomes(loaded, listed, settings, held_out, batch):
+            for outcome in _outcomes(loaded, listed, _Reader(settings, person or {}), known, batch):
                 if outcome.prediction:
                     write_images(out, outcome.item.name, outcome.prediction, loaded.card.grid.pixel_mm)
                 outcomes.append(_with_objects(outcome, folder))
@@ -126,19 +143,45 @@ def _with_objects(outcome: _Outcome, folder: DicomFolder | None) -> _Outcome:
     return replace(outcome, dicom=folder.write(item.path, item.name, outcome.imported, outcome.prediction))
 
 
-def _held_out(model: Path, calibration: Path | None, loaded: Model) -> Calibration:
-    path = calibration or model.with_name("predictions.parquet")
-    return read_calibration(path, loaded) if calibration or path.is_file() else Calibration({})
+def _known(model: Path, calibration: Path | None, loaded: Model) -> Deployed:
+    """Of what is given; else of the evaluation that has seen this model; else of the table beside it."""
+    if calibration:
+        return read_calibration(calibration, loaded)
+    evaluation = model.resolve().parent.parent.parent.parent / "evaluation"
+    if (evaluation / ERRORS).is_file() and (evaluation / FUSION).is_file():
+        try:
+            return read_calibration(evaluation, loaded)
+        except MskdexError as error:
+            log.warning("%s; its intervals are those of the table beside the model", error)
+    beside = model.with_name("predictions.parquet")
+    return read_calibration(beside, loaded) if beside.is_file() else NOTHING
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How radiographs are imported, and what the command line says of the patient."""
+
+    settings: RadiographSettings
+    flags: Mapping[str, Any]
+
+    def read(self, item: ListedRadiograph) -> _Outcome:
+        if item.problem:
+            return _Outcome(item, reason=item.problem)
+        try:
+            imported = import_radiograph(item.path, item.row, self.settings)
+            return _Outcome(item, imported, person_of(item.path, item.row, self.flags))
+        except Exception as error:  # whatever is wrong with one file is said of that file alone
+            return _Outcome(item, reason=_told(error, item.path))
 
 
 def _outcomes(
-    model: Model, listed: Sequence[ListedRadiograph], settings: RadiographSettings, held_out: Calibration, batch: int
+    model: Model, listed: Sequence[ListedRadiograph], reader: _Reader, known: Deployed, batch: int
 ) -> Iterator[_Outcome]:
     """The outcome of every radiograph, in order; so many at a time go through the network."""
     for start in range(0, len(listed), batch):
-        read = [_read(item, settings) for item in listed[start : start + batch]]
-        good = [outcome.imported for outcome in read if outcome.imported]
-        found = iter(_predicted(model, good, held_out))
+        read = [reader.read(item) for item in listed[start : start + batch]]
+        good = [(o.imported, o.person.known) for o in read if o.imported and o.person]
+        found = iter(_predicted(model, good, known))
         for outcome in read:
             if outcome.imported is None:
                 yield outcome
@@ -146,26 +189,18 @@ def _outcomes(
             result = next(found)
             prediction = result if isinstance(result, Prediction) else None
             reason = "" if isinstance(result, Prediction) else f"{outcome.item.path}: {result}"
-            yield _Outcome(outcome.item, outcome.imported, prediction, reason)
+            yield _Outcome(outcome.item, outcome.imported, outcome.person, prediction, reason)
 
 
-def _read(item: ListedRadiograph, settings: RadiographSettings) -> _Outcome:
-    if item.problem:
-        return _Outcome(item, reason=item.problem)
-    try:
-        return _Outcome(item, import_radiograph(item.path, item.row, settings))
-    except Exception as error:  # whatever is wrong with one file is said of that file alone
-        return _Outcome(item, reason=_told(error, item.path))
-
-
-def _predicted(model: Model, images: list[Imported], held_out: Calibration) -> list[Prediction | str]:
+def _predicted(model: Model, images: list[tuple[Imported, dict[str, Any]]], known: Deployed) -> list[Prediction | str]:
     """Predictions, or why there is none; a batch that fails, for want of memory or by one image, is done singly."""
     try:
-        return list(predict_batch(model, images, held_out)) if images else []
+        radiographs, persons = [image for image, _ in images], [person for _, person in images]
+        return list(predict_batch(model, radiographs, known, persons)) if images else []
     except Exception as error:
         if len(images) == 1:
             return [_told(error, None)]
-    return list(itertools.chain.from_iterable(_predicted(model, [image], held_out) for image in images))
+    return list(itertools.chain.from_iterable(_predicted(model, [image], known) for image in images))
 
 
 def _told(error: Exception, path: Path | None) -> str:
@@ -179,7 +214,7 @@ def _told(error: Exception, path: Path | None) -> str:
 def _write_tables(out: Path, outcomes: Sequence[_Outcome]) -> None:
     images, objects = [], []
     for outcome in outcomes:
-        item, warnings = outcome.item, outcome.imported.warnings if outcome.imported else []
+        item, warnings = outcome.item, outcome.warnings
         common = {"radiograph": item.name, "status": outcome.status, "reason": outcome.reason}
         common["flags"] = "; ".join(outcome.flags)
         own = {"patient_id": item.patient_id, "file": str(item.path), "dicom": outcome.dicom}
@@ -194,7 +229,9 @@ def _page(outcome: _Outcome) -> dict[str, Any]:
     page = {"file": outcome.item.path, "status": outcome.status}
     if outcome.imported is None:
         return page | {"reason": outcome.reason}
-    return page | {"flags": [*outcome.flags, *outcome.imported.warnings], "facts": outcome.imported.facts}
+    sources = outcome.person.sources if outcome.person else {}
+    told = {"flags": [*outcome.flags, *outcome.warnings], "facts": outcome.imported.facts}
+    return page | told | {"demographics_from": sources}
 
 
 def _say_what_failed(outcomes: Sequence[_Outcome], out: Path) -> None:

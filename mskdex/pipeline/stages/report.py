@@ -14,14 +14,15 @@ from mskdex.report.data import Results, read_results
 from mskdex.report.montage import save_montage
 from mskdex.report.page import write_index
 from mskdex.report.patient_pages import patients, write_patient
+from mskdex.report.printing import print_pdf
 from mskdex.report.static import save
 
 log = logging.getLogger("mskdex.report")
 
 
 def report(results_root: Path, config: Config, out: Path) -> str:
-    """Writes index.html, tables/*.csv, figures/* and patients/*.html; prints what the radiograph adds, the
-    correlations and the path.
+    """Writes index.html, print.html, tables/*.csv, figures/*, patients/*.html and, where Chromium is, report.pdf;
+    prints what the radiograph adds, the correlations and the path.
 
     summary.txt holds what was printed.
 
@@ -47,10 +48,13 @@ def report(results_root: Path, config: Config, out: Path) -> str:
     folds = [f for f in results.evaluation["folds"] if f not in config.evaluation.tuning_folds]
     text = summary_text(results.agreement, results.added_value, folds, config.folds.count)
     text = f"{text}\n\nReport: {out / 'index.html'}"
+    (out / "report.pdf").unlink(missing_ok=True)
     with atomic_path(out / "summary.txt") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     write_json(out / "report.json", manifest("report", started, patients=len(results.patients)))
     write_index(results, out)
+    if not print_pdf(out / "print.html", out / "report.pdf"):
+        log.info("without Chromium there is no report.pdf; print %s from a browser", out / "print.html")
     print(text)
     return text
 

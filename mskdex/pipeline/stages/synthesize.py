@@ -23,7 +23,7 @@ def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
         patient_id: id of the cohort sheet, V0001 on.
         settings: the virtual cohort; its number of patients changes nothing here.
         out: folder for ct.nii.gz, labels.nii.gz, labels.json, radiograph.dcm, truth.json and
-            truth_images.safetensors. No stage of the pipeline reads the last two.
+            truth_images.safetensors. Of the last two only the evaluation and the report see the images.
 
     Raises:
         MskdexError: the id is not one of a virtual cohort, or the atlas cannot be read.

@@ -191,6 +191,7 @@ def _manifest(started: float, card: ModelCard, trainer: Trainer, monitor: Monito
         "experiment": card.name,
         "fold": card.fold,
         "patients": list(card.patients),
+        "device_profiles": card.as_dict()["device_profiles"],
         "settings": card.experiment.model_dump(),
         "manifest": facts,
     }

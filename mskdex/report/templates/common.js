@@ -126,12 +126,12 @@ class Viewer {
     const reference = await tile(truth, index);
     const numbers = data.numbers[channel]?.[quantity] ?? {};
     const unit = data.units[quantity];
-    const figures = [this.figure(truth, reference, TABLES.inferno, data.channels[index].aligned ? "CT, registered pose" : "CT, nominal pose", `${three(numbers.truth)} ${unit}`)];
+    const figures = [this.figure(truth, reference, TABLES.inferno, `CT, ${data.channels[index].pose}`, `${three(numbers.truth)} ${unit}`)];
     const off = [];
     for (const [method, sheet] of Object.entries(predicted)) {
       const values = await tile(sheet, index);
       figures.push(this.figure(sheet, values, TABLES.inferno, method, `${three(numbers.predicted?.[method])} ${unit}`));
-      off.push(this.figure(sheet, values.map((v, i) => 127.5 + (v - reference[i])), TABLES.diverging, `${method} − CT`, data.channels[index].aligned ? "same pose" : "poses differ"));
+      off.push(this.figure(sheet, values.map((v, i) => 127.5 + (v - reference[i])), TABLES.diverging, `${method} − CT`, data.channels[index].same ? "same pose" : "poses differ"));
     }
     if (turn !== this.turn) return;
     this.element.replaceChildren(...figures, ...off);

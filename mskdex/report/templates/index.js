@@ -13,7 +13,7 @@ function layout(chart, categories) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: getComputedStyle(document.body).fontFamily, color: ink, size: 12 },
     margin: { l: 56, r: 14, t: 10, b: 46 }, hovermode: "closest", hoverlabel: { font: { size: 12 } },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: soft, size: 11 } },
-    xaxis: axis(chart.x_label, chart.x_log ? { type: "log" } : {}), yaxis: axis(chart.y_label, chart.y_range ? { range: chart.y_range } : {}), ...(categories ? { scattermode: "group", scattergap: 0.4 } : {}),
+    xaxis: axis(chart.x_label, chart.x_log ? { type: "log" } : chart.categories?.length ? { type: "category", categoryorder: "array", categoryarray: chart.categories } : {}), yaxis: axis(chart.y_label, chart.y_range ? { range: chart.y_range } : {}), ...(categories ? { scattermode: "group", scattergap: 0.4 } : {}),
   };
 }
 function trace(series, categories) {
