@@ -50,7 +50,7 @@ class Watch(TorchDispatchMode):
     Attributes:
         counts: transfers to the device, pinned and asynchronous or "blocking"; readings of values by the host; casts
             of images on the device, by their types; images that end up on the CPU.
-        convolutions: their outputs' types and layouts.
+        convolutions: their outputs' types and layouts, and how many of their images had to be turned.
     """
 
     counts: Counter = field(default_factory=Counter)
@@ -73,6 +73,8 @@ class Watch(TorchDispatchMode):
         if func is torch.ops.aten.convolution.default:
             layout = "channels last" if result.is_contiguous(memory_format=torch.channels_last) else "rows"
             self.convolutions[f"{result.dtype} {layout}".removeprefix("torch.")] += 1
+            # An image in rows of channels is turned first.
+            self.convolutions["turned"] += not args[0].is_contiguous(memory_format=torch.channels_last)
         return result
 
     def _copied(self, source, target, asynchronous):
