@@ -56,7 +56,7 @@ def dicom_objects(
 
 
 def _date(item: Dataset, created: datetime) -> None:
-    """Puts the time of making where highdicom puts that of the clock: the same UIDs are to stand for the same bytes."""
+    """Puts the time of making in place of the clock's: made again for one time, an object is the same bytes."""
     day, time = f"{created:%Y%m%d}", f"{created:%H%M%S}"
     item.InstanceCreationDate, item.InstanceCreationTime = day, time
     if "DateOfSecondaryCapture" in item:

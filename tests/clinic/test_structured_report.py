@@ -90,8 +90,8 @@ def test_the_same_prediction_has_the_same_uids_and_another_has_others(radiograph
     first, again = (report_of(radiograph, imported, prediction, algorithm) for _ in range(2))
     later = report_of(radiograph, imported, prediction, algorithm, datetime(2026, 1, 3))
     other = report_of(radiograph, imported, dataclasses.replace(prediction, flags=["x"]), algorithm)
-    assert first.SOPInstanceUID == again.SOPInstanceUID
-    assert len({first.SOPInstanceUID, later.SOPInstanceUID, other.SOPInstanceUID}) == 3
+    assert first.SOPInstanceUID == again.SOPInstanceUID == later.SOPInstanceUID, "sent again it is the same object"
+    assert first.SOPInstanceUID != other.SOPInstanceUID
     assert [str(first[k].value) for k in ("ContentDate", "InstanceCreationDate")] == ["20260102", "20260102"]
     tracked = [[g.tracking_uid for g in groups_of(r)] for r in (first, later)]
     assert tracked[0] == tracked[1], "the structure of this study stays the same one"
