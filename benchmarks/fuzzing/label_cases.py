@@ -17,6 +17,9 @@ from fuzzing.values import flipped, mutated_text, pick
 from fuzzing.volume_cases import nifti_field
 
 _BY_NAME = {name: i for i, name in NAMES.items()}
+_LETTERS = {re.sub(r"[\W_]", "", name): name for name in _BY_NAME}
+"""Names without what stands between their words, which says nothing."""
+
 _JUNK: tuple[Any, ...] = (
     None,
     True,
@@ -126,6 +129,7 @@ def _ids_by_name(text: bytes) -> dict[str, int] | None:
         duplicates = len(pairs) != len(found)
         found = {k: v for k, v in found.items() if not _of_no_voxel(k, v, found)}
         found = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in found.items()}
+        found = {_LETTERS.get(re.sub(r"[\W_]", "", k), k): v for k, v in found.items()}
     plain = isinstance(found, dict) and not duplicates and all(type(v) is int for v in found.values())
     return found if plain and set(found) <= set(_BY_NAME) and len(set(found.values())) == len(found) else None
 

@@ -73,7 +73,7 @@ def _compared_patient(row: dict, virtual: VirtualSettings, root: Path) -> Compar
     fit, line, sound = fit_greys(nepers, image), facts["standardisation"], config.calibration
     assert fit is not None
     knots = tuple(sound.expected_slope * v + sound.expected_offset for v in fit.attenuation)
-    greys = Greys(facts["device"], (line[0], line[1]), knots, fit.grey)
+    greys = Greys(facts["device_profile"], (line[0], line[1]), knots, fit.grey)
     return Compared(greys, image, sound.expected_slope * nepers + sound.expected_offset)
 
 

@@ -119,7 +119,7 @@ def predict_batch(model: Model, radiographs: Sequence[Imported], held_out: Calib
     for radiograph, (seen, field), drr in zip(radiographs, inputs, drrs, strict=True):
         distance = seen.source_to_isocentre_mm
         scale = "relative" if seen.relative else "absolute"
-        flags = device_flags(radiograph.scale, radiograph.facts["device"], model.card.device_profiles)
+        flags = device_flags(radiograph.scale, radiograph.facts["device_profile"], model.card.device_profiles)
         flags += radiograph_flags(model.card, seen.image, field, seen.camera, distance, scale)
         flags += model.likeness.flags(seen.image, field) if model.likeness else []
         rows = _rows(model, drr, Calibration({}) if flags else held_out, object_flags(model.card, drr[1], field))
@@ -153,7 +153,7 @@ def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
     grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
     image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)
     line = radiograph.facts["standardisation"]
-    greys = Greys(radiograph.facts["device"], None if line is None else (line[0], line[1]))
+    greys = Greys(radiograph.facts["device_profile"], None if line is None else (line[0], line[1]))
     image, scale = by_profile(image.astype(np.float32), radiograph.scale, greys, model.card.device_profiles)
     return Seen(image, grid, radiograph.geometry.source_to_isocentre_mm, scale == "relative"), field
 

@@ -14,7 +14,7 @@ class EvaluationSettings(Settings):
     bootstrap_samples: int = Field(2000, ge=100, description="patient-bootstrap resamples of each confidence interval")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of the intervals")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
-    proposed: str = Field("mskdex", description="experiment compared with the baseline in the tests")
+    proposed: str = Field("mskdex_simulated", description="experiment compared with the baseline in the tests")
     baseline: str = Field("conventional", description="experiment that it is compared with")
     min_visible_fraction: float = Field(
         0.8,

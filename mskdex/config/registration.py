@@ -75,6 +75,12 @@ class CameraPriorSettings(Settings):
     principal_point_assumed_sd_mm: float = Field(
         10.0, ge=0, description="of one that is taken to be the middle of the image"
     )
+    depth_sd_mm: float = Field(
+        30.0,
+        gt=0,
+        description="of the distance from source to the middle of the bones by tags or the sheet; one that follows "
+        "from an assumed distance to the detector tells nothing",
+    )
 
 
 class RegistrationSettings(Settings):

@@ -23,7 +23,7 @@ def check_places(labels: Volume, channels: Sequence[Channel]) -> list[str]:
         channels: the config's.
 
     Returns:
-        A warning: femurs above the pelvis, or the sacrum before it.
+        A warning: femurs above the pelvis, or the sacrum before it or not between the hip bones.
 
     Raises:
         MskdexError: left and right are swapped.
@@ -42,6 +42,9 @@ def check_places(labels: Volume, channels: Sequence[Channel]) -> list[str]:
     for axis, where, low, high in _ORDER:
         ones, others = _of_object(middle, low), _of_object(middle, high)
         told += [f"{a} lies {where} {b}" for a in ones for b in others if _beyond(middle, a, b, axis)][:1]
+    for one, other in (("pelvis_left", "sacrum"), ("sacrum", "pelvis_right")):
+        if _beyond(middle, one, other, 0):
+            told.append("sacrum does not lie between the hip bones")
     if not told:
         return []
     return [

@@ -56,8 +56,9 @@ class Imported:
         field: exposed and unmarked, bool (H, W).
         camera: of the image's grid.
         geometry: of the stored image.
-        facts: what import.json records; among them `device`, and of a relative image `standardisation`, the gain and
-            offset that took the file's grey values, from 0 to 1 over their range and rising with attenuation, to it.
+        facts: what import.json records; among them `device_profile`, and of a relative image `standardisation`, the
+            gain and offset that took the file's grey values to it, from 0 to 1 over their range and rising with
+            attenuation.
         warnings: what a human should know.
     """
 
@@ -130,8 +131,10 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
         require_possible_attenuation(image, field)
     if settings.hide_text_in_pictures:
         image = np.where(field, image, np.float32(np.median(image[field])))
+    own = shown(row["device"]) if given(row.get("device")) else None
     facts = source.facts | found.facts | facts | {
-        "device": shown(row["device"]) if given(row.get("device")) else source.facts.get("device", ""),
+        "device": source.facts.get("device") or own,
+        "device_profile": own or source.facts.get("device_profile", ""),
         "standardisation": _in_turn(found.facts["standardisation"], facts.get("standardisation")),
         "voi_lut_applied": greys.voi,
         "field_fraction": round(float(field.mean()), 4),

@@ -158,7 +158,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     facts = {
         "format": "dicom",
         "modality": text_of(header, "Modality"),
-        "device": device_name(header),
+        "device_profile": device_name(header),
         "bits": tags.bits,
         "lossy": tags.lossy,
         "sha256": content_hash([path]),

@@ -5,9 +5,10 @@ import numpy as np
 from mskdex.errors import MskdexError
 
 SOFT_QUANTILE, BONE_QUANTILE = 0.20, 0.95
-SOFT_NEPERS, BONE_NEPERS = 3.7, 5.1
-"""Log attenuation at those quantiles of the middle of the field: means of 80 virtual patients, 3.74 and 5.12 (SD 0.56;
-`python benchmarks/relative_scale.py`). They fix a range like that of a hip, no more: the scale stays relative."""
+SOFT_NEPERS, BONE_NEPERS = 3.8, 5.3
+"""Log attenuation at those quantiles of the middle of the field: means of 60 virtual patients, 3.77 (SD 0.60) and 5.28
+(0.55; `python benchmarks/relative_scale.py --patients 60`). They fix a range like that of a hip, no more: the scale
+stays relative."""
 _ROWS, _COLUMNS = 0.8, 0.7
 """Share of the field's height and width that is its middle, where there is little air beside the patient."""
 

@@ -24,10 +24,12 @@ class CameraPrior:
     Attributes:
         sdd_mm: of the distance from source to detector.
         principal_point_mm: of the principal point on the detector, in each direction.
+        depth_mm: of the distance from source to the middle of the patient's bones, where something is said of it.
     """
 
     sdd_mm: float
     principal_point_mm: float
+    depth_mm: float = np.inf
 
     @property
     def deviations_mm(self) -> np.ndarray:
@@ -42,11 +44,15 @@ class CameraPrior:
     @classmethod
     def of(cls, sources: Mapping[str, str], settings: CameraPriorSettings) -> "CameraPrior":
         """The prior that the camera's sources give: `sources` of camera.json; a number without one was assumed."""
-        measured = all(_measured(sources.get(name, "assumed")) for name in ("principal_row_px", "principal_column_px"))
-        return cls(
-            settings.sdd_measured_sd_mm if _measured(sources.get("sdd_mm", "assumed")) else settings.sdd_assumed_sd_mm,
-            settings.principal_point_measured_sd_mm if measured else settings.principal_point_assumed_sd_mm,
-        )
+        point, depth = settings.principal_point_assumed_sd_mm, np.inf
+        if all(_measured(sources.get(name, "assumed")) for name in ("principal_row_px", "principal_column_px")):
+            point = settings.principal_point_measured_sd_mm
+        known = _measured(sources.get("sdd_mm", "assumed"))
+        by = sources.get("source_to_isocentre_mm", "assumed")
+        # sdd_mm over a magnification, or less a distance: as wrong as sdd_mm.
+        if _measured(by) and (known or "sdd_mm" not in by):
+            depth = settings.depth_sd_mm
+        return cls(settings.sdd_measured_sd_mm if known else settings.sdd_assumed_sd_mm, point, depth)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,28 @@ class PlacedBody:
 
 
 @dataclass(frozen=True)
+class Depth:
+    """What was known of the patient's distance from the source.
+
+    Attributes:
+        point_mm: the middle of the bones, RAS, (3,), which the first body carries.
+        depth_mm: its distance from the source along the principal axis.
+        sd_mm: standard deviation of that.
+    """
+
+    point_mm: np.ndarray
+    depth_mm: float
+    sd_mm: float
+
+    def row(self, pose: np.ndarray, centre_mm: np.ndarray, gain: np.ndarray) -> tuple[float, np.ndarray]:
+        """Residual in standard deviations, and its derivative by pose and camera, (9,)."""
+        x, y, _ = pose[:3, :3] @ (self.point_mm - centre_mm)
+        by_pose = np.array([y * RAD_PER_UNIT[0], -x * RAD_PER_UNIT[1], 0.0, 0.0, 0.0, 1.0])
+        depth = float(pose[2, :3] @ self.point_mm + pose[2, 3])
+        return (depth - self.depth_mm) / self.sd_mm, np.concatenate([by_pose, by_pose @ gain]) / self.sd_mm
+
+
+@dataclass(frozen=True)
 class CameraEstimate:
     """A camera by prior and image.
 
@@ -59,7 +81,11 @@ def changed(camera: Camera, change_mm: np.ndarray) -> Camera:
 
 
 def estimate_camera(
-    bodies: Sequence[PlacedBody], view: View, prior: CameraPrior, settings: RegistrationSettings
+    bodies: Sequence[PlacedBody],
+    view: View,
+    prior: CameraPrior,
+    settings: RegistrationSettings,
+    depth: Depth | None = None,
 ) -> CameraEstimate:
     """The camera that prior and bodies agree on, by Gauss-Newton on poses and camera from the poses that were found.
 
@@ -71,12 +97,13 @@ def estimate_camera(
         view: the radiograph on the finest grid of the refinement, with the camera as it was given.
         prior: standard deviations of that camera.
         settings: margins, patches, scatter.
+        depth: what was known of the first body's distance from the source.
     """
     known = np.diag(1.0 / np.square(np.maximum(prior.deviations_mm, _LEAST_SD_MM)))
     change, poses = np.zeros(3), [body.pose for body in bodies]
     precision = known
     for _ in range(_ITERATIONS):
-        linear = [_linear(n, bodies, poses, view, change, settings) for n in range(len(bodies))]
+        linear = [_linear(n, bodies, poses, view, change, settings, None if n else depth) for n in range(len(bodies))]
         precision = known + sum((one.schur for one in linear), start=np.zeros((3, 3)))
         pull = known @ change + sum((one.pull for one in linear), start=np.zeros(3))
         step = -np.linalg.solve(precision, pull)
@@ -101,7 +128,7 @@ class _Linear:
 
 def _linear(
     number: int, bodies: Sequence[PlacedBody], poses: Sequence[np.ndarray], view: View, change: np.ndarray,
-    settings: RegistrationSettings,
+    settings: RegistrationSettings, depth: Depth | None,
 ) -> _Linear:  # fmt: skip
     model, found = bodies[number].model, bodies[number].pose
     mask = neighbourhood(model, view, found, settings.neighbourhood_mm)
@@ -124,6 +151,9 @@ def _linear(
     variance = sample_variance(residual)
     normal = (jacobian @ jacobian.T).astype(np.float64) / variance
     right = (jacobian @ residual).astype(np.float64) / variance
+    if depth is not None:
+        off, by_all = depth.row(pose, centre, gain)
+        normal, right = normal + np.outer(by_all, by_all), right + off * by_all
     inner, mixed = normal[:6, :6] + np.diag(_STAY**-2.0), normal[:6, 6:]
     eliminated = np.linalg.solve(inner, np.column_stack([mixed, right[:6]]))
     return _Linear(

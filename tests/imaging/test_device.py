@@ -28,13 +28,15 @@ def load(tmp_path, dataset, row=None):
     ],
 )
 def test_the_device_is_named_by_its_tags(tmp_path, tags, name):
-    assert load(tmp_path, make.radiograph(**tags)).facts["device"] == name
+    assert load(tmp_path, make.radiograph(**tags)).facts["device_profile"] == name
 
 
 def test_the_sheet_names_a_device_whose_file_does_not(tmp_path):
-    assert load(tmp_path, make.radiograph(), {"device": "Room 3"}).facts["device"] == "Room 3"
-    assert load(tmp_path, make.radiograph()).facts["device"] == ""
-    assert read_radiograph(tmp_path / "r.dcm", device="Room 4").facts["device"] == "Room 4"
+    silent, told = (load(tmp_path, make.radiograph(), row).facts for row in ({}, {"device": "Room 3"}))
+    assert (silent["device"], silent["device_profile"]) == (None, "")
+    assert (told["device"], told["device_profile"]) == ("Room 3", "Room 3")
+    found = read_radiograph(make.save(make.radiograph(**TAGS), tmp_path / "r.dcm"), device="Room 4").facts
+    assert (found["device"], found["device_profile"]) == ("Corvia Medical DR-S", "Room 4")
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])

@@ -39,6 +39,13 @@ def test_ct_and_labels_that_are_both_flipped_are_said(tmp_path, axis, told):
     assert any(told in w and "as in no patient" in w for w in imported(row, tmp_path)["warnings"])
 
 
+def test_a_sacrum_that_does_not_lie_between_the_hip_bones_is_said(tmp_path):
+    ids = LABELS.array.copy()
+    ids[LABELS.array == 3], ids[LABELS.array == 5] = 5, 3
+    told = imported(with_hu(tmp_path / "in", CT.array, ids), tmp_path)["warnings"]
+    assert any("sacrum does not lie between the hip bones, as in no patient" in w for w in told)
+
+
 @pytest.mark.parametrize("shape", [(20, 40, 30), (30, 20, 40), (40, 30, 20)])
 def test_sizes_in_another_order_are_refused(tmp_path, shape):
     path = make.write(tmp_path / "ct.nii.gz", Volume(CT.array.reshape(shape), CT.world_from_voxel))

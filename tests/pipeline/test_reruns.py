@@ -209,6 +209,7 @@ def changes(project):
         "`experiments.mskdex.losses.lambda_is`": setting(
             project, "experiments", "mskdex", "losses", "lambda_is", value=50.0
         ),
+        "`experiments.mskdex.pairs`": setting(project, "experiments", "mskdex", "pairs", value="mixed"),
         "`experiments.mskdex.folds.2.…`": setting(
             project, "experiments", "mskdex", "folds", value={2: {"losses": {"lambda_is": 50.0}}}
         ),
@@ -299,6 +300,7 @@ EXPECTED = {
     "`optimisation.tensorboard`, `.cache_gb`, `.checkpoint_minutes`": {},
     "`registration.…`": REGISTRATION,
     "`experiments.mskdex.losses.lambda_is`": {"train": 2, "predict": 2, **END},
+    "`experiments.mskdex.pairs`": {"simulate": 8, "train": 2, "predict": 2, **END},
     "`experiments.mskdex.folds.2.…`": {"train": 1, "predict": 1, **END},
     "`experiments.mskdex.folds.3.…`, a fold that is not trained": {"report": 1},
     "`report.title`": {"report": 1},

@@ -101,6 +101,22 @@ def _jobs(output):
     return counts
 
 
+_OPTIMISATION = {"epochs": 2, "restart_epochs": 2, "learning_rate": 1e-3, "history_images": 0}
+EXPERIMENTS = {
+    "mskdex": {
+        "losses": {"lambda_gan": 0.0, "lambda_cyc": 0.0},
+        "network": {"backbone": "hrnet_tiny", "ndf": 16, "head": "composition"},
+        "optimisation": _OPTIMISATION,
+    },
+    "conventional": {
+        "losses": {"gc_beta": 0.0, "lambda_is": 0.0, "lambda_bone": 0.0},
+        "network": {"backbone": "hrnet_tiny", "ndf": 16},
+        "optimisation": _OPTIMISATION,
+    },
+}
+"""One experiment of each head, without pairs: few tests of the workflow need `simulate`."""
+
+
 def copy_project(folder):
     """Copies what a clone holds that the workflow needs."""
     for name in ("mskdex", "workflow", "envs"):
@@ -116,6 +132,5 @@ def shrink(project):
     for section, values in SMALL.items():
         for key, value in values.items():
             project.configure(section, key, value=value)
-    for experiment in ("mskdex", "conventional"):
-        project.configure("experiments", experiment, "optimisation", "epochs", value=2)
+    project.configure("experiments", value=EXPERIMENTS)
     return project

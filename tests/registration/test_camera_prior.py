@@ -46,12 +46,29 @@ def test_the_principal_point_goes_across():
 def test_the_prior_follows_the_source_of_each_number():
     settings = CameraPriorSettings()
     tags = {"sdd_mm": "tag DistanceSourceToDetector", "principal_row_px": "sheet", "principal_column_px": "sheet"}
-    assert CameraPrior.of(tags, settings) == CameraPrior(1.0, 0.5)
+    assert CameraPrior.of(tags, settings) == CameraPrior(1.0, 0.5, np.inf)
     assert CameraPrior.of(tags | {"sdd_mm": "config radiograph.sdd_mm"}, settings) == CameraPrior(50.0, 0.5)
     assert (
         CameraPrior.of(tags | {"principal_row_px": "assumed: middle of the image"}, settings).principal_point_mm == 10.0
     )
     assert CameraPrior.of({}, settings) == CameraPrior(50.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("sdd", "middle", "sd"),
+    [
+        ("tag DistanceSourceToDetector", "tag DistanceSourceToPatient, to the table, less config …", 30.0),
+        ("config radiograph.sdd_mm", "tag DistanceSourceToPatient, to the table, less config …", 30.0),
+        ("config radiograph.sdd_mm", "sheet", 30.0),
+        ("tag DistanceSourceToDetector", "tag EstimatedRadiographicMagnificationFactor and sdd_mm", 30.0),
+        ("config radiograph.sdd_mm", "tag EstimatedRadiographicMagnificationFactor and sdd_mm", np.inf),
+        ("tag DistanceSourceToDetector", "assumed: sdd_mm less config radiograph.isocentre_to_detector_mm", np.inf),
+        ("tag DistanceSourceToDetector", "config radiograph.source_to_isocentre_mm", np.inf),
+    ],
+)
+def test_the_patients_distance_tells_something_where_it_is_not_made_of_an_assumed_one(sdd, middle, sd):
+    sources = {"sdd_mm": sdd, "source_to_isocentre_mm": middle}
+    assert CameraPrior.of(sources, CameraPriorSettings()).depth_mm == sd
 
 
 def test_the_error_in_space_covers_that_of_a_source_distance_50_mm_too_long(case):

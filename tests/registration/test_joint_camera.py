@@ -7,8 +7,9 @@ import pytest
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.geometry.camera import Camera
-from mskdex.registration.camera_prior import CameraPrior, space_error
-from mskdex.registration.joint_camera import PlacedBody, changed, estimate_camera
+from mskdex.geometry.rigid import moved
+from mskdex.registration.camera_prior import CameraPrior, compensation, space_error
+from mskdex.registration.joint_camera import Depth, PlacedBody, changed, estimate_camera
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import no_finer_than_voxels, register_bodies
 from mskdex.registration.single import Model
@@ -64,3 +65,28 @@ def test_a_known_camera_is_not_moved(too_long, prior):
     np.testing.assert_allclose(estimate.camera.principal_point_px, view.camera.principal_point_px, atol=0.3)
     assert (np.sqrt(np.diag(estimate.covariance)) <= prior.deviations_mm + 1e-3).all()
     np.testing.assert_allclose(estimate.poses[0][:3, 3], found.pose[:3, 3], atol=1.5)
+
+
+def test_a_known_distance_of_the_patient_tells_the_source_distance(case, too_long):
+    body, view, _ = too_long
+    truth, point = case.truth["pelvis"], body.model.body.centre_mm + np.array([0.0, 10.0, 40.0])
+    depth = Depth(point, float(truth[2, :3] @ point + truth[2, 3]), 5.0)
+    alone, told = (estimate_camera([body], view, WIDE, SETTINGS, given) for given in (None, depth))
+    true = case.patient.view.camera.sdd_mm
+    assert abs(told.camera.sdd_mm - true) < 15.0
+    assert abs(told.camera.sdd_mm - true) < abs(alone.camera.sdd_mm - true)
+    assert told.covariance[0, 0] < 0.3 * alone.covariance[0, 0]
+    same = estimate_camera([body], view, WIDE, SETTINGS, Depth(point, depth.depth_mm, np.inf))
+    assert same.camera == alone.camera
+
+
+def test_the_depths_derivative_is_that_of_the_motion(too_long):
+    body, view, found = too_long
+    centre = body.model.body.centre_mm
+    depth = Depth(centre + np.array([30.0, -20.0, 50.0]), 700.0, 2.0)
+    gain = compensation(found.pose, centre, body.model.body.targets_mm, view.camera)
+    off, row = depth.row(found.pose, centre, gain)
+    for number, unit in enumerate(np.eye(6) * 1e-3):
+        there, _ = depth.row(moved(found.pose, centre, unit), centre, gain)
+        assert (there - off) / 1e-3 == pytest.approx(row[number], abs=1e-3)
+    np.testing.assert_allclose(row[6:], row[:6] @ gain)

@@ -53,7 +53,8 @@ def test_poses_are_written_with_what_tells_their_worth(folder, case):
         assert error.mtre_mm < 2.0
     assert content["bodies"]["pelvis"]["objects"] == ["pelvis_left", "pelvis_right", "sacrum"]
     camera = content["camera"]
-    assert camera["prior_sd"] == {"sdd_mm": 1.0, "principal_row_mm": 10.0, "principal_column_mm": 10.0}
+    wanted = {"sdd_mm": 1.0, "principal_row_mm": 10.0, "principal_column_mm": 10.0, "source_to_isocentre_mm": 30.0}
+    assert camera["prior_sd"] == wanted
     assert 0.9 < camera["sd"]["sdd_mm"] <= 1.0
     assert all(2.0 < camera["sd"][f"principal_{axis}_mm"] < 10.0 for axis in ("row", "column"))
     assert camera["sdd_mm"] == pytest.approx(case.patient.view.camera.sdd_mm, abs=1.0)

@@ -44,7 +44,7 @@ def calibrate(
     of `grey_calibration.GreyFit`, null with a `reason` where nothing could be compared; `sound` is what a sound
     absolute radiograph shows at its knots, in nepers; `flags` are in words;
     `correction` is the [gain, shift] that takes the grey values to the expected line, null where nothing is flagged
-    or no line corrects it; `device` and `standardisation` are those of import.json.
+    or no line corrects it; `device` and `standardisation` are import.json's `device_profile` and `standardisation`.
 
     Args:
         ct: ct.nii.gz. labels: labels.nii.gz.
@@ -62,7 +62,7 @@ def calibrate(
     content: dict[str, Any] = {"scale": radiograph.scale, "body": None, "fit": None, "flags": [], "correction": None}
     content["sound"] = None
     imported = read_json(radiograph_dir / "import.json")["radiograph"]
-    content |= {"device": imported["device"], "standardisation": imported["standardisation"]}
+    content |= {"device": imported["device_profile"], "standardisation": imported["standardisation"]}
     if pose is None:
         content["reason"] = "no body is registered, so nothing says where the radiograph shows the CT"
     else:

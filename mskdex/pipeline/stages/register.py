@@ -17,7 +17,7 @@ from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import Body, find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.fixed_image import View
-from mskdex.registration.joint_camera import CameraEstimate, PlacedBody, estimate_camera
+from mskdex.registration.joint_camera import CameraEstimate, Depth, PlacedBody, estimate_camera
 from mskdex.registration.registering import (
     Patient,
     Registration,
@@ -64,9 +64,12 @@ def register(
     patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
     found = register_bodies(patient, settings, rendering.step_mm)
     content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
-    prior = CameraPrior.of(read_json(radiograph_dir / "camera.json").get("sources", {}), settings.camera_prior)
+    camera_facts = read_json(radiograph_dir / "camera.json")
+    prior = CameraPrior.of(camera_facts.get("sources", {}), settings.camera_prior)
+    middle = np.array(camera_facts["isocentre_mm"], dtype=np.float64)
+    depth = Depth(middle, float(camera_facts["source_to_isocentre_mm"]), prior.depth_mm)
     accepted = {name: one for name, one in found.items() if one.pose is not None}
-    estimate = _estimate(accepted, bodies, view, prior, settings, rendering.step_mm)
+    estimate = _estimate(accepted, bodies, view, (prior, depth), settings, rendering.step_mm)
     poses = dict(zip(accepted, estimate.poses if estimate else (), strict=True))
     for name, entry in content.items():
         entry |= _in_space(found.get(name), bodies.get(name), poses.get(name), estimate)
@@ -78,7 +81,7 @@ def register(
 
 
 def _estimate(
-    accepted: Mapping[str, Registration], bodies: Mapping[str, Body], view: View, prior: CameraPrior,
+    accepted: Mapping[str, Registration], bodies: Mapping[str, Body], view: View, known: tuple[CameraPrior, Depth],
     settings: RegistrationSettings, step_mm: float,
 ) -> CameraEstimate | None:  # fmt: skip
     """The camera of the accepted bodies, compared on the finest grid of their refinement."""
@@ -91,7 +94,8 @@ def _estimate(
         for name, one in accepted.items()
         if one.pose is not None
     ]
-    return estimate_camera(placed, fine, prior, settings)
+    prior, depth = known
+    return estimate_camera(placed, fine, prior, settings, depth)
 
 
 def _camera(estimate: CameraEstimate | None, prior: CameraPrior) -> dict[str, Any] | None:
@@ -104,7 +108,8 @@ def _camera(estimate: CameraEstimate | None, prior: CameraPrior) -> dict[str, An
         "pixel_mm": estimate.camera.pixel_mm,
         "principal_point_px": [_rounded(v) for v in estimate.camera.principal_point_px],
         "sd": {name: _rounded(v) for name, v in zip(names, spread, strict=True)},
-        "prior_sd": {name: _rounded(v) for name, v in zip(names, prior.deviations_mm, strict=True)},
+        "prior_sd": {name: _rounded(v) for name, v in zip(names, prior.deviations_mm, strict=True)}
+        | {"source_to_isocentre_mm": _rounded(prior.depth_mm)},
     }
 
 

@@ -1,0 +1,45 @@
+"""The documentation site: it is built without a broken link, and what is generated from the code is up to date."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def pages(entries) -> list[str]:
+    """The files of the navigation."""
+    found = []
+    for entry in entries:
+        for value in entry.values():
+            found += [value] if isinstance(value, str) else pages(value)
+    return found
+
+
+def test_the_site_is_built_without_a_broken_link(tmp_path):
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    command = [BIN / "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    assert (tmp_path / "index.html").is_file()
+    python = (tmp_path / "reference/python/index.html").read_text(encoding="utf-8")
+    assert "world_from_voxel" in python or "RAS" in python
+    assert all(name in python for name in ("read_ct", "render", "register", "predict", "MskdexError"))
+
+
+def test_every_page_is_in_the_navigation():
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    on_disk = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(pages(nav)) == on_disk
+
+
+def test_the_page_of_commands_is_that_of_the_command_line():
+    command = [BIN / "typer", "mskdex.pipeline.cli", "utils", "docs", "--name", "mskdex"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    assert page.strip() == done.stdout.strip(), "make it anew: see CONTRIBUTING.md"
