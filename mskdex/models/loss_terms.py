@@ -6,7 +6,7 @@ A further term is a function here with the decorator `loss`; its weight is `loss
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from mskdex.config.learning import LossSettings
@@ -39,7 +39,7 @@ class Comparison:
     known: Bool[Tensor, "b n"]
     compared: Int[Tensor, " k"]
     aligned: Float[Tensor, "b 3 k h w"]
-    available: Float[Tensor, "b k"]
+    available: Shaped[Tensor, "b k"]
     settings: LossSettings
 
 

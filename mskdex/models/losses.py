@@ -4,7 +4,7 @@ Equations: MSKdeX (Gu et al., MICCAI 2023); where its print is ambiguous, docs/l
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,7 +65,9 @@ def _ncc(a: Tensor, b: Tensor, absolute: bool, keep: Tensor | None) -> Tensor:
 EPSILON = 1e-8
 
 
-def gc_alpha(radiograph: Images, weighted: Images, **options: object) -> Float[Tensor, ""]:
+def gc_alpha(
+    radiograph: Float[Tensor, "b 1 h w"], weighted: Float[Tensor, "b n h w"], **options: object
+) -> Float[Tensor, ""]:
     """L_GC^alpha = 1 - GC(X, Σ_i WVDRR_i): the virtual X-ray against the X-ray (MSKdeX eq. 1).
 
     Args:
@@ -105,7 +107,7 @@ def intensity_sum(predicted: Sums, truth: Sums, known: Bool[Tensor, "b n"], pixe
 def bone(
     predicted: Images,
     aligned: Images,
-    available: Float[Tensor, "b c"],
+    available: Shaped[Tensor, "b c"],
     lambda_l1: float,
     *,
     mask: Mask | None = None,
@@ -152,7 +154,7 @@ def cycle(original: Images, returned: Images, *, mask: Mask | None = None) -> Fl
     return _mean((original - returned).abs(), mask).mean()
 
 
-def _mean(values: Images, weight: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b c"]:
+def _mean(values: Float[Tensor, "*batch h w"], weight: Float[Tensor, "b 1 h w"] | None) -> Float[Tensor, "*batch"]:
     """Weighted mean over the pixels; 0 where none counts."""
     if weight is None:
         return values.mean(dim=(-2, -1))

@@ -141,3 +141,8 @@ for wrong in ({"network": {"backbone": "resnet"}}, {"losses": {"others": {"dice"
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_shapes_that_a_loss_names_are_checked_in_tests():
+    with pytest.raises(TypeError, match="cycle"):
+        losses.cycle(torch.zeros(2, 3), torch.zeros(2, 3))
