@@ -4,6 +4,9 @@ Grows the anatomy alone, without CT and DICOM: half a CPU second a body at coars
 """
 
 import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -172,10 +175,49 @@ def radiograph(patients: int, voxel_mm: float) -> None:
               f"the mean; quantum noise {np.sqrt(noise.mean()):.4f}", flush=True)  # fmt: skip
 
 
+@contextmanager
+def spending(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Adds the CPU seconds of what is done within to a step's."""
+    start = time.process_time()
+    yield
+    seconds[step] = seconds.get(step, 0.0) + time.process_time() - start
+
+
+def steps_of_a_body(one: Person, template: Template, voxel_mm: float) -> dict[str, float]:
+    """CPU seconds of a person's body, by step: as it lies in the CT and as it stands."""
+    seconds: dict[str, float] = {}
+    with spending(seconds, "shape"):
+        shape = grown(one, template)
+    with spending(seconds, "tissue"):
+        made_of = composition(one, template, contrast=False)
+    heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
+    size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
+    grid = Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm)
+    with spending(seconds, "voxels"):
+        first = lying(shape, made_of, grid, np.eye(4))
+    with spending(seconds, "posture"):
+        moved = take_posture(shape, draw_poses(VirtualSettings().posture, heads, one.random("posture")))
+        grid = Grid.around(*posed_box(moved), voxel_mm)
+        kept = keep_muscles(made_of, moved, grid, first, whole_muscles(template, first))
+    with spending(seconds, "voxels"):
+        posed(made_of, kept, grid)
+    return seconds
+
+
+def cost(patients: int, voxels_mm: tuple[float, ...]) -> None:
+    """Prints the CPU seconds of a body, the mean over people without the first, whose kernels are still loading."""
+    for voxel_mm in voxels_mm:
+        settings, template = VirtualSettings(voxel_mm=voxel_mm), built_in(voxel_mm)
+        rows = [steps_of_a_body(person(settings, n), template, voxel_mm) for n in range(1, patients + 2)][1:]
+        mean = {step: float(np.mean([row[step] for row in rows])) for step in rows[0]}
+        told = ", ".join(f"{step} {value:.2f}" for step, value in mean.items())
+        print(f"{voxel_mm:g} mm, {patients} bodies: {sum(mean.values()):.2f} CPU s each ({told})", flush=True)
+
+
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("spread", "sexes", "population", "posture", "radiograph"))
+    parser.add_argument("part", choices=("spread", "sexes", "population", "posture", "radiograph", "cost"))
     parser.add_argument("--patients", type=int, help="people drawn (500), put in another posture (12), or X-rayed (5)")
     parser.add_argument("--bodies", type=int, default=200, help="bodies grown")
     parser.add_argument("--voxel-mm", type=float, help="voxel size (4, 2.5, 2)")
@@ -188,6 +230,8 @@ def main() -> None:
         population(options.patients or 500, options.bodies, options.voxel_mm or 4.0)
     elif options.part == "posture":
         posture(options.patients or 12, options.voxel_mm or 2.5)
+    elif options.part == "cost":
+        cost(options.patients or 3, (options.voxel_mm,) if options.voxel_mm else (5.0, 2.0))
     else:
         radiograph(options.patients or 5, options.voxel_mm or 2.0)
 

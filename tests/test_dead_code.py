@@ -22,11 +22,11 @@ ALLOWED = {
         "in_plane_mm", "iterations", "uri", "POSES", "MEASURES", "PARAMETERS",
     ),
     "attributes that other libraries read": (
-        "SLP_VECTORIZE", "reading_validation_mode", "is_undefined_length", "raiseExceptions", "allow_tf32", "benchmark",
+        "CACHE_DIR", "found_inf", "reading_validation_mode", "is_undefined_length", "raiseExceptions", "allow_tf32",
+        "benchmark", "fill_uninitialized_memory", "__signature__", "__annotations__", "__getattr__", "__dir__",
         "STORE_RECV_CHUNKED_DATASET", "STORE_SEND_CHUNKED_DATASET", "LOG_HANDLER_LEVEL", "tempdir", "acse_timeout",
         "dimse_timeout", "network_timeout", "connection_timeout", "require_called_aet", "require_calling_aet",
         "maximum_associations", "maximum_pdu_size", "supported_contexts", "verify_request", "handle_error",
-        "fill_uninitialized_memory", "__signature__", "__annotations__", "__getattr__", "__dir__",
     ),
 }  # fmt: skip
 DECORATORS = "@app.*,@*_app.*,@field_validator,@model_validator,@backbone,@loss"

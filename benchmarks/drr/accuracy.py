@@ -54,7 +54,9 @@ def sphere() -> None:
         for _ in range(5):
             twist = np.concatenate([rng.uniform(-0.5, 0.5, 3), [3.0, 2.0, 0.0]])
             pose = moved(nominal_pose(middle[::-1], 850.0), twist, middle[::-1])
-            image = render(ct, None, np.eye(4), [0], camera, pose, TABLES[:1], mass=False, method=method).images[0, 0]
+            image = render(
+                ct, None, np.eye(4), [0], camera, pose, TABLES[:1], conserve_sums=False, method=method
+            ).images[0, 0]
             y, x = camera.pixel_centres_mm()
             direction = np.stack(np.broadcast_arrays(x, y, 1000.0), axis=-1)
             direction /= np.linalg.norm(direction, axis=-1, keepdims=True)

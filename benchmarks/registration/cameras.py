@@ -28,8 +28,8 @@ from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint_camera import PlacedBody, changed, estimate_camera
 from mskdex.registration.metrics import pose_error
-from mskdex.registration.registering import Patient, no_finer_than_voxels, register_bodies, voxel_of
-from mskdex.registration.single import Model
+from mskdex.registration.registering import PatientViews, no_finer_than_voxels, register_bodies, voxel_of
+from mskdex.registration.single import RenderedBody
 
 CONFIG = Config()
 GOOD_MM = {"image": 1.0, "space": 2.0}
@@ -56,11 +56,11 @@ def registered(folder: Path, truth: dict[str, Any], off_mm: np.ndarray, name: st
     radiograph = read_radiograph(folder)
     bodies = find_bodies(ct.array, labels, ct.world_from_voxel, CONFIG.channels)
     view = View(radiograph.image, radiograph.field, changed(radiograph.camera, off_mm))
-    found = register_bodies(Patient(bodies, view, radiograph.camera_from_ct), settings, CONFIG.rendering.step_mm)
+    found = register_bodies(PatientViews(bodies, view, radiograph.camera_from_ct), settings, CONFIG.rendering.step_mm)
     posed = {body: one for body, one in found.items() if one.pose is not None}
     prior = CameraPrior(CONFIG.registration.camera_prior.sdd_assumed_sd_mm, 10.0)
     pixel_mm = no_finer_than_voxels(settings.fine_pixels_mm, min(map(voxel_of, bodies.values())))[-1]
-    placed = [PlacedBody(Model.of(bodies[b], settings, 1.0), one.pose) for b, one in posed.items()]
+    placed = [PlacedBody(RenderedBody.of(bodies[b], settings, 1.0), one.pose) for b, one in posed.items()]
     fine = view.blurred(settings.radiograph_blur_mm).at(pixel_mm)
     estimate = estimate_camera(placed, fine, prior, settings)
     camera, poses = true_camera(radiograph, truth), truth.get("bodies") or truth["camera_from_ct"]

@@ -32,7 +32,7 @@ from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import moved
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 from mskdex.registration.fixed_image import View
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import register_bodies
@@ -51,7 +51,9 @@ Patience 5 is xvr's default, 10 with three levels of 4.7, 2.3 and 1.2 mm that of
 """
 
 
-def nanodrr_pose(body: Body, view: View, start: np.ndarray, pixels_mm: tuple[float, ...], patience: int) -> np.ndarray:
+def nanodrr_pose(
+    body: RigidBody, view: View, start: np.ndarray, pixels_mm: tuple[float, ...], patience: int
+) -> np.ndarray:
     """camera_from_ct that nanodrr finds."""
     subject, pose = _subject(body), start
     factors = dict.fromkeys(max(1, round(pixel_mm / view.camera.pixel_mm)) for pixel_mm in pixels_mm)
@@ -60,14 +62,14 @@ def nanodrr_pose(body: Body, view: View, start: np.ndarray, pixels_mm: tuple[flo
     return pose
 
 
-def agreement(body: Body, view: View, pose: np.ndarray) -> float:
+def agreement(body: RigidBody, view: View, pose: np.ndarray) -> float:
     """Correlation of nanodrr's DRR of a body with this project's."""
     theirs = _module(_subject(body), view.camera, pose)(n_samples=SAMPLES).detach().numpy()
     ours = render_density(Density.of(body.excess, body.world_from_voxel), view.camera, pose)
     return float(np.corrcoef(theirs.ravel(), ours.ravel())[0, 1])
 
 
-def _subject(body: Body) -> Subject:
+def _subject(body: RigidBody) -> Subject:
     tensor = torch.from_numpy(np.ascontiguousarray(body.excess.transpose(2, 1, 0)))[None]
     return Subject.from_images(ScalarImage(tensor=tensor, affine=body.world_from_voxel), convert_to_mu=False)
 

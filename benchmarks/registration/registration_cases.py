@@ -18,12 +18,16 @@ from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import Volume, read_volume, volume_from_sitk
 from mskdex.pipeline.settings import ImportStage
 from mskdex.quantities import HU_MAX, HU_MIN
-from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.fixed_image import View
-from mskdex.registration.registering import Patient
+from mskdex.registration.registering import PatientViews
 
 REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
 """Bodies of the real CT, by TotalSegmentator's labels."""
+
+
+LINEAR = ("arvik",)
+"""The virtual department whose grey values need no unravelling."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,23 @@ class Case:
     """A patient to register, the true camera_from_ct of every body, and the CT; none of it where it must be refused."""
 
     name: str
-    patient: Patient
+    patient: PatientViews
     truth: dict[str, np.ndarray]
     ct: Volume
 
 
-def virtual(number: int, root: Path, voxel_mm: float) -> Case:
-    """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there."""
-    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments={"arvik": 1.0})
+def virtual(number: int, root: Path, voxel_mm: float, departments: tuple[str, ...] = LINEAR) -> Case:
+    """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there.
+
+    Args:
+        number: of the patient, who is X-rayed in one of the departments, each with the same probability.
+        root: folder that keeps the patients.
+        voxel_mm: of the CT.
+        departments: names as in `virtual.departments`.
+    """
+    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments=dict.fromkeys(departments, 1.0))
     config = Config()
-    root = root / f"{voxel_mm:g}mm"
+    root = root / "-".join([f"{voxel_mm:g}mm", *(departments if departments != LINEAR else ())])
     name = f"V{number:04d}"
     imported = root / "imported" / name
     if not (imported / "import.json").exists():
@@ -51,7 +62,7 @@ def virtual(number: int, root: Path, voxel_mm: float) -> Case:
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     poses = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))["bodies"]
     truth = {body: np.array(poses[body]) for body in bodies}
-    return Case(name, Patient(bodies, view, radiograph.camera_from_ct), truth, ct)
+    return Case(name, PatientViews(bodies, view, radiograph.camera_from_ct), truth, ct)
 
 
 def _make(name: str, number: int, root: Path, out: Path, settings: VirtualSettings, config: Config) -> None:
@@ -95,7 +106,7 @@ def real_cases(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[Case, 
         photons = draw.poisson(2e4 * (camera.pixel_mm / 0.84) ** 2 * np.exp(-0.02 * path))
         image = -np.log(np.maximum(photons, 1) / (2e4 * (camera.pixel_mm / 0.84) ** 2)).astype(np.float32)
         view = View(image, _above_the_cut(ct.array.shape, ct.world_from_voxel, pose, camera), camera)
-        case = Case(f"real {number}", Patient(bodies, view, nominal), dict.fromkeys(bodies, pose), ct)
+        case = Case(f"real {number}", PatientViews(bodies, view, nominal), dict.fromkeys(bodies, pose), ct)
         yield case, draw.uniform(-1, 1, 6)
 
 
@@ -156,7 +167,7 @@ def _shifted(case: Case, up_mm: float) -> View:
     return View(image.astype(np.float32), np.ones(image.shape, dtype=bool), view.camera)
 
 
-def one_side(case: Case, asked: str, shown: str) -> Patient:
+def one_side(case: Case, asked: str, shown: str) -> PatientViews:
     """A CT of one bone alone, and a radiograph that shows one bone alone, from the place where that lies."""
     view, pose, bone, other = case.patient.view, case.truth[shown], *(case.patient.bodies[n] for n in (asked, shown))
     pixels = view.camera.project(other.surface_mm @ pose[:3, :3].T + pose[:3, 3])
@@ -167,7 +178,7 @@ def one_side(case: Case, asked: str, shown: str) -> Patient:
     start = pose.copy()
     start[:3, 3] += pose[:3, :3] @ (other.centre_mm - bone.centre_mm)
     alone = View(np.where(field, view.image, 0.0), field, view.camera)
-    return Patient({"femur": replace(bone, name="femur")}, alone, start)
+    return PatientViews({"femur": replace(bone, name="femur")}, alone, start)
 
 
 def with_implants(case: Case, attenuation: float = 3.0) -> View:
@@ -199,7 +210,7 @@ def half_femurs(case: Case) -> Case:
     return replace(case, name=f"{case.name} half femurs", patient=replace(case.patient, bodies=bodies))
 
 
-def _cut(body: Body) -> Body:
+def _cut(body: RigidBody) -> RigidBody:
     top = body.surface_mm[:, 2].max()
     kept = body.surface_mm[body.surface_mm[:, 2] > top - 35.0]
     z = body.world_from_voxel[2, 2] * np.arange(body.excess.shape[0]) + body.world_from_voxel[2, 3]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from registration_cases import Case, another_parts, half_femurs, real_cases, virtual, wrong_inputs
+from registration_cases import LINEAR, Case, another_parts, half_femurs, real_cases, virtual, wrong_inputs
 
 from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies
 from mskdex.geometry.rigid import moved
@@ -55,9 +55,14 @@ def records(case: Case, kind: str, settings: RegistrationSettings) -> Iterator[d
         yield record
 
 
+def patient(number: int, arguments: argparse.Namespace) -> Case:
+    """A virtual patient of the departments that are asked for."""
+    return virtual(number, arguments.root, arguments.voxel_mm, tuple(sorted(arguments.departments)))
+
+
 def run_virtual(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(arguments.first, arguments.first + arguments.patients):
-        yield from records(virtual(number, arguments.root, arguments.voxel_mm), "virtual", RegistrationSettings())
+        yield from records(patient(number, arguments), "virtual", RegistrationSettings())
 
 
 def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -65,8 +70,8 @@ def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     bodies = tuple(body.model_copy(update={"min_extent_mm": 0.0}) for body in default_bodies())
     for number in range(arguments.first, arguments.first + arguments.patients):
         case, other = (
-            virtual(number, arguments.root, arguments.voxel_mm),
-            virtual(number + 1, arguments.root, arguments.voxel_mm),
+            patient(number, arguments),
+            patient(number + 1, arguments),
         )
         settings = RegistrationSettings(attempts=1, bodies=bodies)
         inputs = wrong_inputs(case, other) | another_parts(case) | {"half femurs": half_femurs(case)}
@@ -86,7 +91,7 @@ def run_capture(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The pelvis of virtual patients from starts ever further away, one search each."""
     settings = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
     for number in range(arguments.first, arguments.first + arguments.patients):
-        case = virtual(number, arguments.root, arguments.voxel_mm)
+        case = patient(number, arguments)
         units = np.random.default_rng(number).uniform(-1, 1, 6)
         for size in (1.0, 2.0, 3.0, 4.0, 6.0):
             pelvis = case.patient.bodies["pelvis"]
@@ -132,6 +137,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=50)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size of the virtual CTs")
+    parser.add_argument("--departments", nargs="+", default=LINEAR, help="of virtual.departments, each as likely")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--sizes", nargs="+", default=["large"], choices=tuple(SIZES))
     parser.add_argument("--root", type=Path, default=Path("results/benchmarks/registration/patients"))

@@ -1,11 +1,12 @@
-"""What the pipeline made of the second world's patients, against the truth that it never saw.
+"""What the pipeline made of a world's patients, against the truth that it never saw.
 
-    snakemake --cores 2 --directory build/second_world --configfile sheet.yaml --until quantities register
+    snakemake --cores 2 --directory build/second_world --config cohort="{sheet: SHEET}" --until stack
     python benchmarks/second_world/judge.py build/second_world/results --world results/second_world
 
-Prints the CT's sums as imported (labels with shifted boundaries, noise, slices) against the noise-free truth, and the
-registered poses against the true ones, by kind of grey values. With `--predictions TABLE`, the predictions.csv of
-`mskdex predict` on the same radiographs, also the agreement of predicted sums with the truth.
+Prints the CT's sums as imported against the noise-free truth, the registered poses against the true ones by department,
+the stated confidence against reality, and what the calibration flags. `--world results/virtual` does the same for the
+first world's patients. With `--predictions TABLE`, the predictions.csv of `mskdex predict` on the same radiographs, it
+also prints the agreement of predicted sums with the truth.
 """
 
 import argparse
@@ -24,11 +25,12 @@ from mskdex.io.volume import read_labelled
 from mskdex.pipeline.settings import anatomy_stage
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.metrics import pose_error
+from mskdex.virtual.departments import DEPARTMENTS
 
 QUANTITIES = {"volume_cm3": "volume_cm3", "lean_mass_g": "mass_g"}
-"""Column of the pipeline's tables, and name in the truth."""
+"""Column of the pipeline's tables, and name in the second world's truth."""
 
-SUCCESS_MM = 2.0
+RIGHT_MM, RIGHT_DEG = 2.0, 1.0
 
 Truths = dict[str, dict[str, Any]]
 
@@ -37,24 +39,41 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--world", type=Path, required=True)
+    parser.add_argument("--world", type=Path, required=True, help="folder of the patients' files and truths")
     parser.add_argument("--predictions", type=Path)
     options = parser.parse_args()
-    truths = {p.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in options.world.glob("*/truth.json")}
-    patients = options.results / "patients"
+    truths, patients = read_truths(options.world), options.results / "patients"
     imported = {n: t for n, t in sorted(truths.items()) if (patients / n / "quantities.parquet").is_file()}
-    print(f"{len(imported)} of {len(truths)} patients imported\n\nsums of the CT as imported, against the truth")
-    print(sums_table(patients, imported).round(3).to_string())
-    registered = {n: t for n, t in imported.items() if (patients / n / "pose.json").is_file()}
-    print("\nposes against the true ones; `accepted beyond 2 mm` are the ones that were trusted and are wrong in space")
-    print(pose_table(patients, registered).round(2).to_string())
+    print(f"{len(imported)} of {len(truths)} patients imported\n\nsums of the CT as imported, error in % of the truth")
+    print(sums_table(patients, imported).round(2).to_string())
+    poses = pose_table(patients, {n: t for n, t in imported.items() if (patients / n / "pose.json").is_file()})
+    print(f"\nposes against the true ones; right is mTRE below {RIGHT_MM:g} mm and rotation below {RIGHT_DEG:g}°")
+    print(error_table(poses, ["kind", "department", "body"]).round(2).to_string())
+    print(error_table(poses, ["body"]).round(2).to_string())
+    print(f"\nstated probability that mTRE is below {RIGHT_MM:g} mm, by tenths, and how often it is")
+    print(confidence_table(poses).round(3).to_string())
+    print("\ncalibration")
+    print(calibration_table(patients, imported).to_string())
     if options.predictions:
         print("\npredicted sums against the truth")
         print(prediction_table(pd.read_csv(options.predictions), imported).round(3).to_string())
 
 
+def read_truths(world: Path) -> Truths:
+    """Truth of every patient of a world, by patient, in the second world's form: quantities, camera_from_ct, kind."""
+    truths = {p.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in world.glob("[!.]*/truth.json")}
+    for truth in truths.values():
+        if "bodies" in truth:  # of the first world
+            truth["camera_from_ct"], truth["kind"] = truth["bodies"], DEPARTMENTS[truth["department"]].kind
+            truth["quantities"] = {
+                n: {"volume_cm3": sums["volume_cm3"], "mass_g": sums["lean_mass_g"]}
+                for n, sums in truth["quantities"].items()
+            }
+    return truths
+
+
 def sums_table(patients: Path, truths: Truths) -> pd.DataFrame:
-    """By object and quantity: mean and SD of the relative error of the imported sums, in per cent."""
+    """By object and quantity: patients, mean and SD of the relative error of the imported sums, in per cent."""
     rows = []
     for name, truth in truths.items():
         for row in read_parquet(patients / name / "quantities.parquet").to_dict("records"):
@@ -63,11 +82,11 @@ def sums_table(patients: Path, truths: Truths) -> pd.DataFrame:
                 for column, key in QUANTITIES.items():
                     error = 100.0 * (row[column] / sums[key] - 1.0)
                     rows.append({"object": _bare(row["object"]), "quantity": column, "error": error})
-    return pd.DataFrame(rows).groupby(["object", "quantity"])["error"].agg(["count", "mean", "std"])
+    return pd.DataFrame(rows).groupby(["quantity", "object"])["error"].agg(["count", "mean", "std"])
 
 
 def pose_table(patients: Path, truths: Truths) -> pd.DataFrame:
-    """By kind of grey values and body: how many were accepted, and medians of the errors of these."""
+    """A row for each patient and body: department, whether it was registered, the confidence and the errors."""
     channels = anatomy_stage(Config()).channels
     rows = []
     for name, truth in truths.items():
@@ -75,18 +94,52 @@ def pose_table(patients: Path, truths: Truths) -> pd.DataFrame:
         bodies = find_bodies(volume.array, labels, volume.world_from_voxel, channels)
         camera = read_radiograph(patients / name).camera
         for body, entry in read_json(patients / name / "pose.json")["bodies"].items():
-            row = {"kind": truth["kind"], "body": _bare(body), "accepted": entry["accepted"]}
+            row = {"patient": name, "body": _bare(body), "confidence": entry.get("confidence_image")}
+            row |= {"kind": truth["kind"], "department": truth["department"], "accepted": entry["accepted"]}
             if entry["accepted"]:
-                true = np.array(truth["camera_from_ct"][body])
-                pose = np.array(entry["camera_from_ct"])
+                true, pose = (np.array(p) for p in (truth["camera_from_ct"][body], entry["camera_from_ct"]))
                 row |= pose_error(pose, true, bodies[body].targets_mm, camera).as_dict()
             rows.append(row)
-    table = pd.DataFrame(rows)
-    table["beyond"] = (table["mtre_mm"] > SUCCESS_MM).where(table["accepted"])
-    groups = table.groupby(["kind", "body"])
-    errors = groups[["mtre_mm", "mpd_mm", "in_plane_mm", "rotation_deg"]].median()
-    counts = groups.agg(n=("accepted", "size"), accepted=("accepted", "sum"), beyond_2_mm=("beyond", "sum"))
-    return counts.join(errors)
+    return pd.DataFrame(rows)
+
+
+def error_table(poses: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """By group: bodies, how many were accepted, and of these the share that is right, and the errors."""
+    accepted = poses[poses["accepted"]]
+    right = accepted.assign(
+        within_mm=100.0 * (accepted["mtre_mm"] < RIGHT_MM), within_deg=100.0 * (accepted["rotation_deg"] < RIGHT_DEG)
+    ).groupby(by)
+    return poses.groupby(by).agg(n=("accepted", "size"), accepted=("accepted", "sum")).join(
+        right.agg(
+            within_2_mm_percent=("within_mm", "mean"), within_1_deg_percent=("within_deg", "mean"),
+            mpd_mm=("mpd_mm", "median"), mtre_mm=("mtre_mm", "median"), mtre_p95_mm=("mtre_mm", _p95),
+            rotation_deg=("rotation_deg", "median"), rotation_p95_deg=("rotation_deg", _p95),
+        )
+    )  # fmt: skip
+
+
+def confidence_table(poses: pd.DataFrame) -> pd.DataFrame:
+    """By tenths of the stated probability, of the poses that were accepted: how many, its mean, and the share right."""
+    accepted = poses[poses["accepted"]]
+    tenth = np.minimum((accepted["confidence"] * 10).astype(int), 9) / 10
+    right = accepted.assign(right=accepted["mtre_mm"] < RIGHT_MM).groupby(tenth.rename("from"))
+    return right.agg(n=("right", "size"), stated=("confidence", "mean"), right=("right", "mean"))
+
+
+def calibration_table(patients: Path, truths: Truths) -> pd.DataFrame:
+    """By department: radiographs, how many are flagged, and the ranges of the fits."""
+    rows = []
+    for name, truth in truths.items():
+        if (path := patients / name / "calibration.json").is_file():
+            found = read_json(path)
+            fit = {k: (found["fit"] or {}).get(k) for k in ("slope", "at_reference", "bend")}
+            flagged = bool(found["flags"])
+            rows.append({"kind": truth["kind"], "department": truth["department"], "flagged": flagged, **fit})
+    groups = pd.DataFrame(rows).groupby(["kind", "department"])
+    return groups.agg(
+        n=("flagged", "size"), flagged=("flagged", "sum"), slope=("slope", _range),
+        at_3_nepers=("at_reference", _range), bend=("bend", _range),
+    )  # fmt: skip
 
 
 def prediction_table(predictions: pd.DataFrame, truths: Truths) -> pd.DataFrame:
@@ -107,6 +160,14 @@ def prediction_table(predictions: pd.DataFrame, truths: Truths) -> pd.DataFrame:
             rows.append({"object": item, "quantity": quantity, "n": len(known), "bias_percent": bias,
                          **{k: found[k] for k in ("pcc", "icc21", "slope")}})  # fmt: skip
     return pd.DataFrame(rows).set_index(["object", "quantity"])
+
+
+def _p95(values: pd.Series) -> float:
+    return float(values.quantile(0.95))
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.min():.2f} to {values.max():.2f}"
 
 
 def _bare(name: str) -> str:

@@ -8,7 +8,7 @@ from mskdex.imaging.nominal_view import nominal_camera
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import View
-from mskdex.registration.registering import Patient, Registration, register_bodies
+from mskdex.registration.registering import PatientViews, Registration, register_bodies
 
 
 def read_radiograph(
@@ -79,5 +79,5 @@ def register(
         start = Pose(nominal_camera(labels.volume, labels.channels, radiograph.geometry)[0])
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     return register_bodies(
-        Patient(bodies, view, start.camera_from_ct), settings.registration, settings.rendering.step_mm
+        PatientViews(bodies, view, start.camera_from_ct), settings.registration, settings.rendering.step_mm
     )

@@ -67,7 +67,7 @@ def _page(source: Dataset, prediction: Prediction, making: Making, warnings: Seq
     figure = Figure(figsize=_A4_INCH)
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.25, 1.0))
     above, below = parts
-    lines = _lines(source, prediction, making, warnings)
+    lines = page_lines(source, prediction, making, warnings)
     size = min(_LARGEST_PT, _TEXT_PT / (_SPACING * len(lines)))  # whatever there is to say finds its place
     style = {"family": "monospace", "fontsize": size, "va": "top", "linespacing": _SPACING, "parse_math": False}
     above.text(0.05, 0.97, "\n".join(lines), **style)
@@ -78,7 +78,8 @@ def _page(source: Dataset, prediction: Prediction, making: Making, warnings: Seq
     return buffer.getvalue()
 
 
-def _lines(source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str]) -> list[str]:
+def page_lines(source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str]) -> list[str]:
+    """The page's text, line by line; arguments as of `document`."""
     name = str(source.PatientName).split("=")[0].replace("^", " ").strip()
     head = [
         _TITLE,

@@ -51,11 +51,18 @@ def dicom_objects(
             document(source, prediction, making, imported.warnings),
         ]
         for item in found:
-            item.InstanceCreationDate, item.InstanceCreationTime = (
-                f"{making.created:%Y%m%d}",
-                f"{making.created:%H%M%S}",
-            )
+            _date(item, making.created)
     return found
+
+
+def _date(item: Dataset, created: datetime) -> None:
+    """Puts the time of making where highdicom puts that of the clock: the same UIDs are to stand for the same bytes."""
+    day, time = f"{created:%Y%m%d}", f"{created:%H%M%S}"
+    item.InstanceCreationDate, item.InstanceCreationTime = day, time
+    if "DateOfSecondaryCapture" in item:
+        item.DateOfSecondaryCapture, item.TimeOfSecondaryCapture = day, time
+    for equipment in item.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = day + time
 
 
 def write_objects(objects: Sequence[Dataset], folder: Path, name: str) -> list[Path]:

@@ -3,12 +3,14 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom.config import disable_value_validation
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 from pydicom.valuerep import DA, TM, PersonName
 
@@ -37,6 +39,7 @@ _PROJECTIONS = frozenset(
 )  # fmt: skip
 """SOP classes of CR, DX, XA, RF and secondary capture images."""
 _LAST_GROUP = 0x0040
+_LEFT_OUT = {tag_for_keyword("SpecificCharacterSet"), tag_for_keyword("Manufacturer")}
 _SEXES = ("", "M", "F", "O")
 
 
@@ -66,40 +69,39 @@ def read_source(path: Path) -> Dataset:
         raise MskdexError(msg)
     with reading(file), disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _decoded(_readable(read_header(file), file))
+        found = _readable(read_header(file), file)
         _require_uids(found, file)
         _fill(found, file)
     return found
 
 
 def _readable(header: Dataset, file: Path) -> Dataset:
-    """The standard elements before the pixels' own, each by itself, as one broken value must not cost the others."""
-    header.remove_private_tags()
+    """The standard elements before the pixels, decoded; each by itself, as a broken one must not cost the others."""
     found = Dataset()
     for tag in sorted(header.keys()):
-        if tag.group > _LAST_GROUP or tag.group == 0x0002:
+        if tag.is_private or tag.group > _LAST_GROUP or tag in _LEFT_OUT:
             continue
         try:
-            found.add(header[tag])
+            found.add(_decoded(header, tag))
         except Exception:
             log.warning("%s: element %s cannot be read and is not copied into the DICOM objects", file, tag)
-    found.pop("Manufacturer", None)
-    return found
-
-
-def _decoded(found: Dataset) -> Dataset:
-    found.decode()
-    for name in _names(found):
-        if isinstance(name.value, MultiValue | list):
-            name.value = [PersonName(str(v)) for v in name.value]
-        else:
-            name.value = PersonName(str(name.value or ""))
     found.SpecificCharacterSet = UTF8
     return found
 
 
-def _names(dataset: Dataset) -> Iterator:
-    return (element for element in dataset.iterall() if element.VR == "PN")
+def _decoded(header: Dataset, tag: BaseTag) -> DataElement:
+    """An element with its texts decoded, private elements within it left out."""
+    alone = Dataset()
+    if "SpecificCharacterSet" in header:
+        alone.SpecificCharacterSet = header.SpecificCharacterSet
+    alone.add(header[tag])
+    alone.remove_private_tags()
+    alone.decode()
+    for name in (element for element in alone.iterall() if element.VR == "PN"):
+        several = isinstance(name.value, MultiValue | list)
+        names = [PersonName(str(v)) for v in (name.value if several else [name.value or ""])]
+        name.value = names if several else names[0]
+    return alone[tag]
 
 
 def _require_uids(found: Dataset, file: Path) -> None:

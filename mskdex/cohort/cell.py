@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Cell:
+class SheetCell:
     """A cell as read: its value, and what is wrong with it, if anything."""
 
     value: Any

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mskdex.cohort.cell import Cell
+from mskdex.cohort.cell import SheetCell
 from mskdex.cohort.numbers import number
 
 
@@ -16,13 +16,13 @@ class ColumnRule:
 
     Attributes:
         meaning: for messages and the documentation.
-        parse: text to `Cell`; blank text gives the value of "not known".
+        parse: text to `SheetCell`; blank text gives the value of "not known".
         required: whether the sheet must have the column.
         needed: whether every patient must have a value.
     """
 
     meaning: str
-    parse: Callable[[str], Cell] = field(default=lambda text: Cell(text or None))
+    parse: Callable[[str], SheetCell] = field(default=lambda text: SheetCell(text or None))
     required: bool = False
     needed: bool = False
 
@@ -31,26 +31,26 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE | 
 """Names that Windows gives to devices."""
 
 
-def _patient_id(text: str) -> Cell:
+def _patient_id(text: str) -> SheetCell:
     if re.fullmatch(r"\d+\.0*|\d+(\.\d+)?[eE][+-]\d+|\d+\.\d+[eE]\d+", text, re.ASCII):
-        return Cell(text, f"{text} was turned into a number by a spreadsheet; write the id as text")
+        return SheetCell(text, f"{text} was turned into a number by a spreadsheet; write the id as text")
     if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{2}", text, re.ASCII):
-        return Cell(text, f"{text} was turned into a date by a spreadsheet; write the id as text", "/" not in text)
+        return SheetCell(text, f"{text} was turned into a date by a spreadsheet; write the id as text", "/" not in text)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) or text.endswith("."):
         allowed = "letters, digits, '_', '-' and '.', at most 64, the first a letter or digit"
-        return Cell(text, f"{text!r} cannot name files; allowed are {allowed}")
+        return SheetCell(text, f"{text!r} cannot name files; allowed are {allowed}")
     if _RESERVED.fullmatch(text):
-        return Cell(text, f"{text} cannot name files on Windows; give another pseudonym")
-    return Cell(text)
+        return SheetCell(text, f"{text} cannot name files on Windows; give another pseudonym")
+    return SheetCell(text)
 
 
-def _choice(allowed: dict[str, Any], blank: Any) -> Callable[[str], Cell]:
-    def parse(text: str) -> Cell:
+def _choice(allowed: dict[str, Any], blank: Any) -> Callable[[str], SheetCell]:
+    def parse(text: str) -> SheetCell:
         if not text:
-            return Cell(blank)
+            return SheetCell(blank)
         if text.lower() not in allowed:
-            return Cell(blank, f"{text!r} is not among {', '.join(allowed)}")
-        return Cell(allowed[text.lower()])
+            return SheetCell(blank, f"{text!r} is not among {', '.join(allowed)}")
+        return SheetCell(allowed[text.lower()])
 
     return parse
 

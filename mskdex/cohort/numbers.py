@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from math import nan
 
-from mskdex.cohort.cell import Cell
+from mskdex.cohort.cell import SheetCell
 
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
@@ -25,23 +25,23 @@ def number(name: str, low: float, high: float, unit: str = "", others: Mapping[s
         others: units that are often written by mistake, with their factors to `unit`.
 
     Returns:
-        Text to `Cell`; NaN for blank text and where there is a problem.
+        Text to `SheetCell`; NaN for blank text and where there is a problem.
     """
 
-    def parse(text: str) -> Cell:
+    def parse(text: str) -> SheetCell:
         if not text:
-            return Cell(nan)
+            return SheetCell(nan)
         decimal, grouped = _decimal(text), _thousands(text)
         possible = [v for v in (decimal, grouped) if v is not None]
         if not possible:
-            return Cell(nan, f"{text!r} is no number; give {name} or leave it blank")
+            return SheetCell(nan, f"{text!r} is no number; give {name} or leave it blank")
         allowed = [v for v in possible if low <= v <= high]
         if not allowed:
             told = f"{text} is outside {low:g} to {high:g}{unit and f' {unit}'}{_hint(possible[0], low, high, others)}"
-            return Cell(nan, f"{told}; correct it or leave it blank")
+            return SheetCell(nan, f"{told}; correct it or leave it blank")
         if decimal is not None and grouped is not None and grouped in allowed:
-            return Cell(nan, f"{text} may mean {grouped:g} or {decimal:g}; write it without a thousands separator")
-        return Cell(allowed[0])
+            return SheetCell(nan, f"{text} may mean {grouped:g} or {decimal:g}; write it without a thousands separator")
+        return SheetCell(allowed[0])
 
     return parse
 

@@ -5,14 +5,14 @@ import re
 from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
-from mskdex.cohort.cell import Cell
+from mskdex.cohort.cell import SheetCell
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".bz2", ".xz", ".tar.xz", ".zst")
 _MOST_LISTED = 200
 """Folders with more entries are not searched for a name that is nearly the sheet's."""
 
 
-def check_path(text: str, root: Path, patient_id: str, *, must_exist: bool = True) -> Cell:
+def check_path(text: str, root: Path, patient_id: str, *, must_exist: bool = True) -> SheetCell:
     """Checks a path of the sheet.
 
     Backslashes are taken for slashes, and letters with accents are found whether the disk composes them or not,
@@ -31,31 +31,31 @@ def check_path(text: str, root: Path, patient_id: str, *, must_exist: bool = Tru
         return _checked(text, root, patient_id, must_exist=must_exist)
     except (OSError, RuntimeError, ValueError) as error:  # no permission, a name too long, links in a circle
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        return Cell(None, f"{text!r} cannot be reached ({reason}); correct the path or its permissions")
+        return SheetCell(None, f"{text!r} cannot be reached ({reason}); correct the path or its permissions")
 
 
-def _checked(text: str, root: Path, patient_id: str, *, must_exist: bool) -> Cell:
+def _checked(text: str, root: Path, patient_id: str, *, must_exist: bool) -> SheetCell:
     path = _on_disk(text, root)
     if PureWindowsPath(text).drive and not path.exists():
-        return Cell(None, f"{text!r} is no path on this machine; write it relative to {root}")
+        return SheetCell(None, f"{text!r} is no path on this machine; write it relative to {root}")
     if not path.resolve().is_relative_to(root):
-        return Cell(None, f"{text} leads out of the data root {root}; move the file there or set cohort.data_root")
+        return SheetCell(None, f"{text} leads out of the data root {root}; move the file there or set cohort.data_root")
     if not must_exist:
-        return Cell(str(path))
+        return SheetCell(str(path))
     if path.name.lower().endswith(ARCHIVES):
-        return Cell(None, f"{text} is an archive; unpack it and name the file or folder in it")
+        return SheetCell(None, f"{text} is an archive; unpack it and name the file or folder in it")
     if not path.exists():
         near = _near(path)
-        return Cell(None, f"{path} does not exist; {near or 'correct the path or add the file'}")
+        return SheetCell(None, f"{path} does not exist; {near or 'correct the path or add the file'}")
     if problem := _unreadable(path):
-        return Cell(None, problem)
+        return SheetCell(None, problem)
     if mangled := _lost_zeros(patient_id, text):
-        return Cell(
+        return SheetCell(
             str(path),
             f"{text} says {mangled} where patient_id says {patient_id}: a spreadsheet may have removed leading zeros; "
             f"write the id as text",
         )
-    return Cell(str(path))
+    return SheetCell(str(path))
 
 
 def _unreadable(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mskdex.cohort.cell import Cell
+from mskdex.cohort.cell import SheetCell
 from mskdex.cohort.columns import COLUMNS, PATHS, close_names, column_named
 from mskdex.cohort.paths import check_path
 from mskdex.cohort.persons import persons
@@ -137,7 +137,7 @@ def _parse(
             else:
                 cell = _cell(str(name), text, settings, excluded)
             if name == "label_source" and to_segment:
-                cell = Cell(settings.segmenter)
+                cell = SheetCell(settings.segmenter)
             cells[str(name)] = cell.value
             if cell.problem:
                 severity = "warning" if cell.warning else "error"
@@ -149,17 +149,17 @@ def _parse(
     return rows, problems
 
 
-def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> Cell:
+def _cell(name: str, text: str, settings: CohortSettings, excluded: bool) -> SheetCell:
     rule = COLUMNS[name]
     if not text:
         if name == "exclude_reason" and excluded:
-            return Cell(None, _NO_REASON)
+            return SheetCell(None, _NO_REASON)
         if name == "labels" and settings.segmenter:
-            return Cell(None)
+            return SheetCell(None)
         if rule.needed and not (excluded and name != "patient_id"):
             hint = ", or set cohort.segmenter to have the CT segmented" if name == "labels" else ""
-            return Cell(None, f"is blank; give {rule.meaning}{hint}")
-        return Cell(rule.parse("").value)
+            return SheetCell(None, f"is blank; give {rule.meaning}{hint}")
+        return SheetCell(rule.parse("").value)
     return rule.parse(text)
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 
 
-@Kernel
+@kernel
 def interpolate(values, first_z, first_y, first_x, share_z, share_y, share_x, out):
     """Sets `out` (z, y, x) to integer `values` between voxels, rounded half up.
 

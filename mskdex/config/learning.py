@@ -137,9 +137,7 @@ class OptimisationSettings(Settings):
     tensorboard: bool = Field(
         True, description="write scalars and image grids for TensorBoard", json_schema_extra=NO_RESULT
     )
-    checkpoint_minutes: float = Field(
-        10.0, gt=0, description="time between checkpoints, beside one per epoch", json_schema_extra=NO_RESULT
-    )
+    checkpoint_minutes: float = Field(10.0, gt=0, description="time between checkpoints", json_schema_extra=NO_RESULT)
 
 
 class ExperimentSettings(Settings):

@@ -106,10 +106,10 @@ class RegistrationSettings(Settings):
     joint_sd_mm: float = Field(0.5, gt=0, description="standard deviation of the joint's centre against the parent")
     attempts: int = Field(3, ge=1, description="searches of a body, at most, until a pose can be trusted")
     restarts: int = Field(8, ge=1, description="independent CMA-ES runs of one search")
-    finalists: int = Field(2, ge=1, description="runs that go on after the heats, the best")
+    finalists: int = Field(2, ge=1, description="runs that go on after the screening, the best")
     population: int = Field(24, ge=8, description="poses per CMA-ES generation")
-    heat_generations: int = Field(8, ge=1, description="CMA-ES generations of every restart")
-    generations: int = Field(30, ge=1, description="CMA-ES generations of the finalists, the heat counted in")
+    screening_generations: int = Field(8, ge=1, description="CMA-ES generations of every restart")
+    generations: int = Field(30, ge=1, description="CMA-ES generations of the finalists, the screening counted in")
     coarse_pixel_mm: float = Field(8.0, gt=0, description="detector pixels of the search")
     coarse_patch_mm: float = Field(64.0, gt=0, description="patches of the search, on the detector")
     fine_pixels_mm: tuple[float, ...] = Field(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,18 @@ class Grid:
         return np.stack([x, y, z], axis=-1).astype(np.float32)
 
 
-@Kernel
+@kernel
+def _mean(field, k, j, i, c, fz, fy, fx):
+    a0 = field[k, j, i, c] + fx * (field[k, j, i + 1, c] - field[k, j, i, c])
+    a1 = field[k, j + 1, i, c] + fx * (field[k, j + 1, i + 1, c] - field[k, j + 1, i, c])
+    b0 = field[k + 1, j, i, c] + fx * (field[k + 1, j, i + 1, c] - field[k + 1, j, i, c])
+    b1 = field[k + 1, j + 1, i, c] + fx * (field[k + 1, j + 1, i + 1, c] - field[k + 1, j + 1, i, c])
+    a0 += fy * (a1 - a0)
+    b0 += fy * (b1 - b0)
+    return a0 + fz * (b0 - a0)
+
+
+@kernel
 def trilinear(field, x, y, z):
     """The vector of a field (z, y, x, 3) at the index (x, y, z), held at the edges."""
     nz, ny, nx = field.shape[:3]
@@ -59,18 +70,7 @@ def trilinear(field, x, y, z):
     return u, v, w
 
 
-@Kernel
-def _mean(field, k, j, i, c, fz, fy, fx):
-    a0 = field[k, j, i, c] + fx * (field[k, j, i + 1, c] - field[k, j, i, c])
-    a1 = field[k, j + 1, i, c] + fx * (field[k, j + 1, i + 1, c] - field[k, j + 1, i, c])
-    b0 = field[k + 1, j, i, c] + fx * (field[k + 1, j, i + 1, c] - field[k + 1, j, i, c])
-    b1 = field[k + 1, j + 1, i, c] + fx * (field[k + 1, j + 1, i + 1, c] - field[k + 1, j + 1, i, c])
-    a0 += fy * (a1 - a0)
-    b0 += fy * (b1 - b0)
-    return a0 + fz * (b0 - a0)
-
-
-@Kernel
+@kernel
 def interpolate(field, origin, cell, points, out):
     """Sets `out` (n, C) to a field (z, y, x, C) on a grid at points (n, 3) in mm, held at the edges."""
     nz, ny, nx = field.shape[:3]

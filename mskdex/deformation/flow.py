@@ -8,7 +8,7 @@ per cell, many times the time, and moduli that nobody knows.
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.deformation.template import Tissue
 
 MOBILITY = {
@@ -55,12 +55,12 @@ def displacement(
     return out
 
 
-@Kernel
+@kernel
 def _face(a, b):
     return 2.0 * a * b / (a + b) if a + b > 0.0 else 0.0
 
 
-@Kernel
+@kernel
 def _faces(m, faces, diagonal):
     """Conductance of the faces between cells, and the sum over each cell's six; all but `m` padded by one."""
     nz, ny, nx = m.shape
@@ -83,7 +83,28 @@ def _faces(m, faces, diagonal):
                 diagonal[k, j, i] = total + outer * 2.0 * m[k - 1, j - 1, i - 1]
 
 
-@Kernel
+@kernel
+def _along(right, diagonal, p, out):
+    """A row's own cells and neighbours; it counts from 0 and takes few arrays, as only such loops become SIMD code."""
+    for i in range(p.size - 2):
+        out[i + 1] = diagonal[i + 1] * p[i + 1] - right[i + 1] * p[i + 2] - right[i] * p[i]
+
+
+@kernel
+def _across(after, p_after, before, p_before, out):
+    for i in range(out.size - 2):
+        out[i + 1] -= after[i + 1] * p_after[i + 1] + before[i + 1] * p_before[i + 1]
+
+
+@kernel
+def _inner(a, b):
+    total = np.float32(0.0)
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@kernel
 def _apply(faces, diagonal, p, out):
     """The operator on `p`, whose padding is zero; returns p · out."""
     nz, ny, _ = p.shape
@@ -98,28 +119,43 @@ def _apply(faces, diagonal, p, out):
     return product
 
 
-@Kernel
-def _along(right, diagonal, p, out):
-    """A row's own cells and neighbours; it counts from 0 and takes few arrays, as only such loops become SIMD code."""
-    for i in range(p.size - 2):
-        out[i + 1] = diagonal[i + 1] * p[i + 1] - right[i + 1] * p[i + 2] - right[i] * p[i]
+@kernel
+def _start(source, diagonal, product, direction, inverse, residual):
+    """Residual, inverse diagonal and first direction; squares of source and residual."""
+    first, rho = 0.0, 0.0
+    for r in range(source.shape[0]):
+        for n in range(source.shape[1]):
+            d = diagonal[r, n]
+            inverse[r, n] = np.float32(1.0) / d if d > 1e-9 else np.float32(0.0)
+            residual[r, n] = -source[r, n] - product[r, n] if d > 1e-9 else np.float32(0.0)
+            direction[r, n] = residual[r, n] * inverse[r, n]
+            first += source[r, n] * source[r, n] * inverse[r, n]
+            rho += residual[r, n] * residual[r, n] * inverse[r, n]
+    return first, rho
 
 
-@Kernel
-def _across(after, p_after, before, p_before, out):
-    for i in range(out.size - 2):
-        out[i + 1] -= after[i + 1] * p_after[i + 1] + before[i + 1] * p_before[i + 1]
-
-
-@Kernel
-def _inner(a, b):
-    total = np.float32(0.0)
-    for i in range(a.size):
-        total += a[i] * b[i]
+@kernel
+def _descend(p, product, direction, inverse, residual, step):
+    """One step along `direction`; square of the residual, which is summed by rows, so that single precision will do."""
+    total = 0.0
+    for r in range(p.shape[0]):
+        row = np.float32(0.0)
+        for n in range(p.shape[1]):
+            p[r, n] += step * direction[r, n]
+            residual[r, n] -= step * product[r, n]
+            row += residual[r, n] * residual[r, n] * inverse[r, n]
+        total += float(row)
     return total
 
 
-@Kernel
+@kernel
+def _turn(direction, inverse, residual, share):
+    for r in range(direction.shape[0]):
+        for n in range(direction.shape[1]):
+            direction[r, n] = residual[r, n] * inverse[r, n] + share * direction[r, n]
+
+
+@kernel
 def _conjugate_gradients(m, work, rows, faces, tolerance, most):
     """Solves div(m ∇p) = source / h², with the diagonal as the preconditioner.
 
@@ -142,43 +178,7 @@ def _conjugate_gradients(m, work, rows, faces, tolerance, most):
         rho = after
 
 
-@Kernel
-def _start(source, diagonal, product, direction, inverse, residual):
-    """Residual, inverse diagonal and first direction; squares of source and residual."""
-    first, rho = 0.0, 0.0
-    for r in range(source.shape[0]):
-        for n in range(source.shape[1]):
-            d = diagonal[r, n]
-            inverse[r, n] = np.float32(1.0) / d if d > 1e-9 else np.float32(0.0)
-            residual[r, n] = -source[r, n] - product[r, n] if d > 1e-9 else np.float32(0.0)
-            direction[r, n] = residual[r, n] * inverse[r, n]
-            first += source[r, n] * source[r, n] * inverse[r, n]
-            rho += residual[r, n] * residual[r, n] * inverse[r, n]
-    return first, rho
-
-
-@Kernel
-def _descend(p, product, direction, inverse, residual, step):
-    """One step along `direction`; square of the residual, which is summed by rows, so that single precision will do."""
-    total = 0.0
-    for r in range(p.shape[0]):
-        row = np.float32(0.0)
-        for n in range(p.shape[1]):
-            p[r, n] += step * direction[r, n]
-            residual[r, n] -= step * product[r, n]
-            row += residual[r, n] * residual[r, n] * inverse[r, n]
-        total += float(row)
-    return total
-
-
-@Kernel
-def _turn(direction, inverse, residual, share):
-    for r in range(direction.shape[0]):
-        for n in range(direction.shape[1]):
-            direction[r, n] = residual[r, n] * inverse[r, n] + share * direction[r, n]
-
-
-@Kernel
+@kernel
 def _gradient(p, m, cell, out):
     nz, ny, nx = p.shape
     for k in range(nz):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.config.objects import Channel
 from mskdex.deformation.coarse_grid import Grid, trilinear
 from mskdex.deformation.shape import FINE
@@ -174,7 +174,7 @@ def amounts(hu: np.ndarray, labels: np.ndarray, count: int, voxel_cm3: float) ->
     return found[:, : count + 1] * voxel_cm3
 
 
-@Kernel
+@kernel
 def _add_amounts(hu, labels, lean, out):
     for k in range(labels.shape[0]):
         for j in range(labels.shape[1]):
@@ -183,7 +183,7 @@ def _add_amounts(hu, labels, lean, out):
                 out[1, labels[k, j, i]] += lean[hu[k, j, i] - HU_MIN]
 
 
-@Kernel
+@kernel
 def _moved(matrix, x, y, z):
     return (
         matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
@@ -192,14 +192,14 @@ def _moved(matrix, x, y, z):
     )
 
 
-@Kernel
+@kernel
 def _between(i, j, k):
     """An evenly spread number between 0 and 1 for each voxel: multiples of the roots of x⁴ = x + 1 (Roberts 2018)."""
     value = 0.5 + 0.8191725134 * i + 0.6710436067 * j + 0.5497004779 * k
     return 1e-6 + (1.0 - 2e-6) * (value - np.floor(value))
 
 
-@Kernel
+@kernel
 def _fill(
     from_index, shift, place, to_voxel, inverse, boxes, body_of, hu, labels, out_labels, out_hu, out_codes, beyond
 ):

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy.ndimage import zoom
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.deformation.coarse_grid import Grid, sample
 from mskdex.deformation.flow import LEAST_MOBILITY, MOBILITY, displacement
 from mskdex.deformation.template import Template, Tissue, label_counts
@@ -133,7 +133,7 @@ def rates(labels: np.ndarray, wanted: np.ndarray, now: np.ndarray, most: float) 
     return asked
 
 
-@Kernel
+@kernel
 def _add_shared(labels, here, out):
     """Adds, for each pair of labels, the sum over the cells of the product of their shares; `here` is scratch."""
     for k in range(0, labels.shape[0], FINE):
@@ -179,7 +179,7 @@ def fine_labels(template: Template, shift: np.ndarray, grid: Grid, scale: np.nda
     return out
 
 
-@Kernel
+@kernel
 def nearest_labels(labels, to_template, origin, cell, shift, row, out):
     """Sets `out` to the template's labels, nearest, on FINE times as fine a grid as that of `shift`.
 
@@ -231,7 +231,7 @@ def cell_means(labels: np.ndarray, tables: np.ndarray) -> np.ndarray:
     return out
 
 
-@Kernel
+@kernel
 def _add_cells(labels, tables, out):
     for k in range(labels.shape[0]):
         for j in range(labels.shape[1]):

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 
 _ROOT1, _ROOT2, _ROOT3 = 1.0, 2.0**0.5, 3.0**0.5
 
@@ -69,7 +69,7 @@ def label_counts(labels: np.ndarray) -> np.ndarray:
     return counts
 
 
-@Kernel
+@kernel
 def _count(labels, counts):
     for z in range(labels.shape[0]):
         for y in range(labels.shape[1]):
@@ -92,7 +92,16 @@ def label_depth(labels: np.ndarray, tissues: np.ndarray, voxel_mm: float) -> np.
     return np.maximum(depth - np.float32(0.5 * voxel_mm), np.float32(0.0))
 
 
-@Kernel
+@kernel
+def _row(depth, labels, z, y, x, own, middle, side):
+    """Least depth that a voxel of the label `own` can have by three neighbours of one row."""
+    left = depth[z, y, x - 1] if labels[z, y, x - 1] == own else np.float32(0)
+    here = depth[z, y, x] if labels[z, y, x] == own else np.float32(0)
+    right = depth[z, y, x + 1] if labels[z, y, x + 1] == own else np.float32(0)
+    return min(here + np.float32(middle), min(left, right) + np.float32(side))
+
+
+@kernel
 def _chamfer(depth, labels):
     """Both passes; the outermost voxels of both arrays are read only."""
     nz, ny, nx = depth.shape
@@ -112,12 +121,3 @@ def _chamfer(depth, labels):
                         best = min(best, _row(depth, labels, z, y - sweep, x, own, _ROOT1, _ROOT2))
                         behind = depth[z, y, x - sweep] if labels[z, y, x - sweep] == own else np.float32(0)
                         depth[z, y, x] = min(best, behind + np.float32(_ROOT1))
-
-
-@Kernel
-def _row(depth, labels, z, y, x, own, middle, side):
-    """Least depth that a voxel of the label `own` can have by three neighbours of one row."""
-    left = depth[z, y, x - 1] if labels[z, y, x - 1] == own else np.float32(0)
-    here = depth[z, y, x] if labels[z, y, x] == own else np.float32(0)
-    right = depth[z, y, x + 1] if labels[z, y, x + 1] == own else np.float32(0)
-    return min(here + np.float32(middle), min(left, right) + np.float32(side))

@@ -22,7 +22,7 @@ class DensityRender(torch.autograd.Function):
         values = twist.detach().to("cpu", torch.float64).numpy()
         pose = moved(start, values, centre)
         image, jacobian = render_with_tangents(
-            density, camera, pose, centre_mm=centre, step_mm=motion["step_mm"], mass=motion["mass"]
+            density, camera, pose, centre_mm=centre, step_mm=motion["step_mm"], conserve_sums=motion["conserve_sums"]
         )
         # The jacobian is taken at the moved pose, by a further small motion; the chain rule through the
         # rotation vector is its left jacobian, and the translation is the shift itself.
@@ -47,7 +47,7 @@ def differentiable_render(
     *,
     centre_mm: np.ndarray | None = None,
     step_mm: float = 1.0,
-    mass: bool = False,
+    conserve_sums: bool = False,
 ) -> torch.Tensor:
     """Renders a density volume at `pose.moved(camera_from_ct, twist, centre_mm)`, differentiable in the twist.
 
@@ -58,10 +58,16 @@ def differentiable_render(
         camera_from_ct: 4×4 pose that the twist moves.
         centre_mm: RAS point that the volume turns about, see `density.render_with_tangents`.
         step_mm: distance between samples in depth.
-        mass: as in `density.render_density`.
+        conserve_sums: as in `density.render_density`.
 
     Returns:
         (H, W), of the twist's dtype and device.
     """
-    motion = {"camera_from_ct": camera_from_ct, "centre_mm": centre_mm, "step_mm": step_mm, "mass": mass}
-    return DensityRender.apply(twist, density, camera, motion)  # type: ignore[no-untyped-call]
+    motion = {
+        "camera_from_ct": camera_from_ct,
+        "centre_mm": centre_mm,
+        "step_mm": step_mm,
+        "conserve_sums": conserve_sums,
+    }
+    image: torch.Tensor = DensityRender.apply(twist, density, camera, motion)  # type: ignore[no-untyped-call]
+    return image

@@ -1,6 +1,7 @@
 """The object-wise kernels on the CPU, over all threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +39,12 @@ def add_images(
         return
     scene.depths_mm(box, camera, pose)
     step = sampling.step_mm if sampling.method == "march" else 1.0
-    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.mass)
+    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.conserve_sums)
     lookup = label_lookup(ids)
     cells, blocks = skip_map(scene, lookup, box)
     reach = _tile_depths(scene, blocks, camera, pose)
     if sampling.method == "march":
-        volume: tuple = (scene.ct, scene.labels, cells, blocks)
+        volume: tuple[np.ndarray, ...] = (scene.ct, scene.labels, cells, blocks)
         limits = cell_limits(box)
     else:
         volume = (scene.ct, scene.labels, blocks)
@@ -57,7 +58,7 @@ def add_images(
         _over_rows(kernel, constants, sampling.oversampling, images[start : start + len(part)])
 
 
-def _over_rows(kernel, constants: tuple, oversampling: int, images: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+def _over_rows(kernel: Callable[..., None], constants: tuple[Any, ...], oversampling: int, images: np.ndarray) -> None:
     def rows(start: int, stop: int) -> None:
         line, seen = np.zeros((*images.shape[1:4:2], LANES), np.float32), np.zeros(images.shape[1], np.uint8)
         kernel(*constants, oversampling, images, line, seen, start, stop)

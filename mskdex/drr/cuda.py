@@ -145,7 +145,7 @@ def add_images(
     if box is None:
         return
     scene.depths_mm(box, camera, pose)
-    rays = make_rays(camera, scene.world_from_voxel, pose, sampling.step_mm, sampling.mass)
+    rays = make_rays(camera, scene.world_from_voxel, pose, sampling.step_mm, sampling.conserve_sums)
     lookup = label_lookup(ids)
     cells, blocks = skip_map(scene, lookup, box)
     arrays = (scene.ct, scene.labels, cells, blocks, lookup)
@@ -161,7 +161,7 @@ def add_images(
             *on_device[:5], table.to(device), *on_device[5:], out,
             *scene.ct.shape, *cells.shape[1:], *blocks.shape[1:], camera.shape[1], pixels, len(ids),
             sampling.step_mm, float(rays.weight[0]), float(rays.weight[1]),
-            oblique=not sampling.mass, sub=sampling.oversampling, quantities=len(part), size=PIXELS,
+            oblique=not sampling.conserve_sums, sub=sampling.oversampling, quantities=len(part), size=PIXELS,
         )  # fmt: skip
         images[start : start + len(part)] = out.cpu().numpy().reshape(len(part), len(ids), *camera.shape)
 

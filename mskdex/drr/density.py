@@ -65,11 +65,12 @@ class Density:
         """RAS corners (8, 3) of the box of values that are not zero, half a cell around them included."""
         ends = [(1.0, n - 2.0) for n in self.padded.shape]
         grid = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
-        return grid @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        corners: np.ndarray = grid @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
+        return corners
 
 
 def render_density(
-    density: Density, camera: Camera, camera_from_ct: np.ndarray, *, step_mm: float = 1.0, mass: bool = False
+    density: Density, camera: Camera, camera_from_ct: np.ndarray, *, step_mm: float = 1.0, conserve_sums: bool = False
 ) -> np.ndarray:
     """Renders one density volume.
 
@@ -78,7 +79,7 @@ def render_density(
         camera: camera of the image.
         camera_from_ct: (4, 4), or (P, 4, 4) for P poses in one call.
         step_mm: distance between samples in depth.
-        mass: weight by (z/SDD)² · pixel area, so that the sum over pixels is the sum over voxels times
+        conserve_sums: weight by (z/SDD)² · pixel area, so that the sum over pixels is the sum over voxels times
             their volume (density × cm³); False is the line integral (density × mm).
 
     Returns:
@@ -87,7 +88,7 @@ def render_density(
     Raises:
         MskdexError: a pose that is not rigid or not finite; a source inside or behind the volume.
     """
-    images, _ = _render(density, camera, camera_from_ct, step_mm, mass, march_density)
+    images, _ = _render(density, camera, camera_from_ct, step_mm, conserve_sums, march_density)
     return images
 
 
@@ -98,7 +99,7 @@ def render_with_tangents(
     *,
     centre_mm: np.ndarray | None = None,
     step_mm: float = 1.0,
-    mass: bool = False,
+    conserve_sums: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders one density volume with its derivatives by the six pose parameters, in one pass.
 
@@ -113,7 +114,7 @@ def render_with_tangents(
         camera_from_ct: (4, 4), or (P, 4, 4).
         centre_mm: RAS point that the volume turns about; None is the camera's origin (the source).
         step_mm: distance between samples in depth.
-        mass: as in `render_density`.
+        conserve_sums: as in `render_density`.
 
     Returns:
         image (H, W) and jacobian (6, H, W): ∂/∂(ω_x, ω_y, ω_z) per rad, ∂/∂(t_x, t_y, t_z) per mm; with P
@@ -123,7 +124,7 @@ def render_with_tangents(
         MskdexError: as `render_density`.
     """
     poses = np.asarray(camera_from_ct, dtype=np.float64)
-    images, moments = _render(density, camera, poses, step_mm, mass, march_tangents)
+    images, moments = _render(density, camera, poses, step_mm, conserve_sums, march_tangents)
     stack = np.atleast_3d(poses.T).T
     jacobian = np.stack(
         [
@@ -160,11 +161,16 @@ def _jacobian(
 
 
 def _render(
-    density: Density, camera: Camera, camera_from_ct: np.ndarray, step_mm: float, mass: bool, kernel: Callable[..., Any]
+    density: Density,
+    camera: Camera,
+    camera_from_ct: np.ndarray,
+    step_mm: float,
+    conserve_sums: bool,
+    kernel: Callable[..., Any],
 ) -> tuple[np.ndarray, np.ndarray]:
     poses = np.asarray(camera_from_ct, dtype=np.float64)
     stack = poses.reshape(-1, *poses.shape[-2:]) if poses.ndim >= 2 else poses[None]
-    rays = [_rays(density, camera, pose, step_mm, mass) for pose in stack]
+    rays = [_rays(density, camera, pose, step_mm, conserve_sums) for pose in stack]
     dtype = density.padded.dtype
     images = np.empty((len(rays), *camera.shape), dtype)
     moments = np.empty((len(rays), *camera.shape, 6), dtype) if kernel is march_tangents else images
@@ -178,10 +184,10 @@ def _render(
     return images.reshape(shape), moments.reshape(*shape, -1)
 
 
-def _rays(density: Density, camera: Camera, pose: np.ndarray, step_mm: float, mass: bool) -> Rays:
+def _rays(density: Density, camera: Camera, pose: np.ndarray, step_mm: float, conserve_sums: bool) -> Rays:
     pose = checked_pose(pose)
     checked_depth(camera, float((density.corners_mm() @ pose[2, :3] + pose[2, 3]).min()))
-    return make_rays(camera, density.world_from_voxel, pose, step_mm, mass)
+    return make_rays(camera, density.world_from_voxel, pose, step_mm, conserve_sums)
 
 
 def _filled_box(values: np.ndarray) -> tuple[slice, ...]:

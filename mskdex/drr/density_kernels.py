@@ -1,11 +1,11 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.drr.march import enter
 from mskdex.drr.skipping import BLOCK, leap
 
 
-@Kernel
+@kernel
 def march_density(density, blocks, box, coefficients, slope, weight, step, images, start, stop):
     """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
 
@@ -50,7 +50,7 @@ def march_density(density, blocks, box, coefficients, slope, weight, step, image
             images[pose, row, column] = total
 
 
-@Kernel
+@kernel
 def march_tangents(density, blocks, box, coefficients, slope, weight, step, images, moments, start, stop):
     """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
 
@@ -103,7 +103,7 @@ def march_tangents(density, blocks, box, coefficients, slope, weight, step, imag
             out[0], out[1], out[2], out[3], out[4], out[5] = m0, m1, m2, m3, m4, m5
 
 
-@Kernel
+@kernel
 def empty_blocks(density, blocks):
     """Sets blocks (z, y, x) uint8 to 0 where a cell of theirs has a corner that is not zero, elsewhere to 255."""
     blocks[:] = 255

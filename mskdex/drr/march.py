@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.drr.skipping import BLOCK, TILE, leap, span
 from mskdex.quantities import HU_MIN
 
@@ -13,7 +13,7 @@ _ONE = np.float32(1)
 """Kernels that mix float32 with integers compute in double precision."""
 
 
-@Kernel
+@kernel
 def ray(coefficients, slope, row, column):
     """Origin and direction per mm of depth (voxel coordinates) and obliquity of the ray of a pixel."""
     ox = coefficients[0, 0] + coefficients[1, 0] * row + coefficients[2, 0] * column
@@ -27,7 +27,7 @@ def ray(coefficients, slope, row, column):
     return ox, oy, oz, dx, dy, dz, np.sqrt(1.0 + sx * sx + sy * sy)
 
 
-@Kernel
+@kernel
 def enter(coefficients, slope, row, column, shift, box, step):
     """Where the samples of a pixel's ray begin inside a box (2, 3), x y z, and how they go on.
 
@@ -44,7 +44,7 @@ def enter(coefficients, slope, row, column, shift, box, step):
     return ox + dx * z, oy + dy * z, oz + dz * z, dx * step, dy * step, dz * step, z, last - first, obliquity
 
 
-@Kernel
+@kernel
 def _at_border(hu, labels, lookup, table, line, seen, column, z, y, x, fz, fy, fx, weight):
     """Adds a cell that reaches out of the volume: each corner to its own object; corners outside hold nothing."""
     nz, ny, nx = labels.shape
@@ -64,7 +64,7 @@ def _at_border(hu, labels, lookup, table, line, seen, column, z, y, x, fz, fy, f
                     line[owner, column, 3] += w * table[entry, 3]
 
 
-@Kernel
+@kernel
 def write_row(line, seen, images, row):
     """Writes what a row's rays gathered in `line` (objects, columns, 4) of the objects `seen`, and clears both.
 
@@ -80,7 +80,16 @@ def write_row(line, seen, images, row):
             seen[o] = 0
 
 
-@Kernel
+@kernel
+def _gather(line, seen, owner, column, s0, s1, s2, s3):
+    seen[owner] = 1
+    line[owner, column, 0] += s0
+    line[owner, column, 1] += s1
+    line[owner, column, 2] += s2
+    line[owner, column, 3] += s3
+
+
+@kernel
 def march(
     hu, labels, cells, blocks, lookup, table, box, coefficients, slope, weight, step, reach, sub, images, line, seen,
     start, stop,
@@ -181,12 +190,3 @@ def march(
                 if current >= 0:
                     _gather(line, seen, current, column, s0, s1, s2, s3)
         write_row(line, seen, images, row)
-
-
-@Kernel
-def _gather(line, seen, owner, column, s0, s1, s2, s3):
-    seen[owner] = 1
-    line[owner, column, 0] += s0
-    line[owner, column, 1] += s1
-    line[owner, column, 2] += s2
-    line[owner, column, 3] += s3

@@ -87,11 +87,11 @@ def voxel_from_camera(world_from_voxel: np.ndarray, camera_from_ct: np.ndarray) 
 
 
 def make_rays(
-    camera: Camera, world_from_voxel: np.ndarray, camera_from_ct: np.ndarray, step_mm: float, mass: bool
+    camera: Camera, world_from_voxel: np.ndarray, camera_from_ct: np.ndarray, step_mm: float, conserve_sums: bool
 ) -> Rays:
     """The rays of `camera` at a pose.
 
-    With `mass` the weight of a sample is the volume in cm³ that it stands for, pixel_mm² · (z/SDD)² · step of
+    With `conserve_sums` the weight of a sample is the volume in cm³ that it stands for, pixel_mm² · (z/SDD)² · step of
     a cone beam (dV = (z/SDD)² dA dz); without it the path length in mm, so that the sum is the line integral.
     """
     inverse = voxel_from_camera(world_from_voxel, camera_from_ct)
@@ -105,7 +105,7 @@ def make_rays(
     coefficients[0] += inverse[:3, 3]
     coefficients[3:] = (inverse[:3, :2] @ slope).T
     coefficients[3] += inverse[:3, 2]
-    if not mass:
+    if not conserve_sums:
         weight = np.array([step_mm, 0.0, 1.0])
     elif camera.beam == "cone":
         weight = np.array([0.0, step_mm * (pixel / camera.sdd_mm) ** 2 / 1000.0, 0.0])

@@ -19,7 +19,7 @@ def render_reference(
     tables: np.ndarray,
     *,
     step_mm: float = 1.0,
-    mass: bool = True,
+    conserve_sums: bool = True,
     oversampling: int = 1,
 ) -> np.ndarray:
     """Object-wise images by the trilinear march; arguments as in `render.render`, one pose.
@@ -38,7 +38,7 @@ def render_reference(
     for part in range(oversampling**2):
         shift = ((part // oversampling + 0.5) / oversampling - 0.5, (part % oversampling + 0.5) / oversampling - 0.5)
         for depth in depths:
-            points, weight = _plane(camera, depth, shift, step_mm, mass)
+            points, weight = _plane(camera, depth, shift, step_mm, conserve_sums)
             voxels = points @ matrix[:3, :3].T + matrix[:3, 3]
             _add_samples(images, ct, owner[labels], tables, voxels, weight / oversampling**2)
     return images
@@ -51,14 +51,14 @@ def _depths(shape: tuple[int, ...], world_from_voxel: np.ndarray, pose: np.ndarr
 
 
 def _plane(
-    camera: Camera, depth: float, shift: tuple[float, float], step_mm: float, mass: bool
+    camera: Camera, depth: float, shift: tuple[float, float], step_mm: float, conserve_sums: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Camera-frame points (H, W, 3) where the rays cross a depth, and what a sample there stands for (H, W)."""
     y, x = camera.pixel_centres_mm()
     y, x = np.broadcast_arrays(y + shift[0] * camera.pixel_mm, x + shift[1] * camera.pixel_mm)
     magnification = depth / camera.sdd_mm if camera.beam == "cone" else 1.0
     points = np.stack([x * magnification, y * magnification, np.full(camera.shape, depth)], axis=-1)
-    if mass:
+    if conserve_sums:
         return points, np.full(camera.shape, (camera.pixel_mm * magnification) ** 2 * step_mm / 1000.0)
     if camera.beam == "cone":
         return points, step_mm * np.sqrt(x**2 + y**2 + camera.sdd_mm**2) / camera.sdd_mm

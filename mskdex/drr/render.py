@@ -40,7 +40,7 @@ def render(
     tables: np.ndarray,
     *,
     step_mm: float = 1.0,
-    mass: bool = True,
+    conserve_sums: bool = True,
     method: Method = "march",
     oversampling: int | None = None,
     device: str = "auto",
@@ -48,7 +48,7 @@ def render(
     """Renders every object and quantity in one pass.
 
     Each voxel's quantity is looked up by its HU and given to its label's object before the trilinear
-    interpolation, so objects add up to the whole and, with `mass`, the sum over an object's pixels is the
+    interpolation, so objects add up to the whole and, with `conserve_sums`, the sum over an object's pixels is the
     sum over its voxels times their volume.
 
     Args:
@@ -60,7 +60,7 @@ def render(
         camera_from_ct: (4, 4), or (N, 4, 4) for a pose per object.
         tables: (Q, HU_MAX - HU_MIN + 1), density per HU, see `quantities.density_table`.
         step_mm: distance between samples in depth.
-        mass: weight by (z/SDD)², so that sums are conserved; False is the plain line integral in mm.
+        conserve_sums: weight by (z/SDD)², so that sums are conserved; False is the plain line integral in mm.
         method: "march" (trilinear, the better image) or "walk" (exact lengths through voxels, Siddon; faster).
         oversampling: rays per pixel edge; None takes what keeps rays no farther apart than voxels.
         device: "cpu", "cuda" or "cuda:i" (Triton); "auto" is the CPU.
@@ -70,7 +70,7 @@ def render(
             singular affine, a source inside the objects' box or beyond it.
     """
     scene = Scene.of(ct, labels, world_from_voxel)
-    sampling = Sampling(step_mm, mass, method, oversampling or 0)
+    sampling = Sampling(step_mm, conserve_sums, method, oversampling or 0)
     return render_scene(scene, label_ids, camera, camera_from_ct, tables, sampling, device)
 
 

@@ -13,12 +13,12 @@ class Sampling:
     Attributes:
         step_mm: distance between the march's samples in depth; samples stand at whole multiples of it, wherever
             the volume lies, so that an image is a smooth function of the pose.
-        mass: whether samples carry the volume they stand for, so that sums are conserved.
+        conserve_sums: whether samples carry the volume they stand for, so that sums are conserved.
         method: "march" (trilinear) or "walk" (exact lengths through voxels, Siddon).
         oversampling: rays per pixel edge.
     """
 
     step_mm: float = 1.0
-    mass: bool = True
+    conserve_sums: bool = True
     method: Method = "march"
     oversampling: int = 1

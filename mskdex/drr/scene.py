@@ -64,7 +64,8 @@ class Scene:
         ends = np.stack([box[0] - 1.0, box[1]]).T
         voxels = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
         matrix = pose @ self.world_from_voxel
-        return voxels @ matrix[:3, :3].T + matrix[:3, 3]
+        corners: np.ndarray = voxels @ matrix[:3, :3].T + matrix[:3, 3]
+        return corners
 
     def depths_mm(self, box: np.ndarray, camera: Camera, pose: np.ndarray) -> tuple[float, float]:
         """Nearest and farthest depth of a box.
@@ -105,7 +106,8 @@ def _detector_limits(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 def _inside(camera: Camera, points_mm: np.ndarray) -> np.ndarray:
     low, high = _detector_limits(camera)
     depth = points_mm[:, 2:] if camera.beam == "cone" else 1.0
-    return np.all((points_mm[:, :2] >= low * depth) & (points_mm[:, :2] <= high * depth), axis=-1)
+    inside: np.ndarray = np.all((points_mm[:, :2] >= low * depth) & (points_mm[:, :2] <= high * depth), axis=-1)
+    return inside
 
 
 def _survey(ct: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 
 BLOCK = 8
 """Edge of a block in cells: of 4, 8 and 16 the fastest for objects of 3 to 20 cm at 1 to 3 mm voxels."""
@@ -17,7 +17,7 @@ MIXED = 255
 """Cell whose eight corners differ, or that reaches out of the volume."""
 
 
-@Kernel
+@kernel
 def survey(ct, labels, start, stop, boxes, counts, limits):
     """Box and voxel count of each label id in the slices start … stop, and the range of HU.
 
@@ -53,7 +53,7 @@ def survey(ct, labels, start, stop, boxes, counts, limits):
     limits[0], limits[1] = lowest, highest
 
 
-@Kernel
+@kernel
 def _shared(a, b, c, d, out):
     """A row of cells from its four rows of voxels; counts from 0 over few arrays, so that it vectorises."""
     for x in range(out.size):
@@ -62,7 +62,7 @@ def _shared(a, b, c, d, out):
         out[x] = np.uint8(MIXED) if np.uint8(differ) != 0 else v
 
 
-@Kernel
+@kernel
 def classify_cells(labels, cells, low, high, start, stop):
     """Fills `cells` (z, y, x; three longer than the volume): the label that a cell's corners share.
 
@@ -91,7 +91,7 @@ def classify_cells(labels, cells, low, high, start, stop):
                 )
 
 
-@Kernel
+@kernel
 def occupied_blocks(cells, lookup, blocks, low, high, start, stop):
     """Sets blocks (z, y, x) uint8 of layers start … stop to 0 where a cell may hold an object, elsewhere to 255."""
     for k in range(start, stop):
@@ -127,27 +127,15 @@ def distance_of_blocks(blocks: np.ndarray) -> None:
         blocks += far
 
 
-@Kernel
-def tile_depths(blocks, matrix, cone, scale, principal, reach):
-    """Narrows what a tile's rays march through to the depths at which they can meet occupied blocks.
-
-    Args:
-        blocks: distances of `distance_of_blocks`; 0 is occupied.
-        matrix: (3, 4) float64, cell coordinates (x, y, z, 1) to camera mm. cone: whether the beam is a cone.
-        scale: pixels per unit of slope of a cone beam, per mm of a parallel one.
-        principal: (row, column) of the principal point.
-        reach: (tile rows, tile columns, 2) float64, filled: nearest and farthest depth; nearest > farthest where
-            no occupied block projects onto the tile.
-    """
-    reach[:, :, 0], reach[:, :, 1] = 1e30, -1e30
-    for c in range(blocks.shape[0]):
-        for b in range(blocks.shape[1]):
-            for a in range(blocks.shape[2]):
-                if blocks[c, b, a] == 0:
-                    _add_block(a, b, c, matrix, cone, scale, principal, reach)
+@kernel
+def _tiles(low, high, count):
+    """First and last of `count` tiles that hold pixels with centres from `low` to `high`, half a pixel around."""
+    first = np.floor((max(low, -1e6) + 0.49) / TILE)
+    last = np.floor((min(high, 1e6) + 0.51) / TILE)
+    return max(int(first), 0), min(int(last), count - 1)
 
 
-@Kernel
+@kernel
 def _add_block(a, b, c, matrix, cone, scale, principal, reach):
     near, far, top, bottom, left, right = 1e30, -1e30, 1e30, -1e30, 1e30, -1e30
     for corner in range(8):
@@ -169,15 +157,27 @@ def _add_block(a, b, c, matrix, cone, scale, principal, reach):
             reach[m, n, 0], reach[m, n, 1] = min(reach[m, n, 0], near), max(reach[m, n, 1], far)
 
 
-@Kernel
-def _tiles(low, high, count):
-    """First and last of `count` tiles that hold pixels with centres from `low` to `high`, half a pixel around."""
-    first = np.floor((max(low, -1e6) + 0.49) / TILE)
-    last = np.floor((min(high, 1e6) + 0.51) / TILE)
-    return max(int(first), 0), min(int(last), count - 1)
+@kernel
+def tile_depths(blocks, matrix, cone, scale, principal, reach):
+    """Narrows what a tile's rays march through to the depths at which they can meet occupied blocks.
+
+    Args:
+        blocks: distances of `distance_of_blocks`; 0 is occupied.
+        matrix: (3, 4) float64, cell coordinates (x, y, z, 1) to camera mm. cone: whether the beam is a cone.
+        scale: pixels per unit of slope of a cone beam, per mm of a parallel one.
+        principal: (row, column) of the principal point.
+        reach: (tile rows, tile columns, 2) float64, filled: nearest and farthest depth; nearest > farthest where
+            no occupied block projects onto the tile.
+    """
+    reach[:, :, 0], reach[:, :, 1] = 1e30, -1e30
+    for c in range(blocks.shape[0]):
+        for b in range(blocks.shape[1]):
+            for a in range(blocks.shape[2]):
+                if blocks[c, b, a] == 0:
+                    _add_block(a, b, c, matrix, cone, scale, principal, reach)
 
 
-@Kernel
+@kernel
 def span(origin, direction, low, high, first, last):
     """Narrows the sample range first ≤ k ≤ last to where low ≤ origin + k·direction ≤ high."""
     if abs(direction) < 1e-12:
@@ -190,7 +190,7 @@ def span(origin, direction, low, high, first, last):
     return max(first, int(np.ceil(max(a, -1e9)))), min(last, int(np.floor(min(b, 1e9))))
 
 
-@Kernel
+@kernel
 def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
     """Voxels of `label` in the slices start … stop whose centre projects outside the detector.
 
@@ -216,7 +216,15 @@ def count_outside(labels, label, box, matrix, cone, low, high, start, stop):
     return count
 
 
-@Kernel
+@kernel
+def _rest(x, g, distance):
+    size = np.float32(BLOCK)
+    place = x - size * np.floor(x / size)
+    rest = (size - place if g > 0 else place) + (distance - np.float32(1)) * size
+    return rest / max(abs(g), np.float32(1e-6))
+
+
+@kernel
 def advance(x, y, z, gx, gy, gz, distance):
     """How many times (gx, gy, gz) a ray at (x, y, z), in cells, may advance from an empty block.
 
@@ -226,15 +234,7 @@ def advance(x, y, z, gx, gy, gz, distance):
     return min(least, _rest(z, gz, distance))
 
 
-@Kernel
-def _rest(x, g, distance):
-    size = np.float32(BLOCK)
-    place = x - size * np.floor(x / size)
-    rest = (size - place if g > 0 else place) + (distance - np.float32(1)) * size
-    return rest / max(abs(g), np.float32(1e-6))
-
-
-@Kernel
+@kernel
 def leap(x, y, z, gx, gy, gz, distance):
     """Samples that a ray may advance from an empty block; at least one."""
     return int(advance(x, y, z, gx, gy, gz, distance)) + 1

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.drr.march import ray, write_row
 from mskdex.drr.skipping import BLOCK, TILE, advance
 from mskdex.quantities import HU_MIN
 
 
-@Kernel
+@kernel
 def _entry(origin, direction, low, high, enter, leave):
     """Narrows the depths enter … leave to where low ≤ origin + depth · direction ≤ high."""
     if abs(direction) < 1e-12:
@@ -19,7 +19,7 @@ def _entry(origin, direction, low, high, enter, leave):
     return max(enter, min(a, b)), min(leave, max(a, b))
 
 
-@Kernel
+@kernel
 def _next_face(place, origin, direction):
     """Depth at which the ray leaves voxel `place` along one axis, and the depth between two faces."""
     if abs(direction) < 1e-12:
@@ -28,7 +28,7 @@ def _next_face(place, origin, direction):
     return (face - origin) / direction, abs(1.0 / direction)
 
 
-@Kernel
+@kernel
 def walk(
     hu, labels, blocks, lookup, table, box, coefficients, slope, weight, step, reach, sub, images, line, seen,
     start, stop,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def added_value_table(
     Returns:
         method, quantity, structure, kind, measure, value, low, high, n, undefined.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for quantity, subject in _subjects(points, joined, patients, settings, persons):
         kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
         for measure, found in _measures(subject):
@@ -246,7 +247,7 @@ def _mean_of(folds: list[Drawn]) -> Drawn:
     return Drawn(mean, reasons, sum(f.n for f in folds), folds[0].structures)  # type: ignore[arg-type]
 
 
-def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[dict]:
+def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[dict[str, Any]]:
     """A row per structure, the mean of its sides, and one of the mean over the muscles."""
     rows, muscles = [], []
     for name, draws, reason, n in _sides_averaged(found):
@@ -268,7 +269,9 @@ def _sides_averaged(found: Drawn) -> Iterator[tuple[str, np.ndarray | None, str 
         yield name, found.draws[:, defined].mean(axis=1) if defined else None, reason, int(found.n[columns].max())
 
 
-def _row(name: str, kind: str, draws: np.ndarray | None, n: int, reason: str | None, confidence: float) -> dict:
+def _row(
+    name: str, kind: str, draws: np.ndarray | None, n: int, reason: str | None, confidence: float
+) -> dict[str, Any]:
     value, (low, high) = (float("nan"), (float("nan"),) * 2)
     if draws is not None:
         value, (low, high) = float(draws[0]), interval(draws[1:], confidence)

@@ -140,7 +140,8 @@ def statistics(pairs: Pairs, counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _column_mean(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    mean: np.ndarray = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean
 
 
 def _intraclass(

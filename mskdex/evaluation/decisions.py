@@ -6,6 +6,7 @@ height. It is an index of its own: cut-offs for appendicular lean mass (AWGS, EW
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ def decision_table(points: pd.DataFrame, cohort: Cohort, settings: EvaluationSet
         `COLUMNS`: `auc` with its interval, `sensitivity` at `settings.specificity`, and the net benefit of the method
         and of treating everybody at each of `RISKS`.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     muscles = [c["name"] for c in cohort.objects if c["kind"] == "muscle"]
     each = cohort.truth[[(name, "lean_mass_g") for name in muscles]].to_numpy(np.float64)
     total = pd.Series(each.sum(axis=1), cohort.truth.index)
@@ -109,7 +110,7 @@ def _reference(patient: str, fold: int, whole: pd.Series, cohort: Cohort) -> tup
     return float(known.mean()), float(known.std())
 
 
-def _measures(s: Scores, settings: EvaluationSettings) -> Iterator[dict]:
+def _measures(s: Scores, settings: EvaluationSettings) -> Iterator[dict[str, Any]]:
     is_low = s.truth < settings.low_muscle_z
     common = {"n": len(is_low), "low_muscle": int(is_low.sum()), "left_out": s.left_out, "low": np.nan, "high": np.nan}
     reason = None if 0 < is_low.sum() < len(is_low) else f"{is_low.sum()} of {len(is_low)} patients are low"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,7 +134,7 @@ def bone_likeness(
         `IMAGE_COLUMNS`, a row per method, patient, bone and quantity. Patients without a decomposition or
         without a registered bone have no rows.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for patient, group in tested.groupby("patient_id", sort=True):
         rendered = Rendered.read(patients_root, str(patient), objects)
         if not rendered.aligned:
@@ -148,7 +149,7 @@ def bone_likeness(
 
 def _patient_rows(
     drr: Mapping[str, np.ndarray], rendered: Rendered, ranges: Mapping[str, Mapping[str, float]]
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     for channel in rendered.stack.channels:
         if channel.name not in rendered.aligned:
             continue

@@ -26,7 +26,7 @@ def ssim(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> float:
     1.5 pixels, K1 = 0.01, K2 = 0.03, population covariance.
     """
     return float(
-        structural_similarity(
+        structural_similarity(  # type: ignore[no-untyped-call]
             truth.astype(np.float64),
             predicted.astype(np.float64),
             data_range=data_range,

@@ -1,6 +1,7 @@
 """How far repeated predictions of the same patients differ: other postures, exposures, departments, days."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def _check(path: Path, table: pd.DataFrame) -> None:
         raise MskdexError(msg)
 
 
-def _row(channel: str, quantity: str, rows: pd.DataFrame) -> dict:
+def _row(channel: str, quantity: str, rows: pd.DataFrame) -> dict[str, Any]:
     structure, side = structure_and_side(channel)
     row: dict[str, object] = {"structure": structure, "side": side, "channel": channel, "quantity": quantity}
     repeated = rows.groupby("patient_id")["predicted"].filter(lambda v: len(v) > 1)

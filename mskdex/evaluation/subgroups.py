@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFr
     Returns:
         `COLUMNS`; `mean_of_muscles` is the mean over the muscles that are defined.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for method, quantity, panel in panels(points[points["method"].isin(methods)]):
         kinds: dict[str, str] = dict(panel.channels[["structure", "kind"]].itertuples(index=False))
         for group, members in subgroups(patients.reindex(panel.patients)).items():
@@ -93,7 +94,7 @@ def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFr
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _rows(pairs: Pairs, objects: list[tuple[str, list[int]]], kinds: dict[str, str]) -> Iterator[dict]:
+def _rows(pairs: Pairs, objects: list[tuple[str, list[int]]], kinds: dict[str, str]) -> Iterator[dict[str, Any]]:
     values, n = _values(pairs), pairs.known.sum(axis=0)
     for measure in MEASURES:
         why = [undefined("slope" if "intercept" in measure else measure.split("_percent")[0], pairs, c)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def agreement_table(
     Returns:
         method, quantity, object, side, channel, kind, statistic, value, low, high, n, left_out, undefined.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     left_out = points[points["left_out"].notna()].groupby(["method", "quantity", "channel"]).size()
     for method, quantity, panel in panels(points):
         counts = person_resamples(panel.whose(persons), settings.bootstrap_samples, settings.seed)
@@ -104,24 +105,22 @@ def agreement_table(
     return pd.DataFrame(rows)[[*order, "value", "low", "high", "n", "left_out", "undefined"]]
 
 
-def _column(panel: Panel, draws: np.ndarray, name: str, column: int, confidence: float) -> dict:
+def _column(panel: Panel, draws: np.ndarray, name: str, column: int, confidence: float) -> dict[str, Any]:
     reason = undefined(name, panel.pairs, column)
     value = float("nan") if reason else float(draws[0, column])
     low, high = (float("nan"), float("nan")) if reason else interval(draws[1:, column], confidence)
-    row = panel.channels.iloc[column].to_dict()
-    return {
-        **row, "value": value, "low": low, "high": high, "n": int(panel.pairs.known[:, column].sum()),
-        "undefined": reason,
-    }  # fmt: skip
+    row = {str(key): item for key, item in panel.channels.iloc[column].to_dict().items()}
+    n = int(panel.pairs.known[:, column].sum())
+    return row | {"value": value, "low": low, "high": high, "n": n, "undefined": reason}
 
 
-def _in_order(panel: Panel, rows: list[dict]) -> list[dict]:
+def _in_order(panel: Panel, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """By object, the mean of the sides first."""
     order = {name: i for i, (name, _) in enumerate(panel.objects)}
     return sorted(rows, key=lambda r: (order[r["structure"]], r["side"] != MEAN_OF_SIDES))
 
 
-def _means(panel: Panel, draws: np.ndarray, columns: list[dict], confidence: float) -> list[dict]:
+def _means(panel: Panel, draws: np.ndarray, columns: list[dict[str, Any]], confidence: float) -> list[dict[str, Any]]:
     rows = []
     for name, members in panel.objects:
         if len(members) < 2:
@@ -198,7 +197,9 @@ def tests_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _test(values: pd.Series, settings: EvaluationSettings, against: str, measure: str, name: str) -> dict | None:
+def _test(
+    values: pd.Series, settings: EvaluationSettings, against: str, measure: str, name: str
+) -> dict[str, Any] | None:
     try:
         first, second = (values.loc[(method, measure, name)] for method in (settings.proposed, against))
     except KeyError:

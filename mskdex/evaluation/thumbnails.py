@@ -74,4 +74,5 @@ def _area_weights(size: int, pixels: int) -> np.ndarray:
     edges = np.linspace(0.0, size, pixels + 1)
     old = np.arange(size)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
-    return np.maximum(overlap, 0.0) * pixels / size
+    weights: np.ndarray = np.maximum(overlap, 0.0) * pixels / size
+    return weights

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter, zoom
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.config.virtual import ExposureSettings
 from mskdex.drr.render import render
 from mskdex.exposure.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g, tungsten_spectrum
@@ -96,7 +96,15 @@ def primary(
     shape = tuple(-(-n // factor) for n in camera.shape)
     coarse = camera.resized((shape[0], shape[1]), factor * camera.pixel_mm)
     paths = render(
-        hu, None, world_from_voxel, [0], coarse, pose, material_tables(), step_mm=_STEP_VOXELS * voxel_mm, mass=False
+        hu,
+        None,
+        world_from_voxel,
+        [0],
+        coarse,
+        pose,
+        material_tables(),
+        step_mm=_STEP_VOXELS * voxel_mm,
+        conserve_sums=False,
     )
     transmission = beam.transmission(paths.images[:, 0] / 10.0)
     return _refined(transmission, camera.shape, factor)
@@ -151,7 +159,7 @@ def expose(
     return (draw.poisson(signal * photons) / photons).astype(np.float32)
 
 
-@Kernel
+@kernel
 def _transmission(grams, spectrum, attenuation, out):
     for n in range(grams.shape[1]):
         total = 0.0

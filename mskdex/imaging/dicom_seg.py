@@ -29,7 +29,7 @@ _SIDE_CODES = {
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class DicomSeg:
     """A DICOM SEG.
 
     Attributes:
@@ -73,7 +73,7 @@ class Segmentation:
         return []
 
 
-def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max_megavoxels: float) -> Segmentation:
+def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max_megavoxels: float) -> DicomSeg:
     """Opens a DICOM SEG.
 
     Args:
@@ -97,7 +97,7 @@ def read_segmentation(path: Path, series_uid: str | None, root: Path | None, max
     with reading(file):
         masks = _masks(file, names, max_megavoxels)
         referenced = header.get("ReferencedSeriesSequence") or []
-        return Segmentation(
+        return DicomSeg(
             masks=masks,
             empty=_without_frames(header, names),
             files=[file],

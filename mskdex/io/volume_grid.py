@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import SimpleITK as sitk
 
-from mskdex.compute.trilinear import interpolate
 from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
 
 _AXES = ("LR", "PA", "IS")
@@ -130,6 +129,8 @@ def _along_axes(array: np.ndarray, at: list[np.ndarray], outside: float, *, near
         out = base[np.ix_(*[f + (s >= 0.5) for f, s in zip(first, share, strict=True)])]
     else:
         out = np.empty([len(f) for f in first], base.dtype)
+        from mskdex.compute.trilinear import interpolate  # numba takes a third of a second to load
+
         interpolate(base, *first, *share, out)
     for axis, inside in enumerate(within):
         np.moveaxis(out, axis, 0)[~inside] = outside

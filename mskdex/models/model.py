@@ -150,11 +150,15 @@ class Model:
 def write_model(
     path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any], likeness: Likeness | None = None
 ) -> None:
-    """Writes a model file."""
+    """Writes a model file, its card as Markdown in the metadata too."""
+    from mskdex.models.card_text import card_text  # it needs this module
+
     tensors = dict(generator.state_dict())
     for name, values in (likeness.arrays() if likeness else {}).items():
         tensors[f"{_LIKENESS}{name}"] = torch.from_numpy(values)
-    write_tensors(path, tensors, {"card": card.as_dict(), "manifest": manifest})
+    write_tensors(
+        path, tensors, {"card": card.as_dict(), "manifest": manifest, "model_card": card_text(card, manifest)}
+    )
 
 
 def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> Model:

@@ -108,13 +108,13 @@ def _writable(name: str, folder: Path) -> Finding:
 
 
 def _kernels() -> Finding:
-    from mskdex.compute.native import cache_folder
+    from mskdex.compute.cache import cache_folder
 
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
-            count = len(list(folder.glob("*.o")))
+            count = len(list(folder.rglob("*.nbc")))
     except (OSError, RuntimeError) as error:
         return Finding("kernel cache", f"cannot be written to ({error}); every process compiles anew", "warning")
     return Finding("kernel cache", f"{folder}, {count} compiled kernels")

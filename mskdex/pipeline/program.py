@@ -1,5 +1,6 @@
 """What every command needs: the environment, the log, and plain words where something went wrong."""
 
+import errno
 import logging
 import os
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mskdex.errors import MskdexError
+from mskdex.errors import MskdexError, UnfinishedError
 
 log = logging.getLogger("mskdex")
 
@@ -38,17 +39,48 @@ def run(commands: Callable[[], Any]) -> None:
         commands()
     except MskdexError as error:
         log.debug("traceback", exc_info=True)
-        sys.exit(_say(f"error: {error}"))
+        _say(str(error) if isinstance(error, UnfinishedError) else f"error: {error}")
+        sys.exit(error.exit_code)
     except Exception as error:
         log.debug("traceback", exc_info=True)
-        from mskdex.io.artifacts import disk_is_full
-
-        if disk_is_full(error, Path()):
-            sys.exit(_say(f"error: the disk is full ({error}); free some space and run the same command again"))
+        if told := _of_this_machine(error):
+            sys.exit(_say(f"error: {told} and run the same command again"))
         known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
         if known is None:
             raise
         sys.exit(_say(f"error: {type(error).__name__}: {error}; this is a defect, please report it with {known}"))
+
+
+_NO_MEMORY = (
+    "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory",
+    "failed to allocate memory", "failed to map segment", "can't start new thread",
+)  # fmt: skip
+"""What libraries say that have no MemoryError: PyTorch, ITK, the loader of shared libraries, threads."""
+
+
+def _of_this_machine(error: BaseException) -> str:
+    """What this machine lacks and what to do, where that is what went wrong; "" otherwise."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    for e in chain:
+        code = e.errno if isinstance(e, OSError) else None
+        if isinstance(e, MemoryError) or code == errno.ENOMEM or any(w in str(e).lower() for w in _NO_MEMORY):
+            return f"there was not enough memory ({_one_line(e)}); end other programs, or give the job more (mem_mb),"
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{_one_line(e)}; give yourself the right to read and write there"
+    from mskdex.io.artifacts import disk_is_full
+
+    full = disk_is_full(error, Path())
+    return f"the disk is full ({_one_line(error)}); free some space" if full else ""
+
+
+def _one_line(error: BaseException) -> str:
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    return place + words.strip().splitlines()[0]
 
 
 def _say(message: str) -> int:

@@ -37,7 +37,7 @@ def record_owner() -> None:
         atexit.register(_forget, note, os.getpid())
 
 
-def clear_leftovers() -> str | None:
+def recover_from_kill() -> str | None:
     """Clears the lock of a run whose process is dead, and ends the jobs that it left.
 
     Nothing is touched while a process that may hold the lock lives, or where that cannot be told: a note from another
@@ -56,7 +56,7 @@ def clear_leftovers() -> str | None:
     for owner in owners.values():
         if not _dead(owner):
             return f"This folder is in use by another Snakemake, {_name(owner)}, since {owner['since']}."
-    killed = [owner for note, owner in owners.items() if _claimed(note)]
+    killed = [owner for note, owner in owners.items() if _taken_over(note)]
     if not killed:
         return None
     ended = sum(_end_jobs(owner) for owner in killed) + _cancel_slurm_jobs()
@@ -84,14 +84,14 @@ def _owners() -> dict[Path, dict]:
     return dict(sorted(found.items(), key=lambda entry: entry[1]["since"]))
 
 
-def _claimed(note: Path) -> bool:
+def _taken_over(note: Path) -> bool:
     """Whether this process is the one that clears up after a note: of several that start at once, one is."""
-    claim = note.with_suffix(f".{os.getpid()}")
+    taken = note.with_suffix(f".{os.getpid()}")
     try:
-        note.rename(claim)
+        note.rename(taken)
     except FileNotFoundError:
         return False
-    claim.unlink()
+    taken.unlink()
     return True
 
 

@@ -6,8 +6,8 @@ from typing import Any
 def forget_benchmark(rule: Any) -> None:
     """Takes a rule's benchmark away, so that the rule can be cached: a job that is not run has no time.
 
-    Snakemake refuses to cache what it shall measure, and its setter takes a path only. Where the attribute is another
-    one, Snakemake's own sentence about that stands.
+    Snakemake refuses to cache what it shall measure (snakemake/snakemake#2238, refused since #2335), and its setter
+    takes a path only. Where the attribute is another one, Snakemake's own sentence about that stands.
 
     Args:
         rule: a `snakemake.rules.Rule`.
@@ -19,8 +19,8 @@ def forget_benchmark(rule: Any) -> None:
 def stop_reevaluation(workflow: Any) -> None:
     """Takes the limit of jobs per second away, which Snakemake 9.27 has no way to switch off.
 
-    With it each finished job starts another once-a-second evaluation of all jobs, and these never end. Where the
-    attribute is another one, they go on.
+    With it each finished job starts another once-a-second evaluation of all jobs, and these never end
+    (snakemake/snakemake#3744). Where the attribute is another one, they go on.
 
     Args:
         workflow: Snakemake's `workflow`, once it has a scheduler.

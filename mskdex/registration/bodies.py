@@ -20,7 +20,7 @@ _FLAT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Body:
+class RigidBody:
     """A rigid body of one CT.
 
     Attributes:
@@ -64,7 +64,7 @@ def find_bodies(
     world_from_voxel: np.ndarray,
     channels: Sequence[Channel],
     cut: Collection[int] = (),
-) -> dict[str, Body]:
+) -> dict[str, RigidBody]:
     """The rigid bodies that a segmentation holds.
 
     Args:
@@ -98,7 +98,7 @@ def find_bodies(
 
 def _body(
     name: str, objects: tuple[str, ...], ct: np.ndarray, mask: np.ndarray, others: np.ndarray, affine: np.ndarray
-) -> Body:
+) -> RigidBody:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
     box = _crop(mask, spacing)
     excess = _excess(ct[box], mask[box], others[box], spacing)
@@ -109,7 +109,7 @@ def _body(
     surface = _world(np.argwhere(mask & ~inner), affine)
     offset = np.eye(4)
     offset[:3, 3] = [b.start - 1 for b in box[::-1]]
-    return Body(
+    return RigidBody(
         name=name,
         objects=objects,
         excess=np.pad(excess, 1).astype(np.float32),

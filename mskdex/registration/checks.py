@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from mskdex.config.registration import RegistrationSettings
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 from mskdex.registration.fixed_image import View
 from mskdex.registration.measures import in_field
 from mskdex.registration.single import Outcome, Task, either_way
@@ -15,7 +15,7 @@ _FLIP_LEAST = 0.2
 """Where neither fits better than this, the radiograph shows something else, and nothing is told of its side."""
 
 
-def of_ct(body: Body, min_extent_mm: float) -> str | None:
+def of_ct(body: RigidBody, min_extent_mm: float) -> str | None:
     """Too little of the bone in the CT."""
     if body.extent_mm >= min_extent_mm:
         return None

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def near(mask: np.ndarray, distance_px: float) -> np.ndarray:
     return ndimage.distance_transform_edt(~mask) <= distance_px
 
 
-def cut_shadow(body: Body, camera: Camera, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+def cut_shadow(body: RigidBody, camera: Camera, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels near the projection of the plane where the CT cuts the body: its DRR ends there, the bone does not.
 
     Args:

@@ -9,7 +9,7 @@ from scipy import ndimage, optimize
 
 from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.fixed_image import View, near
 
@@ -108,7 +108,7 @@ def compared_pixels(
     return result
 
 
-def moving_pixels(bodies: Mapping[str, Body], fixed: str, camera: Camera, pose: np.ndarray) -> np.ndarray:
+def moving_pixels(bodies: Mapping[str, RigidBody], fixed: str, camera: Camera, pose: np.ndarray) -> np.ndarray:
     """Pixels of what moves against a body between CT and radiograph, bool (H, W).
 
     These are the other bodies, and all rows below the fixed body's lowest point: below a pelvis, the thighs.

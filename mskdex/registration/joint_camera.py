@@ -19,7 +19,7 @@ from mskdex.registration.contrast import shown, slope
 from mskdex.registration.fixed_image import View
 from mskdex.registration.refine import sample_variance
 from mskdex.registration.similarity import GradientCorrelation
-from mskdex.registration.single import Model, neighbourhood
+from mskdex.registration.single import RenderedBody, neighbourhood
 
 _STEPS_MM = np.array([20.0, 5.0, 5.0])
 """Of the camera's derivatives: with the pose that compensates it, such a change moves the image by tenths of a mm."""
@@ -33,7 +33,7 @@ _STAY = np.array([3.0, 3.0, 3.0, 3.0, 3.0, 3.0])
 class PlacedBody:
     """A body at a pose that was found with the camera as it was given."""
 
-    model: Model
+    model: RenderedBody
     pose: np.ndarray
 
 

@@ -14,7 +14,7 @@ from mskdex.drr.density import Density, render_density
 from mskdex.imaging.radiograph import Radiograph
 from mskdex.io.artifacts import atomic_path
 from mskdex.io.volume import Volume
-from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.fixed_image import View
 
 _COLOURS = ("#ffb000", "#22c1c3", "#fe6100", "#a684ff", "#48d858", "#ff7ab6")
@@ -54,7 +54,7 @@ def draw(
 
 
 def _drrs(
-    bodies: Mapping[str, Body], poses: Mapping[str, Mapping[str, Any]], view: View
+    bodies: Mapping[str, RigidBody], poses: Mapping[str, Mapping[str, Any]], view: View
 ) -> dict[str, dict[str, np.ndarray]]:
     images: dict[str, dict[str, np.ndarray]] = {}
     for name, entry in poses.items():

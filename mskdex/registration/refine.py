@@ -51,7 +51,7 @@ class Refined:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Refinement:
     """What is minimised.
 
     Attributes:
@@ -77,7 +77,7 @@ class _Linear:
     prior_jacobian: np.ndarray
 
 
-def refine(problem: Problem, start: np.ndarray, max_iterations: int = 12, tolerance: float = 0.02) -> Refined:
+def refine(problem: Refinement, start: np.ndarray, max_iterations: int = 12, tolerance: float = 0.02) -> Refined:
     """Refines a pose until a step moves it by less than `tolerance` (degrees, mm).
 
     Args:
@@ -104,7 +104,7 @@ def refine(problem: Problem, start: np.ndarray, max_iterations: int = 12, tolera
     return Refined(pose, 1.0 - float(now.residual @ now.residual), covariance, taken, converged)
 
 
-def _linearise(problem: Problem, pose: np.ndarray) -> _Linear:
+def _linearise(problem: Refinement, pose: np.ndarray) -> _Linear:
     image, jacobian = problem.render(pose)
     jacobian = jacobian * RAD_PER_UNIT[:, None, None].astype(jacobian.dtype)
     residual, slope = problem.similarity.residuals(image, jacobian)
@@ -121,7 +121,7 @@ def _hold(joint: Joint, pose: np.ndarray, pivot_mm: np.ndarray) -> tuple[np.ndar
     return (point - joint.target_mm) / joint.sd_mm, np.concatenate([turn, np.eye(3)]) / joint.sd_mm
 
 
-def _variance(problem: Problem, linear: _Linear) -> float:
+def _variance(problem: Refinement, linear: _Linear) -> float:
     return sample_variance(linear.residual, problem.pixels_per_sample)
 
 

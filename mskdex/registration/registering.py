@@ -9,13 +9,13 @@ import numpy as np
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.registration import checks, confidence
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint import joint_centre
 from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
 from mskdex.registration.search import Spread
-from mskdex.registration.single import Model, Outcome, Task, register_body, second_look
+from mskdex.registration.single import Outcome, RenderedBody, Task, register_body, search_mirrored
 
 _LEAST_PIXELS_PER_VOXEL = 0.8
 """Finer pixels of the refinement than this share of a voxel show the voxels' own edges; found on virtual patients."""
@@ -56,7 +56,7 @@ class Registration:
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientViews:
     """What is registered.
 
     Attributes:
@@ -64,7 +64,7 @@ class Patient:
         starts: poses that a user gave, by body.
     """
 
-    bodies: Mapping[str, Body]
+    bodies: Mapping[str, RigidBody]
     view: View
     nominal: np.ndarray
     starts: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -80,11 +80,11 @@ class _Done:
 class _Run:
     """The registration of one patient, body by body."""
 
-    def __init__(self, patient: Patient, settings: RegistrationSettings, step_mm: float) -> None:
+    def __init__(self, patient: PatientViews, settings: RegistrationSettings, step_mm: float) -> None:
         voxel_mm = min((voxel_of(body) for body in patient.bodies.values()), default=0.0)
         pixels_mm = no_finer_than_voxels(settings.fine_pixels_mm, voxel_mm)
         self.patient, self.settings = patient, settings.model_copy(update={"fine_pixels_mm": pixels_mm})
-        self.models = {name: Model.of(body, settings, step_mm) for name, body in patient.bodies.items()}
+        self.models = {name: RenderedBody.of(body, settings, step_mm) for name, body in patient.bodies.items()}
         self.done: dict[str, _Done] = {}
         self.refused: dict[str, str] = {}
         self.blurred = patient.view.blurred(settings.radiograph_blur_mm)
@@ -118,11 +118,11 @@ class _Run:
             self.refused[name] = reason
 
     def _best_of_attempts(self, task: Task) -> tuple[Task, Outcome]:
-        """Searches again, from other random starts and at last by a second look, until a pose can be trusted."""
+        """Searches again, from other starts and at last in the flipped radiograph, until a pose can be trusted."""
         tried = [replace(task, seed=task.seed + attempt) for attempt in range(self.settings.attempts)]
         looks: list[tuple[Task, Callable[..., Outcome]]] = [(one, register_body) for one in tried]
         if task.joint is None:
-            looks.append((task, second_look))
+            looks.append((task, search_mirrored))
         found: list[tuple[float, Task, Outcome]] = []
         for one, look in looks:
             outcome = look(one, self.views, self.settings)
@@ -175,7 +175,7 @@ class _Run:
         )
 
 
-def voxel_of(body: Body) -> float:
+def voxel_of(body: RigidBody) -> float:
     """Edge in mm of a cube of the volume of a body's voxels."""
     return float(abs(np.linalg.det(body.world_from_voxel[:3, :3])) ** (1 / 3))
 
@@ -186,7 +186,7 @@ def no_finer_than_voxels(pixels_mm: tuple[float, ...], voxel_mm: float) -> tuple
     return tuple(dict.fromkeys(max(pixel, least) for pixel in pixels_mm))
 
 
-def register_bodies(patient: Patient, settings: RegistrationSettings, step_mm: float) -> dict[str, Registration]:
+def register_bodies(patient: PatientViews, settings: RegistrationSettings, step_mm: float) -> dict[str, Registration]:
     """Registers every body of the settings that the CT holds.
 
     Args:

@@ -42,17 +42,17 @@ class Effort:
 
     Attributes:
         restarts: independent searches; the first starts at the start, the others around it.
-        finalists: how many of them go on after the heats, the best.
+        finalists: how many of them go on after the screening, the best.
         population: poses per generation.
-        heat_generations: generations of every restart.
-        generations: of the finalists, at most, the heat counted in.
+        screening_generations: generations of every restart.
+        generations: of the finalists, at most, the screening counted in.
         tolerance: a search ends when its step is below this share of the spread.
     """
 
     restarts: int
     finalists: int
     population: int
-    heat_generations: int
+    screening_generations: int
     generations: int
     tolerance: float = 0.04
 
@@ -89,10 +89,10 @@ def multi_start(
         return score(along_ray(start, pivot_mm, units * spread.scale)) - _PENALTY * (excess**2).sum(axis=1)
 
     for run in runs:
-        run.advance(evaluate, effort.heat_generations, effort.tolerance)
+        run.advance(evaluate, effort.screening_generations, effort.tolerance)
     runs.sort(key=lambda r: -r.value)
     for run in runs[: effort.finalists]:
-        run.advance(evaluate, effort.generations - effort.heat_generations, effort.tolerance)
+        run.advance(evaluate, effort.generations - effort.screening_generations, effort.tolerance)
     ends = [Found(along_ray(start, pivot_mm, run.best * spread.scale), run.value) for run in runs[: effort.finalists]]
     return sorted(ends, key=lambda found: -found.similarity)
 

@@ -8,10 +8,10 @@ import numpy as np
 from mskdex.config.registration import RegistrationSettings
 from mskdex.drr.density import Density, render_density, render_with_tangents
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 from mskdex.registration.contrast import shown, slope
 from mskdex.registration.fixed_image import View, cut_shadow, near
-from mskdex.registration.refine import Joint, Problem, Refined, refine
+from mskdex.registration.refine import Joint, Refined, Refinement, refine
 from mskdex.registration.search import Effort, Found, Spread, multi_start
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.splat import Points, body_points, splat
@@ -23,20 +23,20 @@ _COARSE_MARGIN_MM = 20.0
 
 
 @dataclass(frozen=True)
-class Model:
+class RenderedBody:
     """A body made ready for rendering.
 
     Attributes:
         coarse: for the search. density: for the refinement. step_mm: march of the refinement.
     """
 
-    body: Body
+    body: RigidBody
     coarse: Points
     density: Density
     step_mm: float
 
     @classmethod
-    def of(cls, body: Body, settings: RegistrationSettings, step_mm: float) -> "Model":
+    def of(cls, body: RigidBody, settings: RegistrationSettings, step_mm: float) -> "RenderedBody":
         """Prepares a body; `step_mm` is raised to half a voxel, below which nothing is gained."""
         spacing = float(np.linalg.norm(body.world_from_voxel[:3, :3], axis=0).min())
         points = body_points(body, settings.coarse_pixel_mm)
@@ -61,11 +61,11 @@ class Task:
         seed: of the search.
     """
 
-    model: Model
+    model: RenderedBody
     start: np.ndarray
     pivot_mm: np.ndarray
     spread: Spread
-    others: tuple[tuple[Model, np.ndarray], ...] = ()
+    others: tuple[tuple[RenderedBody, np.ndarray], ...] = ()
     joint: Joint | None = None
     seed: int = 0
 
@@ -109,7 +109,7 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
 
 
-def neighbourhood(model: Model, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+def neighbourhood(model: RenderedBody, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels of the field near the body's projection, and not near where the CT cuts it."""
     support = np.abs(model.image(view.camera, pose)) > _SUPPORT_MM
     mask = near(support, margin_mm / view.camera.pixel_mm) & view.field
@@ -126,7 +126,7 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     return float(similarity.value(shown(scene, settings.scatter_to_primary)))
 
 
-def second_look(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def search_mirrored(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
     """Looks for the body in the radiograph flipped left-right, and refines the mirror image of what is found.
 
     Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
@@ -183,7 +183,7 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
         return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
 
     effort = Effort(
-        settings.restarts, settings.finalists, settings.population, settings.heat_generations, settings.generations
+        settings.restarts, settings.finalists, settings.population, settings.screening_generations, settings.generations
     )
     return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
 
@@ -218,4 +218,4 @@ def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSe
         return shown(scene, scatter), jacobian * slope(scene, scatter)
 
     similarity = GradientCorrelation(view.image, mask, patch, "energy", trend=1)
-    return refine(Problem(render, similarity, pivot, task.joint), start)
+    return refine(Refinement(render, similarity, pivot, task.joint), start)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.compute.parallel import spread
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import Body
+from mskdex.registration.bodies import RigidBody
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Points:
     size_mm: float
 
 
-def body_points(body: Body, size_mm: float) -> Points:
+def body_points(body: RigidBody, size_mm: float) -> Points:
     """Gathers a body's excess attenuation into cells of about `size_mm`."""
     spacing = np.linalg.norm(body.world_from_voxel[:3, :3], axis=0)[::-1]
     factor = np.maximum(np.round(size_mm / spacing), 1).astype(int)
@@ -70,7 +70,7 @@ def _geometry(camera: Camera) -> np.ndarray:
     return np.array([camera.sdd_mm, camera.pixel_mm, row, column])
 
 
-@Kernel
+@kernel
 def _spline(t):
     """Quadratic B-spline at `t`, in its own knot spacing."""
     t = abs(t)
@@ -79,7 +79,17 @@ def _spline(t):
     return 0.5 * (1.5 - t) ** 2 if t < 1.5 else 0.0
 
 
-@Kernel
+@kernel
+def _cast(images, b, row, column, width, value):
+    reach = 1.5 * width
+    first, last = max(0, int(np.ceil(column - reach))), min(images.shape[2] - 1, int(np.floor(column + reach)))
+    for r in range(max(0, int(np.ceil(row - reach))), min(images.shape[1] - 1, int(np.floor(row + reach))) + 1):
+        along = value * _spline((r - row) / width)
+        for c in range(first, last + 1):
+            images[b, r, c] += along * _spline((c - column) / width)
+
+
+@kernel
 def _splat(position, strength, size, geometry, poses, images, start, stop):
     """Adds the DRRs of poses start … stop to `images`; `geometry` is (sdd_mm, pixel_mm, principal row, column)."""
     rows, columns = images.shape[1], images.shape[2]
@@ -97,13 +107,3 @@ def _splat(position, strength, size, geometry, poses, images, start, stop):
             if row < -2 * width or column < -2 * width or row > rows + 2 * width or column > columns + 2 * width:
                 continue
             _cast(images, b, row, column, width, strength[n] * scale * scale / (width * width))
-
-
-@Kernel
-def _cast(images, b, row, column, width, value):
-    reach = 1.5 * width
-    first, last = max(0, int(np.ceil(column - reach))), min(images.shape[2] - 1, int(np.floor(column + reach)))
-    for r in range(max(0, int(np.ceil(row - reach))), min(images.shape[1] - 1, int(np.floor(row + reach))) + 1):
-        along = value * _spline((r - row) / width)
-        for c in range(first, last + 1):
-            images[b, r, c] += along * _spline((c - column) / width)

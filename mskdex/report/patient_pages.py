@@ -23,7 +23,7 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientPage:
     """A patient's rows of the results.
 
     Attributes:
@@ -63,7 +63,7 @@ class Patient:
         return float(held[quantity]) if whole and held is not None else _NAN
 
 
-def patients(results: Results) -> Iterator[Patient]:
+def patients(results: Results) -> Iterator[PatientPage]:
     """Every patient of the cohort, with the rows that are theirs."""
     points = {str(k): v for k, v in results.points.groupby("patient_id")}
     truth = {str(k): v for k, v in results.quantities.groupby("patient_id")}
@@ -72,7 +72,7 @@ def patients(results: Results) -> Iterator[Patient]:
     for person in results.patients.reset_index().to_dict("records"):
         name = str(person["patient_id"])
         own = points.get(name, none).to_dict("records")
-        yield Patient(
+        yield PatientPage(
             name,
             {str(k): v for k, v in person.items()},
             {str(r["object"]): dict(r) for r in truth.get(name, none).to_dict("records")},  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def patients(results: Results) -> Iterator[Patient]:
         )
 
 
-def write_patient(results: Results, patient: Patient, folder: Path) -> None:
+def write_patient(results: Results, patient: PatientPage, folder: Path) -> None:
     """Writes {patient}.html: radiograph, registration, DRRs of CT and predictions, and the numbers."""
     rendered = Rendered.read(results.root / "patients", patient.id, results.channel_names)
     numbers = viewer_numbers(results, patient)
@@ -132,7 +132,7 @@ def _lead(person: dict[str, Any]) -> str:
     return text[:1].upper() + text[1:] or "No demographics are known."
 
 
-def viewer_numbers(results: Results, patient: Patient) -> dict[str, Any]:
+def viewer_numbers(results: Results, patient: PatientPage) -> dict[str, Any]:
     """What stands below the images: by channel and quantity, the truth and each method's prediction."""
     labels = {m.id: m.label for m in results.methods}
     return {
@@ -149,7 +149,7 @@ def viewer_numbers(results: Results, patient: Patient) -> dict[str, Any]:
     }
 
 
-def _numbers(results: Results, patient: Patient, quantity: str) -> Table:
+def _numbers(results: Results, patient: PatientPage, quantity: str) -> Table:
     methods = [m for m in results.methods if m.id in patient.methods]
     rows = []
     for channel in results.objects:
@@ -169,7 +169,7 @@ def _numbers(results: Results, patient: Patient, quantity: str) -> Table:
     return plain(f"numbers_{quantity}", caption, columns, rows, quantity=quantity)
 
 
-def _registrations(patient: Patient) -> Table:
+def _registrations(patient: PatientPage) -> Table:
     rows = [
         [words(title(str(r["body"]))), words("used" if r["accepted"] else "not used"),
          number(_float(r["confidence"]), 2), number(_float(r["similarity"]), 3), words(r["reason"])]

@@ -27,7 +27,7 @@ _WHOLE = 0.99
 
 
 @dataclass(frozen=True)
-class Source:
+class SimulationSource:
     """What a patient's pairs are made from.
 
     Attributes:
@@ -84,7 +84,7 @@ class Variant:
     facts: dict[str, Any]
 
 
-def make_variant(source: Source, settings: SimulationSettings, number: int, seed: tuple[int, ...]) -> Variant:
+def make_variant(source: SimulationSource, settings: SimulationSettings, number: int, seed: tuple[int, ...]) -> Variant:
     """Pair `number` of a patient; 0 has the registered posture and the CT's own muscles.
 
     Args:
@@ -139,7 +139,7 @@ def _draw_sizes(
     return growth, infiltration
 
 
-def _infiltrated(source: Source, shares: Mapping[int, float]) -> LabelledCt:
+def _infiltrated(source: SimulationSource, shares: Mapping[int, float]) -> LabelledCt:
     """The CT with part of each muscle's voxels turned to fat, or what is fatter than muscle to muscle."""
     hu = source.ct.hu.copy()
     for label, share in shares.items():
@@ -152,7 +152,7 @@ def _infiltrated(source: Source, shares: Mapping[int, float]) -> LabelledCt:
     return replace(source.ct, hu=hu)
 
 
-def _rendered(source: Source, posed: PosedCt, camera_from_posed: np.ndarray) -> tuple[np.ndarray, ...]:
+def _rendered(source: SimulationSource, posed: PosedCt, camera_from_posed: np.ndarray) -> tuple[np.ndarray, ...]:
     """DRRs (3, N, H, W), weight (H, W) by what lies beyond the CT's ends, and the whole objects (N,)."""
     ids = [c.label for c in source.ct.channels]
     place = (posed.world_from_voxel,)

@@ -97,7 +97,7 @@ def warp(
     return functional.grid_sample(images[None], grid, mode="bilinear", padding_mode=outside, align_corners=False)[0]
 
 
-def kept(before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"]) -> Float[Tensor, " c"]:
+def retained_fraction(before: Float[Tensor, "c h w"], after: Float[Tensor, "c h w"]) -> Float[Tensor, " c"]:
     """Factor by which each image's sum changed: mass that left the frame, and the zoom's area; 1 for an empty one."""
     old = before.sum(dim=(-2, -1))
     return torch.where(old > 0, after.sum(dim=(-2, -1)) / old.clamp_min(1e-12), torch.ones_like(old))

@@ -19,7 +19,7 @@ from mskdex.io.stack import Stack, read_stack
 from mskdex.models.device_profiles import DeviceProfile, stack_by_profile
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_per_neper, water_volume
-from mskdex.training.augmentation import Change, draw_change, kept, sampling_matrix, side_swap, warp
+from mskdex.training.augmentation import Change, draw_change, retained_fraction, sampling_matrix, side_swap, warp
 
 Move = Callable[..., Tensor]
 """`warp` with a sample's change."""
@@ -271,7 +271,7 @@ class Loader:
         if "volume" not in t:
             return torch.ones(len(stack.objects), device=self.device)
         objects = dense(_quantity(stack.drr, 1), np.ones(len(stack.objects)), t["volume"])
-        return kept(objects, move(objects))
+        return retained_fraction(objects, move(objects))
 
     def _targets(self, stack: Stack, change: Change) -> list[int]:
         """The channel that each aligned object goes to."""

@@ -3,9 +3,13 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and JSON-able facts."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,33 @@ class Group:
         for g in gradients:
             g.copy_(flat[offset : offset + g.numel()].view_as(g))
             offset += g.numel()
+
+    def any(self, here: bool, device: torch.device) -> bool:
+        """Whether it is so in any process."""
+        if self.size == 1:
+            return here
+        flag = torch.tensor(float(here), device=device)
+        distributed.all_reduce(flag)
+        return bool(flag.item() > 0)
+
+    def of_first(self, state: State | None, device: torch.device) -> State | None:
+        """Tensors and facts of process 0, or that it has none, in every process.
+
+        Args:
+            state: what this process has; that of others than process 0 does not count.
+            device: where the others get the tensors.
+        """
+        if self.size == 1:
+            return state
+        tensors, facts = state or ({}, None)
+        told: list[Any] = [facts, [(name, t.shape, t.dtype) for name, t in tensors.items()]]
+        distributed.broadcast_object_list(told, device=device)
+        received = {}
+        for name, shape, dtype in told[1]:
+            own = tensors[name].to(device) if self.rank == 0 else torch.empty(shape, dtype=dtype, device=device)
+            distributed.broadcast(own, 0)
+            received[name] = own
+        return None if told[0] is None else (received, told[0])
 
     def leave(self) -> None:
         """Waits until every process is here, and takes the group apart."""

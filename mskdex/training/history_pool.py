@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_FAKES_A_PLACE = 20
+
 
 class HistoryPool:
     """Half of the time swaps a new fake for an old one, so that a discriminator does not forget.
@@ -17,6 +19,18 @@ class HistoryPool:
     def __init__(self, size: int, seed: int):
         self.size, self.seed = size, seed
         self.images: list[Tensor] = []
+
+    def epochs(self, images: int) -> int:
+        """Epochs after which the pool is emptied, whatever interrupts the training: about 20 fakes a place.
+
+        A checkpoint then need not hold the pool, which at the paper's size is larger than all networks, and the pool is
+        filling a twentieth of the time. After a restart it has to hold what it held: fakes of earlier weights,
+        which nothing makes again.
+
+        Args:
+            images: fakes of one epoch.
+        """
+        return max(1, -(-_FAKES_A_PLACE * self.size // images))
 
     def exchange(self, fakes: Tensor, step: int) -> Tensor:
         """Fakes for the discriminator: (B, C, H, W) in and out, detached; decided by (seed, step) alone."""

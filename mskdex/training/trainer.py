@@ -36,6 +36,7 @@ class Progress:
         told: those of them whose losses are in the totals.
         totals: sum over the current epoch's batches of each loss.
         history: one row per finished epoch.
+        code: hash of the code that trained, and the epochs finished before it did; a row for each change.
         seconds: time trained, over all restarts.
     """
 
@@ -45,6 +46,7 @@ class Progress:
     totals: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    code: list[list[Any]] = field(default_factory=list)
 
     def count(self, sums: dict[str, float]) -> None:
         """Adds losses of all batches up to this place that were not told yet; nothing adds nothing."""
@@ -206,13 +208,42 @@ class Trainer:
         for name, rate in rates.items():
             set_learning_rate(self.optimisers[name], sgdr(epochs, rate, o.min_learning_rate, o.restart_epochs))
 
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Of every weight, by name: what an architecture is, as far as weights can tell."""
+        named = self.networks.named().items()
+        return {f"{n}.{k}": list(v.shape) for n, m in named for k, v in m.state_dict().items()}
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a history pool holds images."""
+        return any(pool.images for pool in self.pools.values())
+
+    def finish_epoch(self, batches: int) -> None:
+        """Enters the epoch's mean losses in the history; empties the history pools when their time has come.
+
+        Args:
+            batches: number of batches in an epoch.
+        """
+        progress, o = self.progress, self.settings.optimisation
+        rate = self.optimisers["generators"].param_groups[0]["lr"]
+        progress.count(self.record.read())
+        row = {name: value / batches for name, value in progress.totals.items()}
+        progress.epoch += 1
+        progress.history.append({"epoch": progress.epoch, "learning_rate": float(rate), **row})
+        progress.place, progress.told, progress.totals = 0, 0, {}
+        for pool in self.pools.values():
+            if progress.epoch == o.epochs or progress.epoch % pool.epochs(o.batch_size * batches) == 0:
+                pool.images.clear()
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that decides what comes next: tensors, and JSON-able facts."""
         tensors = {f"{n}.{k}": v for n, m in self.networks.named().items() for k, v in m.state_dict().items()}
         for name, optimiser in self.optimisers.items():
             tensors |= optimiser_tensors(name, optimiser)
-        for name, pool in self.pools.items():
-            tensors |= {f"pool/{name}/{i}": image for i, image in enumerate(pool.images)}
+        if self.group.size == 1:  # each process has pools of its own
+            for name, pool in self.pools.items():
+                tensors |= {f"pool/{name}/{i}": image for i, image in enumerate(pool.images)}
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         return tensors, json.loads(json.dumps(vars(self.progress)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from mskdex.deformation.template import Template, Tissue, label_depth
 from mskdex.virtual import skeleton
-from mskdex.virtual.cached import kept
+from mskdex.virtual.cached import cached
 from mskdex.virtual.outline import outline_depth
 from mskdex.virtual.profiles import Profile, atlas_volumes_cm3, profiles
 from mskdex.virtual.solids import Points, capsule, ellipsoid, join, sweep
@@ -52,7 +52,7 @@ def built_in(voxel_mm: float) -> Template:
         np.arange(2, 2 * len(paired) + 1, 2),
         np.arange(1, 2 * len(paired), 2),
     )
-    labels, depth, origin = kept(f"anatomy-{voxel_mm:g}", 3, lambda: _both_halves(names, tissues, swap, voxel_mm))
+    labels, depth, origin = cached(f"anatomy-{voxel_mm:g}", 3, lambda: _both_halves(names, tissues, swap, voxel_mm))
     left = np.array(skeleton.HEAD_MM)
     heads = {"left": left, "right": left * (-1.0, 1.0, 1.0)}
     return Template(labels, origin, voxel_mm, tuple(names), tissues, depth, heads)

@@ -17,7 +17,7 @@ _BEYOND_MM = 60.0
 
 
 @dataclass(frozen=True)
-class Body:
+class BodyModel:
     """Labels and HU on a grid.
 
     Attributes:
@@ -35,7 +35,7 @@ class Body:
     masses_g: np.ndarray
 
 
-def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.ndarray) -> Body:
+def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.ndarray) -> BodyModel:
     """The body in the reference posture.
 
     Args:
@@ -48,7 +48,7 @@ def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.n
     return _filled(shape, made_of, grid, person_from_grid, _bodily(shape.labels), soft, [], with_hu=True)
 
 
-def posed(made_of: Composition, posture: Posture, grid: Grid, *, with_hu: bool = True) -> Body:
+def posed(made_of: Composition, posture: Posture, grid: Grid, *, with_hu: bool = True) -> BodyModel:
     """The body in another posture, on a grid of the posed frame; bones lie exactly where their poses put them.
 
     Args:
@@ -117,7 +117,7 @@ def _filled(
     inverse_poses: list[np.ndarray],
     *,
     with_hu: bool,
-) -> Body:
+) -> BodyModel:
     template = shape.template
     labels, hu = np.zeros(grid.shape, np.uint8), np.full(grid.shape, made_of.hu[0], np.float32)
     volumes, masses = np.zeros((2, len(template.names)))
@@ -135,7 +135,7 @@ def _filled(
         np.zeros(8, np.int64), np.zeros(8), np.zeros((soft[0].shape[2], 3), np.float32),
     )  # fmt: skip
     voxel_cm3 = grid.cell_mm**3 / 1000.0
-    return Body(grid, labels, hu, volumes * voxel_cm3, masses * voxel_cm3)
+    return BodyModel(grid, labels, hu, volumes * voxel_cm3, masses * voxel_cm3)
 
 
 def label_box(shape: Shape, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mskdex.compute.native import cache_folder
+from mskdex.compute.cache import cache_folder
 
 
-def kept(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+def cached(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
     """What `make` gives, from beside the compiled kernels if an earlier process left it there.
 
     It is made again when anything in `mskdex/virtual`, or numpy's version, has changed. Kept arrays are mapped into

@@ -9,13 +9,15 @@ from mskdex.deformation.flow import displacement
 from mskdex.deformation.following import pushed, soft_mobility
 from mskdex.deformation.posture import Posture
 from mskdex.deformation.shape import cell_means, rates
-from mskdex.virtual.body import Body, box_of, posed
+from mskdex.virtual.body import BodyModel, box_of, posed
 from mskdex.virtual.tissue import Composition
 
 _MOST = 0.2
 
 
-def keep_muscles(made_of: Composition, posture: Posture, grid: Grid, reference: Body, muscles: list[int]) -> Posture:
+def keep_muscles(
+    made_of: Composition, posture: Posture, grid: Grid, reference: BodyModel, muscles: list[int]
+) -> Posture:
     """Grows or shrinks muscles of the posed body by what they lack or have too much.
 
     A posture's flow conserves volume cell by cell, but where a rigid bone sweeps over the soft tissue beside it,
@@ -42,7 +44,7 @@ def keep_muscles(made_of: Composition, posture: Posture, grid: Grid, reference: 
     return posture
 
 
-def _amounts(body: Body, weigh: bool) -> np.ndarray:
+def _amounts(body: BodyModel, weigh: bool) -> np.ndarray:
     return np.sqrt(body.volumes_cm3 * body.masses_g) if weigh else body.volumes_cm3
 
 

@@ -15,7 +15,7 @@ from mskdex.exposure.exposing import Beam, expose, primary
 from mskdex.geometry.camera import nominal_pose
 from mskdex.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
 from mskdex.virtual.anatomy import built_in
-from mskdex.virtual.body import Body, bone_box, label_box, lying, posed, posed_box
+from mskdex.virtual.body import BodyModel, bone_box, label_box, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.console import curve_nepers, grey_values
 from mskdex.virtual.departments import Department
@@ -37,7 +37,7 @@ _LOWEST_MM, _HIGHEST_MM = -250.0, 220.0
 
 
 @dataclass(frozen=True)
-class Patient:
+class VirtualPatient:
     """What is made of a person.
 
     Attributes:
@@ -47,6 +47,8 @@ class Patient:
         grey: the same as its department stores it, uint16 (H, W).
         taken: its geometry. department: where it was taken.
         truth, true_images: what the pipeline never reads.
+        posed_labels: uint8 (z, y, x), ids of the template, of the body as it stands for the radiograph.
+        posed_from_voxel: 4×4 of these, to the frame of truth's `camera_from_posed`.
     """
 
     ct: np.ndarray
@@ -59,6 +61,8 @@ class Patient:
     department: Department
     truth: dict[str, Any]
     true_images: TrueImages
+    posed_labels: np.ndarray
+    posed_from_voxel: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ class _Radiograph:
     department: Department
     facts: dict[str, Any]
     true_images: TrueImages
+    body: BodyModel
 
 
-def make_patient(person: Person, settings: VirtualSettings) -> Patient:
+def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     """Makes a patient's CT, radiograph and truth."""
     template = _template(settings)
     if person.implant:
@@ -86,9 +91,10 @@ def make_patient(person: Person, settings: VirtualSettings) -> Patient:
     labels, errors = with_label_errors(body.labels, body.grid.cell_mm, template, settings, segmenting)
     sliced = thick_slices(ct, labels, body.grid.world_from_voxel, voxels)
     truth = {"patient_id": person.patient_id, **facts, "label_errors": [asdict(e) for e in errors]}
-    return Patient(
-        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images
-    )
+    return VirtualPatient(
+        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images,
+        seen.body.labels, seen.body.grid.world_from_voxel,
+    )  # fmt: skip
 
 
 def _template(settings: VirtualSettings) -> Template:
@@ -124,7 +130,7 @@ def grown(person: Person, template: Template) -> Shape:
 
 def _scanned(
     person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings
-) -> tuple[Body, np.ndarray, np.ndarray]:
+) -> tuple[BodyModel, np.ndarray, np.ndarray]:
     draw = person.random("ct")
     draw.random()
     turn = rotation_about(np.zeros(3), np.clip(draw.normal(size=3), -2, 2) * (1.5, 1.0, 1.0))
@@ -156,7 +162,7 @@ def _radiographed(
     shape: Shape,
     made_of: Composition,
     settings: VirtualSettings,
-    scanned: Body,
+    scanned: BodyModel,
     person_from_ct: np.ndarray,
 ) -> _Radiograph:
     draw = person.random("posture")
@@ -187,6 +193,7 @@ def _radiographed(
     facts = {
         "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
         "camera": camera.as_dict(),
+        "camera_from_posed": camera_from_posed.tolist(),
         "source_to_isocentre_mm": how.source_to_isocentre_mm,
         "tube_voltage_kv": how.tube_voltage_kv,
         "collimation": taken.collimation,
@@ -196,10 +203,10 @@ def _radiographed(
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
     images = true_images(body, hu, shape.template, camera, camera_from_posed, transmission[shown])
-    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images)
+    return _Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
 
 
-def whole_muscles(template: Template, body: Body) -> list[int]:
+def whole_muscles(template: Template, body: BodyModel) -> list[int]:
     """Labels of the muscles that the body's grid does not cut."""
     cut = set(np.unique(body.labels[[0, -1]]))
     muscles = np.flatnonzero((template.tissues == Tissue.MUSCLE) & (body.volumes_cm3 > 1.0))
@@ -218,7 +225,7 @@ def _by_name(template: Template, values: np.ndarray) -> dict[str, float]:
     return {n: round(float(v), 4) for n, v in zip(template.names[1:], values[1:], strict=True)}
 
 
-def _quantities(template: Template, body: Body) -> dict[str, dict[str, float]]:
+def _quantities(template: Template, body: BodyModel) -> dict[str, dict[str, float]]:
     """Noise-free quantities per structure inside the CT."""
     inside = np.flatnonzero(np.isin(template.tissues, (Tissue.MUSCLE, Tissue.BONE))[body.labels.ravel()])
     hu = np.clip(np.rint(body.hu.ravel()[inside]), HU_MIN, HU_MAX).astype(np.int64) - HU_MIN

@@ -15,13 +15,13 @@ from mskdex.drr.render import render
 from mskdex.geometry.camera import Camera
 from mskdex.io.artifacts import atomic_path
 from mskdex.quantities import density_table
-from mskdex.virtual.patient import Patient
+from mskdex.virtual.patient import VirtualPatient
 
 _DRR_PIXELS = 128
 _SOFT_WINDOW, _BONE_WINDOW = (-160.0, 240.0), (-200.0, 900.0)
 
 
-def draw_preview(patient: Patient, title: str, out: Path) -> None:
+def draw_preview(patient: VirtualPatient, title: str, out: Path) -> None:
     """Draws a patient: three CT slices, the label map, the radiograph, the object-wise DRRs at the true pose."""
     figure = plt.figure(figsize=(14.0, 9.6), layout="constrained", facecolor="black")
     grid = figure.add_gridspec(3, 5, height_ratios=(1.15, 1.0, 1.0))
@@ -47,7 +47,7 @@ def _show(
     axis.axis("off")
 
 
-def _slices(axes: list[Axes], patient: Patient) -> None:
+def _slices(axes: list[Axes], patient: VirtualPatient) -> None:
     """Radiological convention: the patient's right is on the left, anterior and head are up."""
     heads = _middle_slice(patient, "femur_left")
     coronal = int(np.median(np.nonzero(patient.labels == patient.names.index("femur_left"))[1]))
@@ -64,20 +64,20 @@ def _slices(axes: list[Axes], patient: Patient) -> None:
     _show(axes[3], image, "labels", ListedColormap(colours), (0, len(patient.names) - 1))
 
 
-def _middle_slice(patient: Patient, name: str) -> int:
+def _middle_slice(patient: VirtualPatient, name: str) -> int:
     """The slice of the femoral heads: 20 mm under the femur's top."""
     slices = np.flatnonzero((patient.labels == patient.names.index(name)).any(axis=(1, 2)))
     return int(slices[-1] - round(22.0 / float(patient.world_from_voxel[2, 2])))
 
 
-def _radiograph(axis: Axes, patient: Patient) -> None:
+def _radiograph(axis: Axes, patient: VirtualPatient) -> None:
     attenuation = -np.log(np.maximum(patient.exposure, 1e-5))
     limits = np.percentile(attenuation, (2.0, 99.7))
     kv, sdd = patient.taken.tube_voltage_kv, patient.taken.camera.sdd_mm
     _show(axis, attenuation, f"radiograph, {kv:.0f} kV, {sdd:.0f} mm", "gray", (float(limits[0]), float(limits[1])))
 
 
-def _object_drrs(patient: Patient) -> np.ndarray:
+def _object_drrs(patient: VirtualPatient) -> np.ndarray:
     """Weighted volume of each structure, both sides, bones at their own pose and muscles at the pelvis's."""
     camera: Camera = patient.taken.camera
     pixel = camera.pixel_mm * camera.shape[0] / _DRR_PIXELS

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.exposure.exposing import MATERIALS, Beam
 from mskdex.exposure.spectrum import DENSITY_G_CM3, mass_attenuation_cm2_g
 
@@ -67,7 +67,7 @@ def _filtered(lines: np.ndarray, cell_mm: float) -> np.ndarray:
     return np.ascontiguousarray(np.fft.irfft(spectrum, size, axis=1)[:, : lines.shape[1]])
 
 
-@Kernel
+@kernel
 def _project(tissue, metal, turns, paths):
     """Adds to `paths` (2, angles, bins) the sums of tissue and metal along lines, tissue only where there is metal."""
     ny, nx = metal.shape
@@ -92,7 +92,7 @@ def _project(tissue, metal, turns, paths):
                         paths[0, a, n] += tissue[y, x]
 
 
-@Kernel
+@kernel
 def _back_project(lines, turns, image):
     """Adds to `image` (y, x) the lines (angles, bins) through each pixel."""
     ny, nx = image.shape

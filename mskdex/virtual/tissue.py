@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.deformation.template import Template, Tissue
 from mskdex.quantities import FAT_HU
 from mskdex.virtual.population import Person
@@ -108,7 +108,7 @@ def _fibre_axes(template: Template) -> np.ndarray:
     return axes
 
 
-@Kernel
+@kernel
 def noise_at(noise, x, y, z):
     """Periodic noise at the index (x, y, z); its size is a power of two."""
     last = noise.shape[0] - 1
@@ -123,7 +123,7 @@ def noise_at(noise, x, y, z):
     return (1 - fz) * low + fz * high
 
 
-@Kernel
+@kernel
 def fat_share(x, y, z, axis_x, axis_y, axis_z, threshold, noise, depth):
     """Share of fat in muscle at a template point: streaks along the fibres, and a rim under the surface."""
     along = (x * axis_x + y * axis_y + z * axis_z) * (1.0 - STREAK_STRETCH)
@@ -135,7 +135,7 @@ def fat_share(x, y, z, axis_x, axis_y, axis_z, threshold, noise, depth):
     return 1.0 / (1.0 + np.exp(-1.702 * u))
 
 
-@Kernel
+@kernel
 def bone_hu(x, y, z, inside, cortex_mm, cortex_hu, depth, noise, shaft):
     """HU of bone at a depth under its surface: cortex outside, trabecular bone or, in a shaft, marrow inside."""
     if shaft:

@@ -9,7 +9,7 @@ from mskdex.deformation.template import Template
 from mskdex.drr.render import render
 from mskdex.geometry.camera import Camera
 from mskdex.quantities import density_table
-from mskdex.virtual.body import Body
+from mskdex.virtual.body import BodyModel
 
 _DRR_PIXELS, _ATTENUATION_MM = 96, 1.6
 """Longest edge of the DRRs in pixels, and least pixel size of the attenuation."""
@@ -35,7 +35,7 @@ class TrueImages:
 
 
 def true_images(
-    body: Body, hu: np.ndarray, template: Template, camera: Camera, pose: np.ndarray, transmission: np.ndarray
+    body: BodyModel, hu: np.ndarray, template: Template, camera: Camera, pose: np.ndarray, transmission: np.ndarray
 ) -> TrueImages:
     """Renders the standing body's structures, and averages the exact attenuation.
 

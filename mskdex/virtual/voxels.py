@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskdex.compute.native import Kernel
+from mskdex.compute.kernels import kernel
 from mskdex.deformation.coarse_grid import trilinear
 from mskdex.deformation.template import Tissue
 from mskdex.quantities import FAT_HU, HU_MIN
@@ -17,7 +17,141 @@ BODILY, FIRST_BODY = 1, 2
 """Bits of a cell that holds more than air, and of one that may hold bone of body 0; body b's is FIRST_BODY << b."""
 
 
-@Kernel
+@kernel
+def _moved(matrix, x, y, z):
+    return (
+        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
+        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3],
+        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3],
+    )
+
+
+@kernel
+def _index(to_template, labels, x, y, z):
+    """Template index of a point of the scaled template; False beside the template."""
+    u = x * to_template[0, 0] + to_template[1, 0]
+    v = y * to_template[0, 1] + to_template[1, 1]
+    w = z * to_template[0, 2] + to_template[1, 2]
+    w = min(max(w, 0.0), labels.shape[0] - 1.001)
+    return u, v, w, 0.0 <= u < labels.shape[2] - 1.001 and 0.0 <= v < labels.shape[1] - 1.001
+
+
+@kernel
+def _shifted_index(shift, at, to_template, labels, x, y, z):
+    """Template index of a point that `shift` takes to the scaled template; False beside the template."""
+    du, dv, dw = trilinear(shift, (x - at[0]) * at[3], (y - at[1]) * at[3], (z - at[2]) * at[3])
+    return _index(to_template, labels, x + du, y + dv, z + dw)
+
+
+@kernel
+def _between_rows(field, y, z, row):
+    """Sets `row` to a field (z, y, x, 3) between its rows, at the indices y and z, held at the edges."""
+    y, z = min(max(y, 0.0), field.shape[1] - 1.001), min(max(z, 0.0), field.shape[0] - 1.001)
+    j, k = int(y), int(z)
+    fy, fz = np.float32(y - j), np.float32(z - k)
+    for i in range(row.shape[0]):
+        for c in range(3):
+            low = field[k, j, i, c] + fy * (field[k, j + 1, i, c] - field[k, j, i, c])
+            high = field[k + 1, j, i, c] + fy * (field[k + 1, j + 1, i, c] - field[k + 1, j, i, c])
+            row[i, c] = low + fz * (high - low)
+
+
+@kernel
+def _within_row(row, x):
+    x = min(max(x, 0.0), row.shape[0] - 1.001)
+    i = int(x)
+    f = np.float32(x - i)
+    return (
+        row[i, 0] + f * (row[i + 1, 0] - row[i, 0]),
+        row[i, 1] + f * (row[i + 1, 1] - row[i, 1]),
+        row[i, 2] + f * (row[i + 1, 2] - row[i, 2]),
+    )
+
+
+@kernel
+def _strength(u, v, w, labels, depths, body_of, body):
+    """How deep a point lies in a body's bones; 0 outside."""
+    i, j, k = int(u), int(v), int(w)
+    strength = 0.0
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                if body_of[labels[k + c, j + b, i + a]] == body:
+                    strength += 1.0 + depths[k + c, j + b, i + a]
+    return strength
+
+
+@kernel
+def _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight):
+    """Sets `found` and `weight` to the labels of the eight voxels around a point; returns how many labels."""
+    many = 0
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                label = int(labels[k + c, j + b, i + a])
+                if not claimed and (kinds[label] == _BONE or kinds[label] == _METAL):
+                    label = soft_bone
+                m = 0
+                while m < many and found[m] != label:
+                    m += 1
+                if m == many:
+                    found[m], weight[m] = label, 0.0
+                    many += 1
+                weight[m] += (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy) * (fx if a else 1.0 - fx)
+    return many
+
+
+@kernel
+def _mixture(
+    u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone, lean_density,
+    with_hu, volumes, masses, found, weight,
+):  # fmt: skip
+    """Label and HU at a template index: the eight voxels around it, each by its share."""
+    i, j, k = int(u), int(v), int(w)
+    first, many = int(labels[k, j, i]), 1
+    for c in range(2):
+        for b in range(2):
+            for a in range(2):
+                if labels[k + c, j + b, i + a] != first:
+                    many = 2
+    fx, fy, fz = u - i, v - j, w - k
+    found[0], weight[0] = first, 1.0
+    if many > 1:
+        many = _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight)
+    elif not claimed and (kinds[first] == _BONE or kinds[first] == _METAL):
+        found[0] = soft_bone
+    best, value = 0, 0.0
+    for m in range(many):
+        volumes[found[m]] += weight[m]
+        if weight[m] > weight[best]:
+            best = m
+    if with_hu:
+        depth = 0.0
+        if many > 1 or kinds[first] == _MUSCLE or kinds[first] == _BONE:
+            for c in range(2):
+                for b in range(2):
+                    side = (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy)
+                    depth += side * ((1.0 - fx) * depths[k + c, j + b, i] + fx * depths[k + c, j + b, i + 1])
+        x = (u - to_template[1, 0]) * to_template[2, 0]
+        y = (v - to_template[1, 1]) * to_template[2, 1]
+        z = (w - to_template[1, 2]) * to_template[2, 2]
+        for m in range(many):
+            label = found[m]
+            here = properties[label, 0]
+            if kinds[label] == _MUSCLE:
+                axis_x, axis_y, axis_z = properties[label, 3], properties[label, 4], properties[label, 5]
+                share = fat_share(x, y, z, axis_x, axis_y, axis_z, properties[label, 1], noise, depth)
+                here += share * (FAT_HU - here)
+            elif kinds[label] == _BONE:
+                shell = properties[label, 2]
+                here = bone_hu(x, y, z, here, shell, cortex_hu, depth, noise, shell > _SHELL_MM)
+            entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
+            masses[label] += weight[m] * lean_density[entry]
+            value += weight[m] * here
+    return found[best], value
+
+
+@kernel
 def fill(
     from_index, cells, cells_at, soft, soft_at, bony, bony_at, inverse_poses, labels, depths, to_template, body_of,
     kinds, properties, noise, cortex_hu, soft_bone, lean_density, with_hu, out_labels, out_hu, volumes, masses,
@@ -85,137 +219,3 @@ def fill(
                     out_hu[k, j, i] = value
                 else:
                     volumes[0] += 1.0
-
-
-@Kernel
-def _moved(matrix, x, y, z):
-    return (
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3],
-        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3],
-    )
-
-
-@Kernel
-def _shifted_index(shift, at, to_template, labels, x, y, z):
-    """Template index of a point that `shift` takes to the scaled template; False beside the template."""
-    du, dv, dw = trilinear(shift, (x - at[0]) * at[3], (y - at[1]) * at[3], (z - at[2]) * at[3])
-    return _index(to_template, labels, x + du, y + dv, z + dw)
-
-
-@Kernel
-def _index(to_template, labels, x, y, z):
-    """Template index of a point of the scaled template; False beside the template."""
-    u = x * to_template[0, 0] + to_template[1, 0]
-    v = y * to_template[0, 1] + to_template[1, 1]
-    w = z * to_template[0, 2] + to_template[1, 2]
-    w = min(max(w, 0.0), labels.shape[0] - 1.001)
-    return u, v, w, 0.0 <= u < labels.shape[2] - 1.001 and 0.0 <= v < labels.shape[1] - 1.001
-
-
-@Kernel
-def _between_rows(field, y, z, row):
-    """Sets `row` to a field (z, y, x, 3) between its rows, at the indices y and z, held at the edges."""
-    y, z = min(max(y, 0.0), field.shape[1] - 1.001), min(max(z, 0.0), field.shape[0] - 1.001)
-    j, k = int(y), int(z)
-    fy, fz = np.float32(y - j), np.float32(z - k)
-    for i in range(row.shape[0]):
-        for c in range(3):
-            low = field[k, j, i, c] + fy * (field[k, j + 1, i, c] - field[k, j, i, c])
-            high = field[k + 1, j, i, c] + fy * (field[k + 1, j + 1, i, c] - field[k + 1, j, i, c])
-            row[i, c] = low + fz * (high - low)
-
-
-@Kernel
-def _within_row(row, x):
-    x = min(max(x, 0.0), row.shape[0] - 1.001)
-    i = int(x)
-    f = np.float32(x - i)
-    return (
-        row[i, 0] + f * (row[i + 1, 0] - row[i, 0]),
-        row[i, 1] + f * (row[i + 1, 1] - row[i, 1]),
-        row[i, 2] + f * (row[i + 1, 2] - row[i, 2]),
-    )
-
-
-@Kernel
-def _strength(u, v, w, labels, depths, body_of, body):
-    """How deep a point lies in a body's bones; 0 outside."""
-    i, j, k = int(u), int(v), int(w)
-    strength = 0.0
-    for c in range(2):
-        for b in range(2):
-            for a in range(2):
-                if body_of[labels[k + c, j + b, i + a]] == body:
-                    strength += 1.0 + depths[k + c, j + b, i + a]
-    return strength
-
-
-@Kernel
-def _mixture(
-    u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone, lean_density,
-    with_hu, volumes, masses, found, weight,
-):  # fmt: skip
-    """Label and HU at a template index: the eight voxels around it, each by its share."""
-    i, j, k = int(u), int(v), int(w)
-    first, many = int(labels[k, j, i]), 1
-    for c in range(2):
-        for b in range(2):
-            for a in range(2):
-                if labels[k + c, j + b, i + a] != first:
-                    many = 2
-    fx, fy, fz = u - i, v - j, w - k
-    found[0], weight[0] = first, 1.0
-    if many > 1:
-        many = _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight)
-    elif not claimed and (kinds[first] == _BONE or kinds[first] == _METAL):
-        found[0] = soft_bone
-    best, value = 0, 0.0
-    for m in range(many):
-        volumes[found[m]] += weight[m]
-        if weight[m] > weight[best]:
-            best = m
-    if with_hu:
-        depth = 0.0
-        if many > 1 or kinds[first] == _MUSCLE or kinds[first] == _BONE:
-            for c in range(2):
-                for b in range(2):
-                    side = (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy)
-                    depth += side * ((1.0 - fx) * depths[k + c, j + b, i] + fx * depths[k + c, j + b, i + 1])
-        x = (u - to_template[1, 0]) * to_template[2, 0]
-        y = (v - to_template[1, 1]) * to_template[2, 1]
-        z = (w - to_template[1, 2]) * to_template[2, 2]
-        for m in range(many):
-            label = found[m]
-            here = properties[label, 0]
-            if kinds[label] == _MUSCLE:
-                axis_x, axis_y, axis_z = properties[label, 3], properties[label, 4], properties[label, 5]
-                share = fat_share(x, y, z, axis_x, axis_y, axis_z, properties[label, 1], noise, depth)
-                here += share * (FAT_HU - here)
-            elif kinds[label] == _BONE:
-                shell = properties[label, 2]
-                here = bone_hu(x, y, z, here, shell, cortex_hu, depth, noise, shell > _SHELL_MM)
-            entry = min(max(int(np.rint(here)) - HU_MIN, 0), len(lean_density) - 1)
-            masses[label] += weight[m] * lean_density[entry]
-            value += weight[m] * here
-    return found[best], value
-
-
-@Kernel
-def _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight):
-    """Sets `found` and `weight` to the labels of the eight voxels around a point; returns how many labels."""
-    many = 0
-    for c in range(2):
-        for b in range(2):
-            for a in range(2):
-                label = int(labels[k + c, j + b, i + a])
-                if not claimed and (kinds[label] == _BONE or kinds[label] == _METAL):
-                    label = soft_bone
-                m = 0
-                while m < many and found[m] != label:
-                    m += 1
-                if m == many:
-                    found[m], weight[m] = label, 0.0
-                    many += 1
-                weight[m] += (fz if c else 1.0 - fz) * (fy if b else 1.0 - fy) * (fx if a else 1.0 - fx)
-    return many

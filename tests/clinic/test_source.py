@@ -102,8 +102,34 @@ def test_a_value_that_means_nothing_is_blank_and_said(
     assert f"its {keyword} means nothing" in caplog.text
 
 
+def test_an_element_that_cannot_be_read_costs_none_of_the_others(tmp_path, imported, prediction, algorithm, caplog):
+    """A number of two bytes that is said to have four; beside it a private element within a sequence."""
+    dataset = hospital.radiograph(PregnancyStatus=4, PatientComments="none", PatientWeight="81.500")
+    person = pydicom.Dataset()
+    person.PersonName = "Doe^Jane"
+    person.add_new(0x00191001, "LO", "SECRET OF THE VENDOR")
+    dataset.ReferringPhysicianIdentificationSequence = [person]
+    path = hospital.save(dataset, tmp_path / "odd.dcm")
+    content = path.read_bytes()
+    assert (content.count(b"\xc0\x21US"), content.count(b"81.500")) == (1, 1)
+    path.write_bytes(content.replace(b"\xc0\x21US", b"\xc0\x21UL").replace(b"81.500", b"81,5kg"))
+    for item in written(path, tmp_path, imported, prediction, algorithm):
+        assert item.PatientComments == "none"
+        assert str(item.PatientWeight) == "81,5kg", "what the archive has is kept"
+        assert item.ReferringPhysicianIdentificationSequence[0].PersonName == "Doe^Jane"
+        assert "SECRET" not in str(item)
+    assert caplog.text.count("element (0010,21C0) cannot be read and is not copied") == 1
+
+
+def test_a_name_without_a_declared_character_set_is_read_as_latin_1(tmp_path, imported, prediction, algorithm):
+    path = hospital.save(hospital.radiograph(PatientName="M#ller^Erika"), tmp_path / "odd.dcm")
+    path.write_bytes(path.read_bytes().replace(b"M#ller", "Müller".encode("latin-1")))
+    for item in written(path, tmp_path, imported, prediction, algorithm):
+        assert str(item.PatientName) == "Müller^Erika"
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-@pytest.mark.parametrize("value", [None, "", "not a uid", "1.2.3." + "4" * 64])
+@pytest.mark.parametrize("value", [None, "", "not a uid", "1.2.", "1.2.3." + "4" * 64])
 def test_a_radiograph_that_nothing_can_refer_to_is_refused(keyword, value, tmp_path):
     dataset = hospital.radiograph()
     with pydicom.config.disable_value_validation():

@@ -11,7 +11,7 @@ from mskdex.deformation.posture import Posture, draw_poses, take_posture
 from mskdex.deformation.shape import Shape
 from mskdex.deformation.template import Template
 from mskdex.virtual.anatomy import built_in
-from mskdex.virtual.body import Body, lying, posed, posed_box
+from mskdex.virtual.body import BodyModel, lying, posed, posed_box
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person
@@ -25,8 +25,8 @@ class TwoPostures:
     person: Person
     shape: Shape
     posture: Posture
-    lying: Body
-    posed: Body
+    lying: BodyModel
+    posed: BodyModel
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,10 @@ from mskdex.drr.render import render
 
 phantom = labelled_balls()
 pose = random_poses(phantom.centre_mm, 1, seed=11)[0]
-for beam, mass, sub in (("cone", True, 1), ("parallel", False, 2)):
+for beam, conserve_sums, sub in (("cone", True, 1), ("parallel", False, 2)):
     camera = Camera(1000.0, 17.0, (8, 8), (3.6, 3.1), beam)
     arguments = (phantom.ct, phantom.labels, phantom.world_from_voxel, phantom.ids, camera, pose, TABLES)
-    options = {"step_mm": 6.0, "mass": mass, "oversampling": sub}
+    options = {"step_mm": 6.0, "conserve_sums": conserve_sums, "oversampling": sub}
     expected = render_reference(*arguments, **options)
     found = render(*arguments, **options, device="cuda").images
     usual = render(*arguments, **options, device="cpu").images

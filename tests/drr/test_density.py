@@ -30,11 +30,18 @@ def smooth_volume(dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
 def test_density_equals_the_definition(phantom: Phantom, camera: Camera, oblique_pose: np.ndarray) -> None:
     density = TABLES[0][phantom.ct.astype(int) - HU_MIN] * (phantom.labels == 3)
     prepared = Density.of(density.astype(np.float32), phantom.world_from_voxel)
-    for mass in (False, True):
+    for conserve_sums in (False, True):
         expected = render_reference(
-            phantom.ct, phantom.labels, phantom.world_from_voxel, [3], camera, oblique_pose, TABLES[:1], mass=mass
+            phantom.ct,
+            phantom.labels,
+            phantom.world_from_voxel,
+            [3],
+            camera,
+            oblique_pose,
+            TABLES[:1],
+            conserve_sums=conserve_sums,
         )[0, 0]
-        found = render_density(prepared, camera, oblique_pose, mass=mass)
+        found = render_density(prepared, camera, oblique_pose, conserve_sums=conserve_sums)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
@@ -44,22 +51,26 @@ def test_a_voxel_at_the_volume_s_corner_keeps_its_mass() -> None:
     prepared = Density.of(density, np.diag([2.0, 2.0, 2.0, 1.0]))
     camera = Camera(1000.0, 0.25, (80, 80), (39.5, 39.5))
     pose = moved(nominal_pose(np.array([6.0, 8.0, 0.0]), 800), np.array([0.1, 0.2, 0.3, 0, 0, 0]), np.zeros(3))
-    image = render_density(prepared, camera, pose, step_mm=0.25, mass=True)
+    image = render_density(prepared, camera, pose, step_mm=0.25, conserve_sums=True)
     assert image.sum() == pytest.approx(2.0 * 8 / 1000, rel=2e-3)
 
 
 @pytest.mark.parametrize("camera", [CONE, PARALLEL], ids=["cone", "parallel"])
-@pytest.mark.parametrize("mass", [False, True])
+@pytest.mark.parametrize("conserve_sums", [False, True])
 @pytest.mark.parametrize("centre", [None, CENTRE], ids=["source", "centre"])
-def test_derivatives_against_central_differences(camera: Camera, mass: bool, centre: np.ndarray | None) -> None:
+def test_derivatives_against_central_differences(
+    camera: Camera, conserve_sums: bool, centre: np.ndarray | None
+) -> None:
     density = Density.of(*smooth_volume())
     pose = moved(nominal_pose(CENTRE, 820.0), np.array([0.11, 0.23, -0.17, 3.0, 1.0, 2.0]), CENTRE)
-    image, jacobian = render_with_tangents(density, camera, pose, centre_mm=centre, mass=mass)
-    np.testing.assert_allclose(image, render_density(density, camera, pose, mass=mass), rtol=1e-12)
+    image, jacobian = render_with_tangents(density, camera, pose, centre_mm=centre, conserve_sums=conserve_sums)
+    np.testing.assert_allclose(image, render_density(density, camera, pose, conserve_sums=conserve_sums), rtol=1e-12)
     for axis in range(6):
         h = 1e-8 if axis < 3 else 1e-6
         ends = [
-            render_density(density, camera, moved(pose, sign * h * np.eye(6)[axis], centre), mass=mass)
+            render_density(
+                density, camera, moved(pose, sign * h * np.eye(6)[axis], centre), conserve_sums=conserve_sums
+            )
             for sign in (1, -1)
         ]
         numeric = (ends[0] - ends[1]) / (2 * h)

@@ -17,15 +17,15 @@ PARALLEL = Camera(1000.0, 2.0, (80, 72), (38.2, 36.9), "parallel")
 
 
 @pytest.mark.parametrize("beam", ["cone", "parallel"])
-@pytest.mark.parametrize("mass", [True, False])
+@pytest.mark.parametrize("conserve_sums", [True, False])
 @pytest.mark.parametrize("oversampling", [1, 2])
 def test_march_equals_its_definition(
-    phantom: Phantom, camera: Camera, oblique_pose: np.ndarray, beam: str, mass: bool, oversampling: int
+    phantom: Phantom, camera: Camera, oblique_pose: np.ndarray, beam: str, conserve_sums: bool, oversampling: int
 ) -> None:
     camera = camera if beam == "cone" else PARALLEL
     arguments = (phantom.ct, phantom.labels, phantom.world_from_voxel, phantom.ids, camera, oblique_pose, TABLES)
-    expected = render_reference(*arguments, step_mm=1.3, mass=mass, oversampling=oversampling)
-    found = render(*arguments, step_mm=1.3, mass=mass, oversampling=oversampling).images
+    expected = render_reference(*arguments, step_mm=1.3, conserve_sums=conserve_sums, oversampling=oversampling)
+    found = render(*arguments, step_mm=1.3, conserve_sums=conserve_sums, oversampling=oversampling).images
     assert expected[:, :3].max(axis=(2, 3)).min() > 0
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * expected.max())
 
@@ -66,11 +66,18 @@ def test_sums_are_the_voxels_sums_at_every_pose(phantom: Phantom, method: str, b
 
 
 def test_without_the_weight_sums_depend_on_depth(phantom: Phantom, camera: Camera) -> None:
-    def total(depth: float, mass: bool) -> float:
+    def total(depth: float, conserve_sums: bool) -> float:
         pose = nominal_pose(phantom.centre_mm, depth)
         return float(
             render(
-                phantom.ct, phantom.labels, phantom.world_from_voxel, [3], camera, pose, TABLES[1:2], mass=mass
+                phantom.ct,
+                phantom.labels,
+                phantom.world_from_voxel,
+                [3],
+                camera,
+                pose,
+                TABLES[1:2],
+                conserve_sums=conserve_sums,
             ).images.sum()
         )
 
@@ -171,7 +178,7 @@ def test_a_sphere_has_its_chords(method: str, tolerance: float) -> None:
     ct = np.clip(1000 * np.clip(radius - distance + 0.5, 0, 1) - 1000, HU_MIN, 3071).astype(np.int16)
     pose = moved(nominal_pose(middle[::-1], 820.0), np.array([0.3, -0.2, 0.4, 3.0, 2.0, 0.0]), middle[::-1])
     camera = Camera(1000.0, 0.8, (140, 140), (69.5, 69.5))
-    image = render(ct, None, np.eye(4), [0], camera, pose, TABLES[:1], mass=False, method=method).images[0, 0]  # type: ignore[arg-type]
+    image = render(ct, None, np.eye(4), [0], camera, pose, TABLES[:1], conserve_sums=False, method=method).images[0, 0]  # type: ignore[arg-type]
     centre = (pose @ [*middle[::-1], 1])[:3]
     y, x = camera.pixel_centres_mm()
     direction = np.stack(np.broadcast_arrays(x, y, 1000.0), axis=-1)

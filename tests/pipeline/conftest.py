@@ -9,7 +9,7 @@ from working_copy import Project, copy_project, shrink
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A project whose workflow has run to its end."""
-    project = shrink(copy_project(tmp_path_factory.mktemp("project")))
+    project = shrink(copy_project(tmp_path_factory.mktemp("project"), package=True))
     project.output = project.snakemake().stdout
     return project
 

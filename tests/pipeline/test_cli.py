@@ -46,3 +46,11 @@ def test_a_defect_is_told_apart_from_a_mistake(tmp_path):
     assert "this is a defect" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+def test_what_is_not_done_yet_has_an_exit_code_of_its_own():
+    code = "from mskdex.errors import UnfinishedError\nfrom mskdex.pipeline.program import run\n"
+    code += "def stage(): raise UnfinishedError('not done')\nrun(stage)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 75
+    assert done.stderr.splitlines()[0] == "not done"

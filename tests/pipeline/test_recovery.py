@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mskdex.pipeline.recovery import LOCKS, OWNERS, clear_leftovers
+from mskdex.pipeline.recovery import LOCKS, OWNERS, recover_from_kill
 
 START = """
 import os, signal, sys
@@ -50,10 +50,10 @@ def notes():
 def test_a_process_killed_while_it_plans_leaves_no_lock_for_the_next_one():
     start("is killed").communicate()
     assert locks() == ["0.input.lock"]
-    assert "The run before was killed" in clear_leftovers()
+    assert "The run before was killed" in recover_from_kill()
     assert locks() == []
     assert notes() == []
-    assert clear_leftovers() is None
+    assert recover_from_kill() is None
 
 
 def test_a_process_that_ends_takes_its_note_back():
@@ -64,11 +64,11 @@ def test_a_process_that_ends_takes_its_note_back():
 def test_the_lock_of_a_living_process_stays():
     process = start("lives")
     assert process.stdout.readline() == "locked\n"
-    assert clear_leftovers().startswith(f"This folder is in use by another Snakemake, process {process.pid} on ")
+    assert recover_from_kill().startswith(f"This folder is in use by another Snakemake, process {process.pid} on ")
     assert locks() == ["0.input.lock"]
     process.kill()
     process.communicate()
-    assert f"process {process.pid} on " in clear_leftovers()
+    assert f"process {process.pid} on " in recover_from_kill()
     assert locks() == []
 
 
@@ -76,14 +76,14 @@ def test_a_lock_from_another_machine_stays():
     start("is killed").communicate()
     (note,) = notes()
     note.write_text(json.dumps(json.loads(note.read_text(encoding="utf-8")) | {"host": "elsewhere"}), encoding="utf-8")
-    assert "on elsewhere" in clear_leftovers()
+    assert "on elsewhere" in recover_from_kill()
     assert locks() == ["0.input.lock"]
 
 
 def test_a_lock_without_a_note_stays():
     LOCKS.mkdir(parents=True)
     (LOCKS / "0.input.lock").touch()
-    assert clear_leftovers() is None
+    assert recover_from_kill() is None
     assert locks() == ["0.input.lock"]
 
 
@@ -93,7 +93,7 @@ def test_jobs_of_the_killed_run_are_ended_and_no_others():
     mine, other = (
         subprocess.Popen(["/bin/sleep", "60"], env={**os.environ, "MSKDEX_RUN": name}) for name in (run, "another")
     )
-    assert "the job that it left was ended" in clear_leftovers()
+    assert "the job that it left was ended" in recover_from_kill()
     assert mine.wait() != 0
     assert other.poll() is None
     other.kill()

@@ -25,6 +25,7 @@ CONFIG = {"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}
 STAGES = [
     "synthesize-sheet", "synthesize", "cohort build", "cohort identity", "segment", "quality", "folds", "import",
     "quantities", "render", "register", "qc", "stack", "train", "predict", "evaluate", "report", "virtual preview",
+    "virtual posed-labels",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from mskdex.compute.native import cache_folder
+from mskdex.compute.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ class Project:
         subprocess.run(command, cwd=self.folder, env=self.environment(), check=True)
 
     def environment(self):
-        """That of a process in the project; kernels are compiled once for all projects."""
+        """That of a process in the project; kernels are compiled once for all projects without a package."""
         return {**os.environ, "PYTHONPATH": str(self.folder), "MSKDEX_CACHE_DIR": str(cache_folder())}
 
     def planned(self):
@@ -117,9 +117,9 @@ EXPERIMENTS = {
 """One experiment of each head, without pairs: few tests of the workflow need `simulate`."""
 
 
-def copy_project(folder):
-    """Copies what a clone holds that the workflow needs."""
-    for name in ("mskdex", "workflow", "envs"):
+def copy_project(folder, *, package=False):
+    """Copies what a clone holds that the workflow needs; the package only if it is edited: a copy compiles anew."""
+    for name in ("workflow", "envs", *(["mskdex"] if package else [])):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml", "requirements.lock"):
         shutil.copy(ROOT / name, folder / name)

@@ -12,7 +12,7 @@ from mskdex.registration.camera_prior import CameraPrior, compensation, space_er
 from mskdex.registration.joint_camera import Depth, PlacedBody, changed, estimate_camera
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.registering import no_finer_than_voxels, register_bodies
-from mskdex.registration.single import Model
+from mskdex.registration.single import RenderedBody
 
 SETTINGS = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
 WIDE = CameraPrior(50.0, 10.0)
@@ -27,7 +27,7 @@ def too_long(case):
     assert found.accepted
     body = case.patient.bodies["pelvis"]
     fine = wrong.blurred(SETTINGS.radiograph_blur_mm).at(no_finer_than_voxels(SETTINGS.fine_pixels_mm, 3.0)[-1])
-    return PlacedBody(Model.of(body, SETTINGS, 1.0), found.pose), fine, found
+    return PlacedBody(RenderedBody.of(body, SETTINGS, 1.0), found.pose), fine, found
 
 
 def test_a_change_is_in_mm_on_the_detector():

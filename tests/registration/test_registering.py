@@ -8,7 +8,7 @@ import pytest
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.geometry.rigid import difference
 from mskdex.registration.metrics import pose_error
-from mskdex.registration.registering import Patient, no_finer_than_voxels, register_bodies, sided
+from mskdex.registration.registering import PatientViews, no_finer_than_voxels, register_bodies, sided
 
 SETTINGS = RegistrationSettings()
 QUICK = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))
@@ -152,7 +152,7 @@ def test_a_bone_outside_the_view_is_refused(case, found):
         field = view.field.copy()
         field[:, : int(columns.max()) + 10] = False
     start = {"pelvis": found["pelvis"].pose}
-    patient = Patient(case.patient.bodies, replace(view, field=field), case.patient.nominal, start)
+    patient = PatientViews(case.patient.bodies, replace(view, field=field), case.patient.nominal, start)
     result = register_bodies(patient, RegistrationSettings(attempts=1), 1.0)
     assert result["femur_left"].accepted
     refused(result["femur_right"], "only 0 % of it lies in the radiograph's exposed field")

@@ -16,7 +16,7 @@ from mskdex.registration.contrast import shown, slope
 from mskdex.registration.fixed_image import View, cut_shadow
 from mskdex.registration.metrics import pose_error
 from mskdex.registration.search import Effort, Spread, multi_start
-from mskdex.registration.single import Model, Task, register_body
+from mskdex.registration.single import RenderedBody, Task, register_body
 from mskdex.registration.splat import body_points, splat
 from mskdex.registration.starts import pose_from_landmarks, read_starts
 
@@ -46,7 +46,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def model(body):
-    return Model.of(body, RegistrationSettings(), 1.0)
+    return RenderedBody.of(body, RegistrationSettings(), 1.0)
 
 
 def test_bodies_hold_their_excess_and_measures(body):

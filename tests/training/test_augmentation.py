@@ -4,7 +4,7 @@ import torch
 from phantoms import CHANNELS
 
 from mskdex.config.learning import AugmentationSettings
-from mskdex.training.augmentation import Change, draw_change, kept, side_swap, warp
+from mskdex.training.augmentation import Change, draw_change, retained_fraction, side_swap, warp
 
 
 def _disc(side=64, centre=(32, 32), radius=8):
@@ -39,10 +39,10 @@ def test_a_quarter_turn_is_clockwise_on_square_and_oblong_images():
 
 def test_a_zoom_changes_the_sum_by_the_area_and_what_leaves_is_gone():
     disc = _disc()
-    assert kept(disc, warp(disc, Change(zoom=1.5))).item() == pytest.approx(2.25, rel=0.03)
+    assert retained_fraction(disc, warp(disc, Change(zoom=1.5))).item() == pytest.approx(2.25, rel=0.03)
     half_out = warp(disc, Change(shift=(0.5, 0.0)))
-    assert kept(disc, half_out).item() == pytest.approx(0.5, abs=0.01)
-    assert kept(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)).item() == 1.0
+    assert retained_fraction(disc, half_out).item() == pytest.approx(0.5, abs=0.01)
+    assert retained_fraction(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)).item() == 1.0
 
 
 def test_what_comes_in_from_outside_is_zero_or_as_the_border_is():
@@ -54,12 +54,12 @@ def test_what_comes_in_from_outside_is_zero_or_as_the_border_is():
 
 def test_a_rotation_keeps_the_sum_of_what_stays_inside():
     disc = _disc(centre=(24, 36))
-    assert kept(disc, warp(disc, Change(angle_deg=17.0))).item() == pytest.approx(1.0, abs=0.005)
+    assert retained_fraction(disc, warp(disc, Change(angle_deg=17.0))).item() == pytest.approx(1.0, abs=0.005)
 
 
 def test_a_shear_keeps_the_area():
     disc = _disc()
-    assert kept(disc, warp(disc, Change(shear_deg=8.0))).item() == pytest.approx(1.0, abs=0.005)
+    assert retained_fraction(disc, warp(disc, Change(shear_deg=8.0))).item() == pytest.approx(1.0, abs=0.005)
 
 
 def test_the_flip_comes_first():

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,19 @@ from mskdex.config.learning import (
     LossSettings,
     NetworkSettings,
 )
-from mskdex.errors import MskdexError
+from mskdex.errors import MskdexError, UnfinishedError
 from mskdex.io.arrays import Crops, read_arrays, write_arrays
 from mskdex.io.artifacts import write_parquet
 from mskdex.io.stack import read_stack, write_stack
 from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.models.generator import make_decomposer
+from mskdex.pipeline.lock import claimed
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
 from mskdex.training.data import StackStore
-from mskdex.training.distributed import Group
+from mskdex.training.distributed import Group, join_group
+from mskdex.training.ending import Ending
+from mskdex.training.loop import Checkpoints
 
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
 
@@ -321,3 +325,149 @@ def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trai
     write_stack(tmp_path / "P005" / "stack.safetensors", other)
     with pytest.raises(MskdexError, match=r"model\.safetensors holds other objects than the stack of patient P005"):
         predict_fold(trained / "model.safetensors", tmp_path, cohort[1], 1, tmp_path / "after")
+
+
+class _At:
+    """An ending that is due after so many questions."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def due(self, _):
+        self.left -= 1
+        return self.left < 0
+
+
+def test_a_training_that_ends_before_its_time_is_up_goes_on_bit_identically(cohort, trained, tmp_path, monkeypatch):
+    out = tmp_path / "mine" / "fold1"
+    for _ in range(3):  # a batch each; the fourth process has time enough
+        end = _At(0)
+        monkeypatch.setattr("mskdex.training.ending.Ending.due", lambda _, seconds, end=end: end.due(seconds))
+        with pytest.raises(UnfinishedError, match="the same command goes on from its checkpoint") as error:
+            train(*cohort, 1, _experiment(), out)
+        assert error.value.exit_code == 75
+    assert not (out / "model.safetensors").exists()
+    monkeypatch.undo()
+    train(*cohort, 1, _experiment(), out)
+    assert _same(_weights(trained), _weights(out))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_training_is_due_to_end_before_slurm_ends_its_job_or_at_sigterm(tmp_path, monkeypatch):
+    now = time.time()
+    assert not Ending({}).due(0.0)
+    assert not Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(10.0)
+    assert Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(40.0)
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho {datetime.fromtimestamp(now + 100).isoformat(timespec='seconds')}\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert not Ending({"SLURM_JOB_ID": "7"}).due(10.0)
+    assert Ending({"SLURM_JOB_ID": "7"}).due(40.0)
+    squeue.write_text("#!/bin/sh\necho N/A\n")
+    assert not Ending({"SLURM_JOB_ID": "7"}).due(40.0)
+    asked = Ending({})
+    with asked.heeded():
+        for _ in range(2):  # to the job, and to its step
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.due(0.0)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_code_change_keeps_the_checkpoint_of_a_training_that_is_not_done(cohort, tmp_path, monkeypatch, caplog):
+    out = tmp_path / "mine" / "fold1"
+    end = _At(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("mskdex.training.ending.Ending.due", lambda _, seconds: end.due(seconds))
+        with pytest.raises(UnfinishedError):
+            train(*cohort, 1, _experiment(), out)
+    monkeypatch.setattr("mskdex.pipeline.stages.train.stage_hash", lambda _: "other")
+    caplog.set_level("INFO")
+    train(*cohort, 1, _experiment(), out)
+    assert "going on from the checkpoint: epoch 2, batch 1" in caplog.text
+    code = json.loads((out / "train.json").read_text(encoding="utf-8"))["manifest"]["code"]
+    assert [(row["hash"] == "other", row["from_epoch"]) for row in code] == [(False, 1), (True, 2)]
+    monkeypatch.setattr("mskdex.pipeline.stages.train.stage_hash", lambda _: "third")
+    train(*cohort, 1, _experiment(), out)
+    assert "a training that other code has finished; training starts anew" in caplog.text
+
+
+def test_a_checkpoint_waits_for_the_history_pools_to_be_empty_and_holds_them_after_twice_the_time(
+    cohort, tmp_path, monkeypatch
+):
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
+    trainer, loader = prepare(describe(store, _experiment(epochs=99), "x", 0), store, torch.device("cpu"), Group())
+    checkpoints = Checkpoints(tmp_path, trainer, "same", "code")
+    clock = [checkpoints.written]
+    monkeypatch.setattr("mskdex.training.loop.time.monotonic", lambda: clock[0])
+
+    def pools(minutes_later):
+        clock[0] += 60 * minutes_later
+        checkpoints.path.unlink(missing_ok=True)
+        checkpoints.save_if_due(10.0)
+        if not checkpoints.path.exists():
+            return None
+        return sum(name.startswith("pool/") for name in read_tensors(checkpoints.path)[0])
+
+    assert pools(9) is None
+    assert pools(1.1) == 0
+    trainer.train_batch(loader.batch(0, 0), len(loader))
+    assert pools(11) is None
+    assert pools(9) == 4  # two fakes of each pool
+    trainer.progress.place += 1
+    for _ in range(7):
+        trainer.finish_epoch(len(loader))
+    assert pools(11) is None
+    trainer.finish_epoch(len(loader))  # 64 fakes of each kind in 8 epochs, 20 for each of 3 places
+    assert pools(0) == 0
+
+
+def test_several_processes_do_not_wait_for_a_training_under_way(cohort, tmp_path, monkeypatch):
+    out = tmp_path / "mine" / "fold1"
+    with claimed(out / "checkpoint", "another"):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(
+            MskdexError, match=r"fold 1 of mine is under way already \(process \d+ on .+\); run the same"
+        ):
+            train(*cohort, 1, _experiment(), out)
+
+
+def _fork_group(size, work):
+    """Runs `work(group)` in so many processes that are a group; returns their exit codes."""
+    port = _free_port()
+    children = []
+    for rank in range(size):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.environ.update(WORLD_SIZE=str(size), RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+                code = work(join_group())
+            finally:
+                os._exit(code)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def test_every_process_goes_on_from_the_checkpoint_of_the_first_and_all_stop_together(cohort, tmp_path):
+    store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
+    card, cpu = describe(store, _experiment(), "x", 0), torch.device("cpu")
+    trainer, loader = prepare(card, store, cpu, Group())
+    trainer.train_batch(loader.batch(0, 0), len(loader))
+    trainer.finish_epoch(1)
+    whole = {name: t for name, t in trainer.state()[0].items() if not name.startswith("pool/")}
+    Checkpoints(tmp_path / "0", trainer, "same", "code").save()
+
+    def work(group):
+        other, _ = prepare(card, store, cpu, group)
+        restored = Checkpoints(tmp_path / str(group.rank), other, "same", "code").restore()
+        none = Checkpoints(tmp_path / str(group.rank), other, "another", "code").restore()
+        stopped = torch.tensor(float(group.rank == 1))
+        parameter = torch.nn.Parameter(torch.zeros(2))
+        parameter.grad = torch.full((2,), float(group.rank))
+        group.average_gradients([parameter], stopped)
+        together = stopped.item() == 1.0 and parameter.grad.tolist() == [0.5, 0.5] and group.any(group.rank == 0, cpu)
+        same = _same(whole, other.state()[0]) and other.progress.epoch == 1
+        return 0 if restored and not none and together and same else 2
+
+    assert _fork_group(2, work) == [0, 0]

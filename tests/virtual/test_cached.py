@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mskdex.virtual import cached as module
-from mskdex.virtual.cached import kept
+from mskdex.virtual.cached import cached
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def making(calls):
 
 def test_arrays_are_made_once(folder):
     calls = []
-    first, second = kept("name", 2, making(calls)), kept("name", 2, making(calls))
+    first, second = cached("name", 2, making(calls)), cached("name", 2, making(calls))
     assert len(calls) == 1
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(first, second, strict=True))
     (only,) = folder.iterdir()
@@ -30,32 +30,32 @@ def test_arrays_are_made_once(folder):
 
 @pytest.mark.usefixtures("folder")
 def test_kept_arrays_cannot_be_written():
-    kept("name", 2, making([]))
+    cached("name", 2, making([]))
     with pytest.raises(ValueError, match="read-only"):
-        kept("name", 2, making([]))[0][0, 0] = 1
+        cached("name", 2, making([]))[0][0, 0] = 1
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "other", "missing"])
 def test_a_folder_that_is_not_whole_is_made_again(folder, damage):
     calls = []
-    kept("name", 2, making(calls))
+    cached("name", 2, making(calls))
     (path,) = folder.glob("*/1.npy")
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes({"empty": b"", "short": path.read_bytes()[:-1], "other": b"not an array"}[damage])
-    assert kept("name", 2, making(calls))[1] == 1.5
+    assert cached("name", 2, making(calls))[1] == 1.5
     assert len(calls) == 2
-    assert kept("name", 2, making(calls))[1] == 1.5
+    assert cached("name", 2, making(calls))[1] == 1.5
     assert len(calls) == 2
 
 
 def test_changed_code_makes_them_again_and_removes_the_old(folder, monkeypatch):
     calls = []
-    kept("name", 2, making(calls))
-    kept("name.5", 2, making([]))
+    cached("name", 2, making(calls))
+    cached("name.5", 2, making([]))
     monkeypatch.setattr(module, "_source_hash", lambda: "another")
-    kept("name", 2, making(calls))
+    cached("name", 2, making(calls))
     assert len(calls) == 2
     assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["name", "name.5"]
 
@@ -66,5 +66,5 @@ def test_a_folder_that_cannot_be_written_costs_time_only(folder, monkeypatch):
 
     monkeypatch.setattr(module.np, "save", full)
     calls = []
-    assert kept("name", 2, making(calls))[1] == 1.5
+    assert cached("name", 2, making(calls))[1] == 1.5
     assert not list(folder.iterdir())

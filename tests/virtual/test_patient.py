@@ -19,9 +19,9 @@ from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.arrays import read_arrays
 from mskdex.io.volume import read_volume
-from mskdex.pipeline.stages.synthesize import preview, synthesize
+from mskdex.pipeline.stages.synthesize import posed_labels, preview, synthesize
 from mskdex.quantities import lean_mass_density_g_cm3
-from mskdex.virtual.patient import Patient, make_patient
+from mskdex.virtual.patient import VirtualPatient, make_patient
 from mskdex.virtual.population import person_of
 from mskdex.virtual.scanner import scan, thick_slices
 from mskdex.virtual.streaks import streaks
@@ -101,6 +101,28 @@ def test_true_poses_are_rigid_and_show_the_hips(folder):
     assert columns["femur_right"] < columns["pelvis"] < columns["femur_left"]
 
 
+def test_posed_labels_stand_where_the_true_poses_say(folder, tmp_path):
+    posed_labels("V0003", SETTINGS, tmp_path / "posed.nii.gz")
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    names = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    assert json.loads((tmp_path / "posed.json").read_text(encoding="utf-8")) == names
+    posed = read_volume(tmp_path / "posed.nii.gz")
+    seen = [
+        centre(read_volume(folder / "labels.nii.gz"), names["sacrum"], truth["bodies"]["pelvis"]),
+        centre(posed, names["sacrum"], truth["camera_from_posed"]),
+    ]
+    assert seen[0] == pytest.approx(seen[1], abs=0.6)  # mm; voxels are of 4
+    for name in ("gluteus_maximus_left", "pelvis_right"):
+        volume = (posed.array == names[name]).sum() * posed.voxel_volume_cm3
+        assert volume == pytest.approx(truth["posed_volumes_cm3"][name], rel=0.05)
+
+
+def centre(volume, label, pose):
+    voxels = np.argwhere(volume.array == label)[:, ::-1].mean(axis=0)
+    matrix = np.array(pose) @ volume.world_from_voxel
+    return matrix[:3, :3] @ voxels + matrix[:3, 3]
+
+
 def test_bones_stand_where_the_true_poses_say(folder):
     """The femur's shaft, projected by its true pose, attenuates more than what is beside it."""
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
@@ -176,12 +198,12 @@ def test_a_patient_of_thick_slices_is_the_same_person(thin):
 
 
 @pytest.fixture(scope="module")
-def thin() -> Patient:
+def thin() -> VirtualPatient:
     return make_patient(person_of(COARSE, "V0001"), COARSE)
 
 
 @pytest.fixture(scope="module")
-def metal() -> Patient:
+def metal() -> VirtualPatient:
     settings = COARSE.model_copy(update={"implant_fraction": 1.0})
     return make_patient(person_of(settings, "V0001"), settings)
 

@@ -10,8 +10,8 @@ rule synthesize_sheet:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         settings=compared(CONFIG.virtual),
         arguments=arguments(CONFIG.virtual),
@@ -37,8 +37,8 @@ rule synthesize:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
-        runtime=growing(10),
+        mem_mb=by_attempt(1500),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.synthesize_stage(CONFIG)),
         atlas=atlas_digest(CONFIG, DIGESTS),
@@ -65,8 +65,8 @@ rule cohort:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.cohort_stage(CONFIG, LEFT_OUT)),
         rows=rows_digest(EVERYONE),
@@ -92,8 +92,8 @@ rule folds:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.folds_stage(CONFIG)),
         sheet=sheet_argument,

@@ -14,7 +14,7 @@ from mskdex.config import load_config
 from mskdex.pipeline import settings as stages
 from mskdex.config.base import of_results
 from mskdex.errors import MskdexError
-from mskdex.pipeline.recovery import clear_leftovers, record_owner
+from mskdex.pipeline.recovery import recover_from_kill, record_owner
 from mskdex.pipeline.origin import belongs, check_origin, mark_origin
 from mskdex.pipeline.snakemake_gaps import forget_benchmark, stop_reevaluation
 from mskdex.pipeline.sources import RECORD, Digests, edition
@@ -51,7 +51,7 @@ stage_hash = functools.partial(
 DIGESTS = Digests(Path(".snakemake/mskdex-digests.jsonl"))
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    if found := clear_leftovers():
+    if found := recover_from_kill():
         logger.info(found)
     record_owner()
 
@@ -255,7 +255,7 @@ def fixed(text):
     return always
 
 
-def growing(first):
+def by_attempt(first):
     """A resource that each further attempt asks more of."""
 
     def asked(wildcards, attempt):
@@ -265,7 +265,7 @@ def growing(first):
 
 
 def training_gpus(wildcards):
-    """GPUs of one training: one, unless the config says cpu or there is none on this machine."""
+    """GPUs of one training, or of its predictions: one, unless the config says cpu or there is none on this machine."""
     device = (
         CONFIG.experiments[wildcards.experiment]
         .of_fold(int(wildcards.fold))

@@ -20,8 +20,8 @@ rule collect:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(30),
     params:
         settings=compared(stages.collect_stage(CONFIG)),
         arguments=arguments(stages.collect_stage(CONFIG)),
@@ -67,8 +67,8 @@ rule evaluate:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
-        runtime=growing(60),
+        mem_mb=by_attempt(1500),
+        runtime=by_attempt(60),
     params:
         settings=compared(stages.evaluate_stage(CONFIG)),
         comparators=comparators_digest(CONFIG, DIGESTS),

@@ -20,8 +20,8 @@ rule import_patient:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2500),
-        runtime=growing(10),
+        mem_mb=by_attempt(2500),
+        runtime=by_attempt(10),
     params:
         row=compared_row,
         sources=source_edition(
@@ -54,8 +54,8 @@ rule quantities:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.anatomy_stage(CONFIG)),
         arguments=arguments(stages.anatomy_stage(CONFIG)),

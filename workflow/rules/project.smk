@@ -14,8 +14,8 @@ rule render:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
-        runtime=growing(10),
+        mem_mb=by_attempt(1500),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.render_stage(CONFIG)),
         arguments=arguments(stages.render_stage(CONFIG)),
@@ -43,8 +43,8 @@ rule render_aligned:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
-        runtime=growing(10),
+        mem_mb=by_attempt(1500),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.render_stage(CONFIG)),
         arguments=arguments(stages.render_stage(CONFIG)),
@@ -76,8 +76,8 @@ rule stack:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stack_settings),
         arguments=arguments(stack_settings),

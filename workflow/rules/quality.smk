@@ -21,8 +21,8 @@ rule quality:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1500),
-        runtime=growing(60),
+        mem_mb=by_attempt(1500),
+        runtime=by_attempt(60),
     params:
         settings=compared(stages.quality_stage(CONFIG, CHANNELS)),
         arguments=arguments(stages.quality_stage(CONFIG, CHANNELS)),
@@ -48,8 +48,8 @@ rule identity:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(30),
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(30),
     params:
         settings=compared(stages.identity_stage(CONFIG)),
         sheet=sheet_argument,

@@ -17,8 +17,8 @@ rule register:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(20),
     params:
         settings=compared(stages.register_stage(CONFIG)),
         starts=start_edition,
@@ -49,8 +49,8 @@ rule calibrate:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.calibrate_stage(CONFIG)),
         arguments=arguments(stages.calibrate_stage(CONFIG)),
@@ -79,8 +79,8 @@ rule qc:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(10),
     params:
         settings=compared(stages.anatomy_stage(CONFIG)),
         arguments=arguments(stages.anatomy_stage(CONFIG)),

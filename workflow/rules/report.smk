@@ -57,8 +57,8 @@ rule report:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(60),
     params:
         settings=compared(CONFIG),
         virtual=CONFIG.cohort.sheet is None,

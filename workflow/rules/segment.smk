@@ -13,8 +13,8 @@ rule segment:
         f"../../envs/{SEGMENTER_ENVIRONMENT}.yaml"
     threads: 4
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(60),
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(60),
         gpu=int(CONFIG.cohort.segmenter_device != "cpu"),
     params:
         series=compared_series,

@@ -18,8 +18,8 @@ rule simulate:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2500),
-        runtime=growing(30),
+        mem_mb=by_attempt(2500),
+        runtime=by_attempt(30),
     params:
         settings=compared(stages.simulate_stage(CONFIG)),
         arguments=arguments(stages.simulate_stage(CONFIG)),

@@ -17,7 +17,7 @@ rule train:
     threads: 1
     resources:
         gpu=training_gpus,
-        mem_mb=growing(2500),
+        mem_mb=by_attempt(2500),
         runtime=1440,
     params:
         settings=compared(train_settings),
@@ -49,8 +49,9 @@ rule predict:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        gpu=training_gpus,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(60),
     params:
         out=subpath(output.predictions, parent=True),
         code=stage_hash("predict"),

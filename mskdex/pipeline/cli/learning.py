@@ -47,9 +47,11 @@ def predict_fold(
 @app.command()
 @with_settings
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.safetensors of an experiment's fold")],
     options: StageOptions,
     out: Out,
+    model: Annotated[
+        str | None, typer.Argument(help="model.safetensors of an experiment's fold, or a name; left out with --model")
+    ] = None,
     radiographs: Annotated[list[Path] | None, typer.Argument(help="files, or folders of them")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="TSV or CSV with patient_id, radiograph and, where wanted, camera columns")
@@ -62,6 +64,7 @@ def predict(
     ] = None,
     device: Device = "auto",
     calibration: Calibration = None,
+    named: Annotated[str | None, typer.Option("--model", help="name of a model, see mskdex model list")] = None,
     dicom_out: Annotated[
         Path | None,
         typer.Option(help="folder for DICOM objects, which carry the patient's identity; not within results"),
@@ -73,9 +76,16 @@ def predict(
     ] = False,
 ) -> None:
     """Volume and lean mass of every object from radiographs of new patients, with 90 % intervals and flags."""
+    from mskdex.clinic.model_store import find_model
     from mskdex.config.imaging import RadiographSettings
     from mskdex.pipeline.stages.predict_radiographs import predict_radiographs
 
+    if named is not None:
+        radiographs = [*([Path(model)] if model else []), *(radiographs or ())]
+    elif model is None:
+        msg = "no model is given; name a model.safetensors, or one of mskdex model list with --model"
+        raise MskdexError(msg)
+    path = find_model(named or model or "")
     given = {k: v for k, v in {"sdd_mm": sdd_mm, "pixel_mm": pixel_mm}.items() if v is not None}
     settings = options.of(RadiographSettings).model_copy(update=given)
     if dicomweb or study or stow:
@@ -97,6 +107,6 @@ def predict(
         )
         return
     predict_radiographs(
-        model, radiographs or (), settings, out,
+        path, radiographs or (), settings, out,
         sheet=sheet, calibration=calibration, device=device, dicom_out=dicom_out,
     )  # fmt: skip

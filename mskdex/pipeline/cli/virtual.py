@@ -45,3 +45,17 @@ def virtual_preview(
     from mskdex.pipeline.stages.synthesize import preview
 
     preview(patient, options.of(VirtualSettings), out or Path(f"{patient}.png"))
+
+
+@virtual_app.command("posed-labels")
+@with_settings
+def virtual_posed_labels(
+    patient: Annotated[str, typer.Argument(help="id of the virtual cohort, e.g. V0001")],
+    options: StageOptions,
+    out: Annotated[Path | None, typer.Option(help="NIfTI to write; {patient}_posed.nii.gz if not given")] = None,
+) -> None:
+    """Write the labels of a virtual patient's body as it stands for the radiograph."""
+    from mskdex.config.virtual import VirtualSettings
+    from mskdex.pipeline.stages.synthesize import posed_labels
+
+    posed_labels(patient, options.of(VirtualSettings), out or Path(f"{patient}_posed.nii.gz"))

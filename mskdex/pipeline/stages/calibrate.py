@@ -13,7 +13,7 @@ from mskdex.config.registration import CalibrationSettings
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
-from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import (
     PIXEL_MM,
@@ -91,7 +91,7 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
 
 
 def _compared(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Body], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, RigidBody], view: View, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The CT's nepers and the radiograph's grey values, (N,) each, of the pixels that are compared."""
     attenuation = patient_attenuation(hu)

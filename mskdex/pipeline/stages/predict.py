@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from mskdex.compute.device import choose_device
+from mskdex.compute.device import choose_device, place
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, read_parquet, write_parquet
@@ -24,6 +25,8 @@ log = logging.getLogger("mskdex")
 def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: Path) -> None:
     """Writes `out`/predictions.parquet and `out`/decompositions/{patient}.safetensors for the fold's patients.
 
+    It computes on the device that the experiment's settings name.
+
     Args:
         model: model.safetensors, trained without this fold.
         patients_root: folder of imported patients.
@@ -37,9 +40,10 @@ def predict_fold(model: Path, patients_root: Path, folds: Path, fold: int, out: 
     started = time.time()
     table = read_parquet(folds)
     patients = sorted(table.loc[table["fold"] == fold, "patient_id"].astype(str))
-    device = choose_device("auto")
+    loaded = read_model(model, torch.device("cpu"), made_here=True)
+    device = choose_device(loaded.card.experiment.optimisation.device)
     set_up_torch(device)
-    loaded = read_model(model, device, made_here=True)
+    place(loaded.generator, device)
     _check_apart(loaded, model, patients, fold)
     rows: list[dict[str, Any]] = []
     for patient in patients:

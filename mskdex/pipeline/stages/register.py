@@ -14,19 +14,19 @@ from mskdex.imaging.label_extent import recorded_cuts
 from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
-from mskdex.registration.bodies import Body, find_bodies
+from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint_camera import CameraEstimate, Depth, PlacedBody, estimate_camera
 from mskdex.registration.registering import (
-    Patient,
+    PatientViews,
     Registration,
     no_finer_than_voxels,
     register_bodies,
     sided,
     voxel_of,
 )
-from mskdex.registration.single import Model
+from mskdex.registration.single import RenderedBody
 from mskdex.registration.starts import read_starts
 
 
@@ -61,7 +61,7 @@ def register(
     bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels, cut)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
     starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
-    patient = Patient(bodies, view, radiograph.camera_from_ct, starts)
+    patient = PatientViews(bodies, view, radiograph.camera_from_ct, starts)
     found = register_bodies(patient, settings, rendering.step_mm)
     content = {name: _entry(found.get(name), name, bodies, radiograph, channels) for name in _names(settings, channels)}
     camera_facts = read_json(radiograph_dir / "camera.json")
@@ -81,7 +81,7 @@ def register(
 
 
 def _estimate(
-    accepted: Mapping[str, Registration], bodies: Mapping[str, Body], view: View, known: tuple[CameraPrior, Depth],
+    accepted: Mapping[str, Registration], bodies: Mapping[str, RigidBody], view: View, known: tuple[CameraPrior, Depth],
     settings: RegistrationSettings, step_mm: float,
 ) -> CameraEstimate | None:  # fmt: skip
     """The camera of the accepted bodies, compared on the finest grid of their refinement."""
@@ -90,7 +90,7 @@ def _estimate(
     voxel_mm = min(voxel_of(bodies[name]) for name in accepted)
     fine = view.blurred(settings.radiograph_blur_mm).at(no_finer_than_voxels(settings.fine_pixels_mm, voxel_mm)[-1])
     placed = [
-        PlacedBody(Model.of(bodies[name], settings, step_mm), one.pose)
+        PlacedBody(RenderedBody.of(bodies[name], settings, step_mm), one.pose)
         for name, one in accepted.items()
         if one.pose is not None
     ]
@@ -114,7 +114,7 @@ def _camera(estimate: CameraEstimate | None, prior: CameraPrior) -> dict[str, An
 
 
 def _in_space(
-    found: Registration | None, body: Body | None, pose: np.ndarray | None, estimate: CameraEstimate | None
+    found: Registration | None, body: RigidBody | None, pose: np.ndarray | None, estimate: CameraEstimate | None
 ) -> dict[str, Any]:
     """Confidence and errors apart: on the image, given the camera, and in space, its uncertainty included."""
     if found is None or body is None or pose is None or estimate is None or found.covariance is None:
@@ -140,7 +140,7 @@ def _names(settings: RegistrationSettings, channels: Sequence[Channel]) -> list[
 def _entry(
     found: Registration | None,
     name: str,
-    bodies: dict[str, Body],
+    bodies: dict[str, RigidBody],
     radiograph: Radiograph,
     channels: Sequence[Channel],
 ) -> dict[str, Any]:

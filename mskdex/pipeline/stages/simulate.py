@@ -19,7 +19,7 @@ from mskdex.io.volume import read_labelled
 from mskdex.pipeline.settings import SimulateStage
 from mskdex.simulation.exposures import detector
 from mskdex.simulation.surroundings import without_surroundings
-from mskdex.simulation.variants import Source, Variant, make_variant
+from mskdex.simulation.variants import SimulationSource, Variant, make_variant
 
 
 def simulate(patient_dir: Path, settings: SimulateStage, out: Path) -> None:
@@ -50,7 +50,7 @@ def simulate(patient_dir: Path, settings: SimulateStage, out: Path) -> None:
     write_simulated(out, _together(patient_dir.name, source, radiograph, pairs), facts)
 
 
-def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: SimulateStage) -> Source:
+def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: SimulateStage) -> SimulationSource:
     ct_file = patient_dir / "ct.nii.gz"
     volume, labels = read_labelled(ct_file, patient_dir / "labels.nii.gz")
     cut = recorded_cuts(patient_dir / "import.json", settings.channels) | truncated_labels(volume.array, labels)
@@ -58,7 +58,7 @@ def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: Si
     grid = screen_grid.resized((image.rows, image.columns), image.pixel_mm)
     _, field = average_onto(radiograph.image, radiograph.field, screen_grid, detector(grid))
     body = without_surroundings(volume.array, labels, volume.spacing_mm)
-    return Source(
+    return SimulationSource(
         ct=labelled_ct(body, labels, volume.world_from_voxel, settings.channels),
         whole=frozenset(c.label for c in settings.channels) - cut,
         camera=grid,
@@ -74,7 +74,7 @@ def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: Si
     )  # fmt: skip
 
 
-def _together(patient: str, source: Source, radiograph: Radiograph, pairs: list[Variant]) -> Simulated:
+def _together(patient: str, source: SimulationSource, radiograph: Radiograph, pairs: list[Variant]) -> Simulated:
     _, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, source.camera)
     return Simulated(
         patient=patient,

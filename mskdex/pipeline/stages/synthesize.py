@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from mskdex.config.virtual import VirtualSettings
+from mskdex.imaging.label_names import names_beside
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.volume import Volume, write_volume
@@ -12,7 +13,7 @@ from mskdex.virtual.patient import make_patient
 from mskdex.virtual.population import cohort_sheet, person_of, write_sheet
 from mskdex.virtual.true_images import TrueImages
 
-__all__ = ["cohort_sheet", "preview", "synthesize", "write_sheet"]
+__all__ = ["cohort_sheet", "posed_labels", "preview", "synthesize", "write_sheet"]
 
 
 def synthesize(patient_id: str, settings: VirtualSettings, out: Path) -> None:
@@ -47,6 +48,22 @@ def _write_true_images(path: Path, images: TrueImages) -> None:
     }
     arrays = {"drr": images.drr, "attenuation": images.attenuation}
     write_arrays(path, arrays, meta, crop=tuple(arrays))
+
+
+def posed_labels(patient_id: str, settings: VirtualSettings, out: Path) -> None:
+    """Makes a virtual patient and writes the labels of the body as it stands for the radiograph.
+
+    Args:
+        patient_id: id of the cohort sheet.
+        settings: the virtual cohort.
+        out: NIfTI to write, in the frame of the truth's `camera_from_posed`; the names go beside it, as `.json`.
+
+    Raises:
+        MskdexError: as `synthesize`.
+    """
+    patient = make_patient(person_of(settings, patient_id), settings)
+    write_volume(out, Volume(patient.posed_labels, patient.posed_from_voxel))
+    write_plain_json(names_beside(out), {name: i for i, name in enumerate(patient.names) if i})
 
 
 def preview(patient_id: str, settings: VirtualSettings, out: Path) -> None:

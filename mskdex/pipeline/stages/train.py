@@ -26,6 +26,7 @@ from mskdex.pipeline.lock import claimed
 from mskdex.pipeline.provenance import stage_hash
 from mskdex.training.data import Loader, StackStore
 from mskdex.training.distributed import Group, join_group
+from mskdex.training.ending import Ending
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
 from mskdex.training.pairs import MixedStore, PairStore
@@ -39,7 +40,8 @@ def train(
 ) -> None:
     """Trains on every patient outside the fold; goes on from `out`/checkpoint where there is one of this training.
 
-    Two trainings of one fold do not disturb each other: the second waits for the first to end.
+    Two trainings of one fold do not disturb each other: the second waits for the first to end, or, of several
+    processes, does not begin.
 
     Args:
         patients_root: folder of imported patients, each with its stack.safetensors.
@@ -51,11 +53,14 @@ def train(
 
     Raises:
         MskdexError: too few patients, stacks that do not fit together, a loss that is not finite.
+        UnfinishedError: SLURM's time for the job is nearly up, or SIGTERM came; there is a checkpoint to go on from.
     """
     out = Path(out)
     name = name or out.resolve().parent.name
-    first = os.environ.get("RANK", "0") == "0"
-    with claimed(out / "checkpoint", f"the training of fold {fold} of {name}") if first else contextlib.nullcontext():
+    first, alone = os.environ.get("RANK", "0") == "0", os.environ.get("WORLD_SIZE", "1") == "1"
+    what = f"the training of fold {fold} of {name}"
+    # The other processes of one training would wait for the first one, and give up.
+    with claimed(out / "checkpoint", what, wait=alone) if first else contextlib.nullcontext():
         _train(patients_root, folds, fold, experiment, out, name)
 
 
@@ -68,12 +73,15 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
     decisive = card.as_dict() | {"experiment": of_results(experiment)}
-    identity = fingerprint(decisive, device.type, group.size, stage_hash("train"))
-    checkpoints = Checkpoints(out / "checkpoint", trainer, identity)
-    checkpoints.restore()
+    identity = fingerprint(decisive, device.type, group.size, trainer.shapes)
+    checkpoints = Checkpoints(out / "checkpoint", trainer, identity, stage_hash("train"))
+    if not checkpoints.restore():
+        checkpoints.save()  # a folder that cannot hold one is told of now, not after hours
     board = out / "tensorboard" if experiment.optimisation.tensorboard else None
     monitor = Monitor(f"{name}, fold {fold}", experiment.optimisation.epochs, board, quiet=group.rank > 0)
-    run_epochs(trainer, loader, checkpoints, monitor)
+    ending = Ending()
+    with ending.heeded():
+        run_epochs(trainer, loader, checkpoints, monitor, ending)
     if group.rank == 0:
         facts = _manifest(started, card, trainer, monitor)
         write_parquet(out / "history.parquet", pd.DataFrame(trainer.progress.history))
@@ -177,6 +185,7 @@ def _manifest(started: float, card: ModelCard, trainer: Trainer, monitor: Monito
         training_seconds=round(trainer.progress.seconds, 1),
         waiting_share=round(monitor.waiting_share, 4),
     )
+    facts["code"] = [{"hash": code, "from_epoch": epoch + 1} for code, epoch in trainer.progress.code]
     facts["parameters"] = {n: sum(p.numel() for p in m.parameters()) for n, m in trainer.networks.named().items()}
     return {
         "experiment": card.name,
