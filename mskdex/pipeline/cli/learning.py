@@ -95,7 +95,7 @@ def predict(
         from mskdex.pipeline.stages.predict_study import predict_study
 
         predict_study(
-            model,
+            path,
             dicomweb,
             study,
             settings,
