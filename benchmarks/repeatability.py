@@ -23,7 +23,7 @@ from mskdex.evaluation.repeatability import repeatability_table
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
 from mskdex.virtual.dicom import write_radiograph
-from mskdex.virtual.patient import Radiograph, retaken
+from mskdex.virtual.patient import VirtualRadiograph, retaken
 from mskdex.virtual.population import Person, person
 
 TIMES = 4
@@ -78,7 +78,7 @@ def conditions(times: int = TIMES, departments: tuple[str, ...] = DEPARTMENTS) -
 
 def radiographs(
     one: Person, settings: VirtualSettings, asked: list[Condition]
-) -> Iterator[tuple[Condition, Radiograph]]:
+) -> Iterator[tuple[Condition, VirtualRadiograph]]:
     """A body's radiographs; an examination that several factors share is made once."""
     keys = [(c.posture, c.exposure, c.department) for c in asked]
     different = list(dict.fromkeys(keys))

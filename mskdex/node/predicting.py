@@ -25,11 +25,11 @@ def predictor(settings: NodeSettings) -> tuple[Callable[[Path], Sequence[Dataset
     set_up_torch(device)
     model = load_model(settings.model, str(device))
     algorithm = Algorithm.of(settings.model, model.card)
-    held_out = read_calibration(settings.calibration, model) if settings.calibration else NOTHING
+    known = read_calibration(settings.calibration, model) if settings.calibration else NOTHING
 
     def predict(image: Path) -> Sequence[Dataset]:
         imported = import_radiograph(image, {}, settings.radiograph)
-        prediction = predict_batch(model, [imported], held_out)[0]
+        prediction = predict_batch(model, [imported], known)[0]
         return dicom_objects(read_source(image), imported, prediction, algorithm)
 
     return predict, algorithm.sha256

@@ -22,18 +22,27 @@ NOMINAL, REGISTERED, TRUE = "nominal pose", "registered pose", "radiograph’s p
 """Where the CT's DRR of an object stands."""
 
 
-def reference(results: Results, rendered: Rendered) -> tuple[Images, dict[str, str]]:
-    """What predictions are shown beside, and the pose of each: the truth in the radiograph's posture where it is known.
+def reference(rendered: Rendered, posed: Posed | None = None) -> Images:
+    """What predictions are shown beside: the truth in the radiograph's posture where it is given, on the same grid.
 
     Elsewhere objects stand at their registered pose where there is one, else at the nominal pose.
     """
-    found, poses = {**rendered.drr, **rendered.aligned}, dict.fromkeys(rendered.drr, NOMINAL)
-    poses |= dict.fromkeys(rendered.aligned, REGISTERED)
-    if (path := truth_path(results.truth_root, rendered.stack.patient)) is not None:
-        posed = Posed.read(path)
-        for name in found.keys() & posed.drr.keys():
-            found[name], poses[name] = on_grid(posed.drr[name], posed.camera, rendered.stack.camera), TRUE
-    return found, poses
+    found = {**rendered.drr, **rendered.aligned}
+    own = posed.drr if posed else {}
+    placed = {n: on_grid(own[n], posed.camera, rendered.stack.camera) for n in found.keys() & own.keys() if posed}
+    return found | placed
+
+
+def poses(rendered: Rendered, posed: Posed | None) -> dict[str, str]:
+    """Where each object of `reference` stands."""
+    told = dict.fromkeys(rendered.drr, NOMINAL) | dict.fromkeys(rendered.aligned, REGISTERED)
+    return told | dict.fromkeys(told.keys() & (posed.drr.keys() if posed else set()), TRUE)
+
+
+def posed_truth(results: Results, patient: str) -> Posed | None:
+    """A patient's true DRRs; None where they are not known."""
+    path = truth_path(results.truth_root, patient)
+    return None if path is None else Posed.read(path)
 
 
 def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
@@ -60,7 +69,8 @@ def viewer_payload(
         numbers: by channel and quantity, truth and predictions.
     """
     channels, pixels = rendered.stack.channels, results.config.report.image_pixels
-    truth, poses = reference(results, rendered)
+    posed = posed_truth(results, rendered.stack.patient)
+    truth, stands = reference(rendered, posed), poses(rendered, posed)
     sheets = {}
     for q, quantity in enumerate(QUANTITIES):
         column = COLUMNS[quantity]
@@ -73,7 +83,7 @@ def viewer_payload(
     return {
         "sheets": sheets,
         "channels": [
-            {"name": c.name, "object": c.object, "pose": poses[c.name], "same": poses[c.name] != NOMINAL}
+            {"name": c.name, "object": c.object, "pose": stands[c.name], "same": stands[c.name] != NOMINAL}
             for c in channels
         ],
         "ranges": results.ranges,

@@ -13,7 +13,7 @@ from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results, title
-from mskdex.report.decompositions import Images, examples, predicted, reference
+from mskdex.report.decompositions import Images, examples, posed_truth, predicted, reference
 from mskdex.report.sprites import shrink
 
 _GAP = 2
@@ -29,7 +29,10 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
     shown = [c for c in results.objects if c["side"] != "right"]
     for label, patient, _ in examples(results):
         rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
-        for source, drr in {"CT": reference(results, rendered)[0], **predicted(results, rendered)}.items():
+        for source, drr in {
+            "CT": reference(rendered, posed_truth(results, patient)),
+            **predicted(results, rendered),
+        }.items():
             images = np.stack([drr[c["name"]][q] for c in shown])
             rows.append((f"{label}, {source}", shrink(images, results.config.report.image_pixels)))
             sums += [{"patient": patient, "which": label, "source": source, **s} for s in _sums(results, drr)]

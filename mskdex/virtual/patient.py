@@ -67,7 +67,7 @@ class VirtualPatient:
 
 
 @dataclass(frozen=True)
-class Radiograph:
+class VirtualRadiograph:
     """One examination of a body.
 
     Attributes:
@@ -105,7 +105,7 @@ def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     )  # fmt: skip
 
 
-def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) -> Iterator[Radiograph]:
+def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) -> Iterator[VirtualRadiograph]:
     """Radiographs of one body in several examinations.
 
     Args:
@@ -189,7 +189,7 @@ def _radiographed(
     settings: VirtualSettings,
     scanned: BodyModel,
     person_from_ct: np.ndarray,
-) -> Radiograph:
+) -> VirtualRadiograph:
     draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
     poses = draw_poses(settings.posture, heads, draw)
@@ -228,7 +228,7 @@ def _radiographed(
         "posed_volumes_cm3": _by_name(shape.template, body.volumes_cm3),
     }
     images = true_images(body, hu, shape.template, camera, camera_from_posed, transmission[shown])
-    return Radiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
+    return VirtualRadiograph(exposure[shown], grey[shown], taken, how.department, facts, images, body)
 
 
 def whole_muscles(template: Template, body: BodyModel) -> list[int]:

@@ -25,7 +25,7 @@ from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
 from mskdex.pipeline.dicom_folder import DicomFolder
 from mskdex.pipeline.prediction_images import write_images
-from mskdex.pipeline.prediction_persons import Person, person_of
+from mskdex.pipeline.prediction_persons import KnownPerson, person_of
 from mskdex.training.loop import set_up_torch
 
 log = logging.getLogger("mskdex")
@@ -46,7 +46,7 @@ class _Outcome:
 
     item: ListedRadiograph
     imported: Imported | None = None
-    person: Person | None = None
+    person: KnownPerson | None = None
     prediction: Prediction | None = None
     reason: str = ""
     dicom: str = ""
