@@ -77,8 +77,8 @@ rule predict_external:
         "../../envs/mskdex.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(60),
     params:
         code=stage_hash("predict"),
     shell:
