@@ -28,7 +28,6 @@ from mskdex.virtual.population import Person, person
 
 TIMES = 4
 DEPARTMENTS = ("arvik", "corvia")
-FACTORS = ("posture", "exposure", "department", "all")
 OF_EXPOSURE = ("exposure", "noise")
 
 

@@ -147,7 +147,7 @@ def compared(content):
 @pytest.mark.parametrize(
     ("path", "value", "stages"),
     [
-        ("cohort.sheet", "another.tsv", set()),
+        ("cohort.sheet", "another.tsv", {"evaluate"}),  # true images are looked for beside virtual patients alone
         ("cohort.data_root", "elsewhere", set()),
         ("cohort.segmenter", "musclemap", {"segment"}),
         ("cohort.segmenter_flips", True, {"segment"}),
