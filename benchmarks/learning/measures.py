@@ -27,15 +27,18 @@ class Cohort:
         table = table[table["fold"] != NO_FOLD]
         stacks = {p: results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}
         self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
-        patients = list(self.store.patients)
-        self.folds = table.set_index("patient_id").loc[patients, "fold"].to_numpy()
-        first = self.store[patients[0]]
+        first = self.store[self.store.patients[0]]
         self.muscles = [i for i, name in enumerate(first.objects) if not name.startswith(BONES)]
         self.names = [first.channels[i].object for i in self.muscles]
         self.sides = [first.channels[i].side for i in self.muscles]
-        if cut := [s.patient for s in self.store if not s.known[self.muscles].all()]:
-            msg = f"the CTs of {', '.join(cut)} do not hold every muscle whole; exclude these patients"
-            raise SystemExit(msg)
+        whole = [s.patient for s in self.store if s.known[self.muscles].all() and not s.refused]
+        if out := sorted(set(self.store.patients) - set(whole)):
+            print(
+                f"left out, of whom the CT does not hold every muscle or the radiograph does not fit: {', '.join(out)}"
+            )
+        self.store = StackStore({p: self.store.paths[p] for p in whole}, 8e9)
+        patients = list(self.store.patients)
+        self.folds = table.set_index("patient_id").loc[patients, "fold"].to_numpy()
         self.truth = np.stack([s.truth * s.visible for s in self.store])[:, 1:][:, :, self.muscles]
         sheet = pd.read_parquet(results / "cohort/patients.parquet").set_index("patient_id").loc[patients]
         sex = (sheet["sex"] == "F").to_numpy(float)

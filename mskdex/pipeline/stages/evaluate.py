@@ -74,6 +74,7 @@ def evaluate(
     further = [baseline_points(cohort, folds, thumbnails), *_comparators(settings, cohort, experiments)]
     alone = complete_points(pd.concat([predicted, *further], ignore_index=True), cohort, settings.min_visible_fraction)
     proposed = settings.proposed if settings.proposed in set(predicted["method"]) else predicted["method"].iloc[0]
+    settings = settings.model_copy(update={"proposed": proposed})
     points, joined = with_demographics(alone, proposed, cohort.truth, cohort.folds, cohort.persons)
     reported = [f for f in folds if f not in settings.tuning_folds]
     results, joined = (t[t["fold"].isin(reported)] for t in (points, joined))

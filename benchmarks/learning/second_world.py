@@ -1,0 +1,86 @@
+"""How models that were trained on one cohort do on another that no fold trained on, beside the baselines.
+
+Predicts the second results' patients with every trained fold's model of the first and averages the folds; the baselines
+are fitted on the same training patients. Prints the measures of `curve.py`, ICC(2,1) and the calibration slope.
+
+Use: python benchmarks/learning/second_world.py results second_results [--thumbnail 16]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from measures import Cohort, line, measures
+
+from mskdex.evaluation.agreement import Pairs, statistics
+from mskdex.evaluation.baselines import Fold, predict_baselines
+from mskdex.evaluation.thumbnails import Thumbnails
+from mskdex.models.model import read_model
+
+QUANTITIES = ("volume_cm3", "lean_mass_g")
+
+
+def of_models(results: Path, experiment: str, other: Cohort) -> np.ndarray:
+    """Mean over the trained folds' models, (patients, 2, muscles)."""
+    found = []
+    for path in sorted((results / "experiments" / experiment).glob("fold*/model.safetensors")):
+        model = read_model(path, torch.device("cpu"), made_here=True)
+        sums = []
+        for stack in other.store:
+            drr = model.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
+            sums.append(drr.sum(axis=(-2, -1), dtype=np.float64)[1:, other.muscles])
+        found.append(np.stack(sums))
+    return np.mean(found, axis=0)
+
+
+def of_baselines(results: Path, own: Cohort, second: Path, other: Cohort, pixels: int) -> dict[str, np.ndarray]:
+    """Mean over the folds that were trained, by baseline."""
+    known, asked = list(own.store.patients), list(other.store.patients)
+    objects = own.store[known[0]].objects
+    columns = pd.MultiIndex.from_product([QUANTITIES, [objects[i] for i in own.muscles]]).swaplevel()
+    truth = pd.DataFrame(own.truth.reshape(len(known), -1), index=known, columns=columns)
+    sheets = [pd.read_parquet(r / "cohort/patients.parquet").set_index("patient_id") for r in (results, second)]
+    seen = [Thumbnails.read(r / "patients", p, objects, pixels) for r, p in ((results, known), (second, asked))]
+    thumbnails = Thumbnails(
+        (*seen[0].patients, *seen[1].patients),
+        np.concatenate([s.images for s in seen]),
+        np.concatenate([s.scales for s in seen]),
+    )
+    folds = sorted(
+        {int(p.parent.name.removeprefix("fold")) for p in results.glob("experiments/*/fold*/model.safetensors")}
+    )
+    total: dict[str, list[np.ndarray]] = {}
+    for number in folds:
+        train = [p for p, f in zip(known, own.folds, strict=True) if f != number]
+        parts = np.array([f for f in own.folds if f != number])
+        rows = predict_baselines(truth, pd.concat(sheets), thumbnails, Fold(train, asked, parts))
+        for method, of in rows.groupby("method", sort=False):
+            table = of.pivot_table("predicted", "patient_id", ["channel", "quantity"], dropna=False)
+            total.setdefault(str(method), []).append(table.loc[asked, columns].to_numpy().reshape(len(asked), 2, -1))
+    return {method: np.mean(values, axis=0) for method, values in total.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--thumbnail", type=int, default=16)
+    options = parser.parse_args()
+    own, other = Cohort(options.results), Cohort(options.second)
+    print(f"{len(other.folds)} patients of the second cohort, {len(own.folds)} of the first")
+    methods = {
+        p.name: of_models(options.results, p.name, other) for p in sorted((options.results / "experiments").iterdir())
+    }
+    methods |= of_baselines(options.results, own, options.second, other, options.thumbnail)
+    everyone = np.arange(len(other.folds))
+    for name, sums in methods.items():
+        pairs = Pairs(other.truth[:, 1], sums[:, 1], np.ones(sums[:, 1].shape, bool), np.zeros(len(sums), int))
+        of = statistics(pairs, np.ones((1, len(sums))))
+        agree = f"ICC {of['icc21'].mean():6.3f}  slope {of['slope'].mean():6.3f}"
+        print(f"  {name:28s}  {line(measures(other, everyone, sums))}  {agree}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
