@@ -164,8 +164,15 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     }
     burnt_in = text_of(header, "BurnedInAnnotation").upper()
     facts["burned_in_annotation"] = burnt_in or None
+    facts["device"] = _device(header)
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
     return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _passed_over(header))
+
+
+def _device(header: Dataset) -> str | None:
+    """Maker and model of the X-ray unit; None where the header has neither."""
+    named = " ".join(text_of(header, k) for k in ("Manufacturer", "ManufacturerModelName")).split()
+    return shown(" ".join(named), 80) if named else None
 
 
 def _passed_over(header: Dataset) -> list[str]:

@@ -67,7 +67,7 @@ class QualityStage(Anatomy):
 
     cohort_objects: tuple[str, ...]
     flag_robust_z: float
-    flag_flip_dice: float
+    flag_flip_dice: float = CohortSettings().flag_flip_dice
 
     @property
     def cohort_channels(self) -> tuple[Channel, ...]:
