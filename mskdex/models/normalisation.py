@@ -97,7 +97,10 @@ def fit_normalisation(stacks: Iterable[Stack]) -> Normalisation:
         bright.append(np.quantile(exposed, 0.995) if exposed.size else 0.0)
         means.append(float(exposed.mean()) if exposed.size else 0.0)
     if len(scales) > 1:
-        log.warning("training radiographs are on an absolute and a relative scale: the network cannot rely on either")
+        log.warning(
+            "training radiographs are on an absolute and a relative scale: a composition head learns a factor for the "
+            "relative ones, a plain head can rely on neither"
+        )
     scale = _peak(np.stack(peaks), objects)
     mean = _mean_drr(np.asarray(total), np.stack(sums), np.stack(known)) / scale[..., None, None]
     radiograph = float(np.quantile(bright, PEAK_QUANTILE))
