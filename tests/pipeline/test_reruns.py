@@ -53,7 +53,7 @@ def sheeted(finished, tmp_path_factory):
     (folder / "results" / "virtual").rename(folder / "data")
     project = Project(folder)
     project.configure("cohort", "sheet", value="data/cohort.tsv")
-    project.configure("cohort", "segment", value=True)
+    project.configure("cohort", "segmenter", value="totalsegmentator")
     project.configure("registration", "starts", value="starts")
     project.configure("evaluation", "comparators", value={"another": "another.csv"})
     (folder / "starts").mkdir()
