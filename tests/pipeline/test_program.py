@@ -1,6 +1,7 @@
 """What the machine lacks is told in a sentence, not as a defect."""
 
 import errno
+import logging
 import os
 
 import pytest
@@ -52,7 +53,8 @@ def not_mine():
         (not_mine, "results/patients: Permission denied; give yourself the right"),
     ],
 )
-def test_what_the_machine_lacks_is_a_sentence(command, told, capsys):
+def test_what_the_machine_lacks_is_a_sentence(command, told, capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("mskdex"), "handlers", [])  # of commands that ran before in this process
     with pytest.raises(SystemExit) as ended:
         run(command)
     said = capsys.readouterr().err
