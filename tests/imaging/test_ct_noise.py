@@ -82,7 +82,8 @@ def test_the_import_smooths_what_is_noisier_than_the_config_allows(noise_hu, lim
     assert np.array_equal(found.array, hu) != smooth
 
 
-def test_a_ct_without_noise_is_imported_as_it_is(tmp_path):
+def test_by_default_no_ct_is_smoothed(tmp_path):
     import_patient(make.patient(tmp_path), make.settings(), tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "import.json").read_text(encoding="utf-8"))["ct"]
     assert facts["muscles_smoothed_mm"] == 0.0
+    assert make.settings().ct.max_noise_hu is None
