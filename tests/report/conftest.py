@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from fabricated import Fabrication
-from fabricated_report import SETTINGS, make_results
+from fabricated_report import EXPERIMENTS, SETTINGS, make_results
 
 from mskdex.config import Config
 from mskdex.pipeline.stages.report import report
@@ -13,7 +13,7 @@ from mskdex.pipeline.stages.report import report
 @pytest.fixture(scope="session")
 def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
-    config = Config(evaluation=SETTINGS)
+    config = Config(evaluation=SETTINGS, experiments=EXPERIMENTS)
     make_results(root, Fabrication(patients=20), config)
     (root / "printed.txt").write_text(report(root, config, root / "report"), encoding="utf-8")
     return root / "report"

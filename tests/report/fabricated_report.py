@@ -6,12 +6,14 @@ from fabricated import Fabrication, fabricate
 
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
+from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
 from mskdex.report.data import read_results
 from mskdex.report.page import write_index
 
-SETTINGS = EvaluationSettings(bootstrap_samples=100)
+SETTINGS = EvaluationSettings(bootstrap_samples=100, proposed="mskdex")
+EXPERIMENTS = {"mskdex": ExperimentSettings(), "conventional": ExperimentSettings(losses=CONVENTIONAL_LOSSES)}
 
 
 def make_results(root: Path, what: Fabrication, config: Config) -> None:

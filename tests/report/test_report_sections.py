@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import Fabrication
-from fabricated_report import SETTINGS, make_index, make_results
+from fabricated_report import EXPERIMENTS, SETTINGS, make_index, make_results
 
 from mskdex.config import Config
 from mskdex.evaluation.decompositions import Rendered
@@ -16,7 +16,7 @@ from mskdex.io.artifacts import read_json, read_parquet, write_json, write_parqu
 from mskdex.report.html_tables import Table, plain, words
 from mskdex.report.printing import MOST_ROWS, print_pdf, shortened
 
-CONFIG = Config(evaluation=SETTINGS)
+CONFIG = Config(evaluation=SETTINGS, experiments=EXPERIMENTS)
 
 
 @pytest.fixture(scope="module")

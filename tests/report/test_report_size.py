@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fabricated import Fabrication
-from fabricated_report import SETTINGS, make_index, make_results
+from fabricated_report import EXPERIMENTS, SETTINGS, make_index, make_results
 
 from mskdex.config import Config
 from mskdex.config.learning import FoldSettings
@@ -17,7 +17,7 @@ MB = 1e6
 
 
 def test_the_index_of_539_patients_stays_below_5_mb(tmp_path: Path) -> None:
-    config = Config(evaluation=SETTINGS, folds=FoldSettings(train="all"))
+    config = Config(evaluation=SETTINGS, experiments=EXPERIMENTS, folds=FoldSettings(train="all"))
     make_results(tmp_path, Fabrication(patients=539, trained=(0, 1, 2, 3), size=16), config)
     size = len(make_index(tmp_path, config).encode())
     print(f"index of 539 patients: {size / MB:.2f} MB")
@@ -26,7 +26,7 @@ def test_the_index_of_539_patients_stays_below_5_mb(tmp_path: Path) -> None:
 
 def test_a_report_of_60_patients_stays_below_25_mb(tmp_path: Path) -> None:
     """Predictions carry noise, as a network's do: it is what makes pictures large."""
-    config = Config(evaluation=SETTINGS, folds=FoldSettings(train="all"))
+    config = Config(evaluation=SETTINGS, experiments=EXPERIMENTS, folds=FoldSettings(train="all"))
     make_results(tmp_path, Fabrication(patients=60, trained=(0, 1, 2, 3), size=96), config)
     generator = np.random.default_rng(0)
     for path in sorted(tmp_path.glob("experiments/*/fold*/decompositions/*.safetensors")):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import Fabrication
-from fabricated_report import SETTINGS, make_index, make_results
+from fabricated_report import EXPERIMENTS, SETTINGS, make_index, make_results
 from PIL import Image
 
 from mskdex.config import Config
@@ -134,7 +134,7 @@ def test_the_run_ends_with_the_correlations_and_the_path(report_folder: Path) ->
 
 def test_without_patient_pages_nothing_links_to_them(report_folder: Path) -> None:
     config = Config(
-        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"), evaluation=SETTINGS,
+        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"), evaluation=SETTINGS, experiments=EXPERIMENTS,
         report=ReportSettings(patient_pages=False, notice="Not to be <shown>."),
     )  # fmt: skip
     html = make_index(report_folder.parent, config, "again")
@@ -146,7 +146,10 @@ def test_without_patient_pages_nothing_links_to_them(report_folder: Path) -> Non
 
 def test_the_same_results_give_the_same_index(report_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mskdex.report.facts.code_version", lambda: "1")
-    pages = [make_index(report_folder.parent, Config(evaluation=SETTINGS), out) for out in ("first", "second")]
+    pages = [
+        make_index(report_folder.parent, Config(evaluation=SETTINGS, experiments=EXPERIMENTS), out)
+        for out in ("first", "second")
+    ]
     assert pages[0] == pages[1]
 
 
@@ -189,7 +192,7 @@ def test_an_ablation_is_shown_beside_the_papers(tmp_path: Path) -> None:
 
 
 def test_results_without_predicted_images_still_report(tmp_path: Path) -> None:
-    what, config = Fabrication(patients=8, size=24), Config(evaluation=SETTINGS)
+    what, config = Fabrication(patients=8, size=24), Config(evaluation=SETTINGS, experiments=EXPERIMENTS)
     make_results(tmp_path, what, config)
     for name in what.experiments:
         shutil.rmtree(tmp_path / "experiments" / name / "fold0" / "decompositions")
@@ -202,7 +205,7 @@ def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
 
 
 def test_text_from_the_sheet_cannot_become_markup(tmp_path: Path) -> None:
-    config = Config(evaluation=SETTINGS)
+    config = Config(evaluation=SETTINGS, experiments=EXPERIMENTS)
     make_results(tmp_path, Fabrication(patients=8, size=24), config)
     excluded = pd.DataFrame({"patient_id": ["X1", "X2"], "reason": ["<script>alert(1)</script>", "=HYPERLINK(1)"]})
     write_parquet(tmp_path / "cohort" / "excluded.parquet", excluded)
