@@ -40,7 +40,14 @@ def test_the_composition_differs_from_the_papers_method_by_the_head_alone():
     experiments = _load("config/paper.yaml").experiments
     network = experiments["mskdex"].network.model_copy(update={"head": "composition"})
     assert experiments["composition"] == experiments["mskdex"].model_copy(update={"network": network})
-    assert set(experiments) == {"mskdex", "conventional", "composition"}
+    assert set(experiments) == {"mskdex", "conventional", "composition", "mskdex_simulated"}
+
+
+def test_the_pairs_are_added_to_the_composition_and_nothing_else():
+    experiments = _load("config/paper.yaml").experiments
+    optimisation = experiments["composition"].optimisation.model_copy(update={"pairs_alone_epochs": 200})
+    changes = {"pairs": "mixed", "optimisation": optimisation}
+    assert experiments["mskdex_simulated"] == experiments["composition"].model_copy(update=changes)
 
 
 @pytest.mark.parametrize("name", ["is0", "is0_bone", "is100", "is100_bone", "is1000", "is1000_bone"])
@@ -60,20 +67,25 @@ def test_the_ablation_is_the_papers_table(name):
 
 def test_the_intensity_sum_weighs_as_the_bones_l1_does_in_every_config():
     for names in (["config/paper.yaml"], ["benchmarks/learning/evidence.yaml"], []):
-        losses = _load(*names).experiments["mskdex"].losses
-        assert losses.lambda_is == losses.lambda_l1 == 100.0
+        for name, experiment in _load(*names).experiments.items():
+            losses = experiment.losses
+            assert losses.lambda_l1 == 100.0
+            assert losses.lambda_is == (0.0 if name == "conventional" else 100.0)
 
 
-def test_the_evidence_changes_losses_then_the_head_then_losses():
-    experiments = _load("benchmarks/learning/evidence.yaml").experiments
-    mskdex, composition, plain, conventional = (
-        experiments[name] for name in ("mskdex", "composition", "plain", "conventional")
+def test_the_evidence_has_the_papers_method_and_differs_from_it_as_it_says():
+    found = _load("benchmarks/learning/evidence.yaml").experiments
+    assert found["mskdex"].losses == LossSettings()
+    assert found["conventional"].losses == CONVENTIONAL_LOSSES
+    assert found["conventional"].network == found["mskdex"].network
+    assert found["mskdex"].network.head == "plain"
+    assert found["composition"].network == found["mskdex"].network.model_copy(update={"head": "composition"})
+    assert found["mskdex_simulated"] == found["simulated"].model_copy(
+        update={"pairs": "mixed", "optimisation": found["mskdex_simulated"].optimisation}
     )
-    assert composition.network == mskdex.network
-    assert composition.losses == LossSettings()
-    network = composition.network.model_copy(update={"head": "plain"})
-    assert plain == composition.model_copy(update={"network": network})
-    assert conventional == plain.model_copy(update={"losses": CONVENTIONAL_LOSSES})
+    assert found["mskdex_simulated"].network == _load().experiments["mskdex_simulated"].network
+    assert found["mskdex_simulated"].losses == _load().experiments["mskdex_simulated"].losses
+    assert {name for name, e in found.items() if e.pairs != "none"} == {"simulated", "mskdex_simulated"}
 
 
 def test_the_ablations_cells_leave_their_losses_out():

@@ -76,16 +76,16 @@ def test_the_tables_are_written_where_nothing_could_be_predicted(tmp_path, model
 def test_a_batch_that_fails_is_done_singly(model, folder, monkeypatch):  # noqa: F811
     alone = stage.predict_batch
 
-    def no_memory(loaded, images, held_out):
+    def no_memory(loaded, images, known, persons):
         if len(images) > 1:
             msg = "out of memory"
             raise RuntimeError(msg)
-        return alone(loaded, images, held_out)
+        return alone(loaded, images, known, persons)
 
     monkeypatch.setattr(stage, "predict_batch", no_memory)
     listed, _ = list_radiographs([folder])
     loaded = stage.load_model(model, "cpu")
-    found = list(stage._outcomes(loaded, listed, SETTINGS, stage.Calibration({}), 8))
+    found = list(stage._outcomes(loaded, listed, stage._Reader(SETTINGS, {}), stage.Deployed(), 8))
     assert [o.item for o in found] == listed
     assert sum(o.prediction is not None for o in found) == 10
 
