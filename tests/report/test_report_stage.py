@@ -286,12 +286,13 @@ def test_groups_and_intervals_have_tables(report_folder: Path) -> None:
     coverage = pd.read_parquet(folder / "coverage.parquet").query("quantity == 'lean_mass_g'")
     table = pd.read_csv(report_folder / "tables" / "coverage_lean_mass_g.csv")
     assert len(table) == len(coverage)
-    assert table["Too few for one"].tolist() == coverage["without"].tolist()
+    assert sorted(table["Too few for one"]) == sorted(coverage["without"])
     found = pd.read_parquet(folder / "subgroups.parquet").query(
         "quantity == 'lean_mass_g' and measure == 'bias_percent'"
     )
     table = pd.read_csv(report_folder / "tables" / "subgroups_lean_mass_g.csv", na_values=["–"])
-    assert table["Bias %"].to_numpy() == pytest.approx(found["value"].to_numpy(), nan_ok=True)
+    assert len(table) == len(found)
+    assert sorted(table["Bias %"].dropna()) == pytest.approx(sorted(found["value"].dropna()))
     assert "Too few patients for prediction intervals." in _section(_index(report_folder), "summary")
 
 
