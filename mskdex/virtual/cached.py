@@ -14,8 +14,10 @@ from mskdex.compute.cache import cache_folder
 def cached(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
     """What `make` gives, from beside the compiled kernels if an earlier process left it there.
 
-    It is made again when anything in `mskdex/virtual`, or numpy's version, has changed. Kept arrays are mapped into
-    memory, read-only: a process takes only the pages that it reads, and all processes share them.
+    It is made again when anything in `mskdex/virtual` or `mskdex/deformation`, or numpy's version, has changed. Kept
+    arrays are mapped into memory: a process takes only the pages that it reads, and all processes share them. All are
+    read-only and C-contiguous, those just made too: numba compiles another kernel for arrays that may be written to,
+    and its sums may differ in their last digit.
 
     Args:
         name: of the folder that keeps them.
@@ -26,7 +28,7 @@ def cached(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> l
     try:
         return [np.asarray(np.load(folder / f"{i}.npy", mmap_mode="r", allow_pickle=False)) for i in range(count)]
     except (OSError, ValueError, EOFError):
-        made = list(make())
+        made = [_read_only(array) for array in make()]
     try:
         _keep(folder, made)
     except OSError:
@@ -34,6 +36,12 @@ def cached(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> l
     for old in set(folder.parent.glob(f"{name}-*")) - {folder}:
         shutil.rmtree(old, ignore_errors=True)
     return made
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(array)
+    array.flags.writeable = False
+    return array
 
 
 def _keep(folder: Path, arrays: list[np.ndarray]) -> None:
@@ -49,7 +57,11 @@ def _keep(folder: Path, arrays: list[np.ndarray]) -> None:
 
 def _source_hash() -> str:
     digest = hashlib.sha256(np.__version__.encode())
-    folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), *folder.glob("data/*.csv")]):
+    package = Path(__file__).parents[1]
+    for path in (
+        sorted(package.glob("virtual/*.py"))
+        + sorted(package.glob("virtual/data/*.csv"))
+        + sorted(package.glob("deformation/*.py"))
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
