@@ -93,12 +93,17 @@ def report(orthanc, images, log: Path, tries: Counter, peak: float, seconds: flo
         if line.startswith("study ") and ": done" in line
     )
     found = {
-        "studies": len(images), "kills": kills, "sent again": sum(t > 1 for t in tries.values()),
+        "studies": len(images),
+        "kills": kills,
+        "sent again": sum(t > 1 for t in tries.values()),
         "with all results": sum(c == OBJECTS for c in counts.values()),
-        "lost": sum(c < OBJECTS for c in counts.values()), "twice": sum(c > OBJECTS for c in counts.values()),
-        "log lines": sum(lines.values()), "studies with a log line": len(lines),
-        "seconds": round(seconds), "node's peak memory in MB": round(peak),
-    }  # fmt: skip
+        "lost": sum(c < OBJECTS for c in counts.values()),
+        "twice": sum(c > OBJECTS for c in counts.values()),
+        "log lines": sum(lines.values()),
+        "studies with a log line": len(lines),
+        "seconds": round(seconds),
+        "node's peak memory in MB": round(peak),
+    }
     print(json.dumps(found, indent=1))
 
 

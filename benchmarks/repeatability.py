@@ -102,10 +102,15 @@ def predictions(model: Model, one: Person, settings: VirtualSettings, asked: lis
             found = predict(model, path)
             for row in found.table.to_dict("records"):
                 yield {
-                    "patient": one.patient_id, "structure": row["object"], "side": row["side"],
-                    "quantity": row["quantity"], "predicted": row["predicted"], "factor": condition.factor,
-                    "condition": condition.name, "flags": "; ".join(found.flags),
-                }  # fmt: skip
+                    "patient": one.patient_id,
+                    "structure": row["object"],
+                    "side": row["side"],
+                    "quantity": row["quantity"],
+                    "predicted": row["predicted"],
+                    "factor": condition.factor,
+                    "condition": condition.name,
+                    "flags": "; ".join(found.flags),
+                }
 
 
 def people(model: Model, settings: VirtualSettings, first: int, count: int) -> list[Person]:

@@ -80,8 +80,22 @@ def spread(patients: int) -> None:
     one_sided = np.array([min(p.severity.values()) == 0.0 for p in people])
     worse = np.array([SIDES.index(p.affected) for p in people])
     rows = np.arange(len(people))
-    heads = ("residual", "total", "R2 volume", "R2 mass", "side vol.", "side HU", "fat SD", "HU SD", "HU 55", "HU 85",
-             "r(V,mass)", "r(V,dens.)", "r(BMI,V)", "r(BMI,dens.)")  # fmt: skip
+    heads = (
+        "residual",
+        "total",
+        "R2 volume",
+        "R2 mass",
+        "side vol.",
+        "side HU",
+        "fat SD",
+        "HU SD",
+        "HU 55",
+        "HU 85",
+        "r(V,mass)",
+        "r(V,dens.)",
+        "r(BMI,V)",
+        "r(BMI,dens.)",
+    )
     print(f"{len(people)} people, {len(women)} women, {1 - one_sided.mean():.0%} with two osteoarthritic hips")
     print(" " * 20 + "".join(f"{head:>13s}" for head in heads))
     for name in MUSCLES:
@@ -95,12 +109,21 @@ def spread(patients: int) -> None:
         loss = hu[rows, worse] - hu[rows, 1 - worse]
         line = np.polyfit(age, mean_hu[female], 1)
         numbers = (
-            residual, both.std() / both.mean(), left_by_demographics(both[female], women)[1],
-            left_by_demographics(mass[female], women)[1], ratio[one_sided].mean() - 1.0, loss[one_sided].mean(),
-            fat.mean(axis=1).std(), mean_hu.std(), np.polyval(line, 55.0), np.polyval(line, 85.0),
-            np.corrcoef(both, mass)[0, 1], np.corrcoef(both, mass / both)[0, 1], np.corrcoef(bmi, both)[0, 1],
+            residual,
+            both.std() / both.mean(),
+            left_by_demographics(both[female], women)[1],
+            left_by_demographics(mass[female], women)[1],
+            ratio[one_sided].mean() - 1.0,
+            loss[one_sided].mean(),
+            fat.mean(axis=1).std(),
+            mean_hu.std(),
+            np.polyval(line, 55.0),
+            np.polyval(line, 85.0),
+            np.corrcoef(both, mass)[0, 1],
+            np.corrcoef(both, mass / both)[0, 1],
+            np.corrcoef(bmi, both)[0, 1],
             np.corrcoef(bmi, mass / both)[0, 1],
-        )  # fmt: skip
+        )
         print(f"{name:20s}" + "".join(f"{number:13.3f}" for number in numbers))
 
 
@@ -150,8 +173,10 @@ def posture(patients: int, voxel_mm: float) -> None:
         errors.append(100.0 * np.abs(np.concatenate(ratios) - 1.0))
         print(f"{one.patient_id}: largest {errors[-1].max():.2f} %", flush=True)
     every = np.concatenate(errors)
-    print(f"{every.size} volumes and masses: rms {np.sqrt(np.mean(every**2)):.2f} %, 95 % within "
-          f"{np.quantile(every, 0.95):.2f} %, beyond 0.5 %: {np.mean(every > 0.5):.1%}")  # fmt: skip
+    print(
+        f"{every.size} volumes and masses: rms {np.sqrt(np.mean(every**2)):.2f} %, 95 % within "
+        f"{np.quantile(every, 0.95):.2f} %, beyond 0.5 %: {np.mean(every > 0.5):.1%}"
+    )
 
 
 def radiograph(patients: int, voxel_mm: float) -> None:
@@ -171,8 +196,11 @@ def radiograph(patients: int, voxel_mm: float) -> None:
         behind = exact < 0.9
         error = np.log(made[behind] / exact[behind])
         noise = 1.0 / (settings.exposure.photons_per_mm2 * camera.pixel_mm**2 * exact[behind])
-        print(f"{one.patient_id}: log transmission off by {np.sqrt(np.mean(error**2)):.4f} rms, {error.mean():+.5f} in "
-              f"the mean; quantum noise {np.sqrt(noise.mean()):.4f}", flush=True)  # fmt: skip
+        print(
+            f"{one.patient_id}: log transmission off by {np.sqrt(np.mean(error**2)):.4f} rms, {error.mean():+.5f} in "
+            f"the mean; quantum noise {np.sqrt(noise.mean()):.4f}",
+            flush=True,
+        )
 
 
 @contextmanager

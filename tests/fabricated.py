@@ -64,14 +64,16 @@ def fabricate(root: Path, what: Fabrication = Fabrication()) -> Path:
 
 def _people(names: list[str], generator: np.random.Generator, demographics: bool) -> pd.DataFrame:
     count = len(names)
-    table = pd.DataFrame({
-        "patient_id": names,
-        "sex": ["F" if g < 0.8 else "M" for g in generator.random(count)],
-        "age": generator.normal(62, 10, count).round(),
-        "height_cm": generator.normal(157, 8, count).round(1),
-        "weight_kg": generator.normal(57, 11, count).round(1),
-        "label_source": "totalsegmentator",
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "patient_id": names,
+            "sex": ["F" if g < 0.8 else "M" for g in generator.random(count)],
+            "age": generator.normal(62, 10, count).round(),
+            "height_cm": generator.normal(157, 8, count).round(1),
+            "weight_kg": generator.normal(57, 11, count).round(1),
+            "label_source": "totalsegmentator",
+        }
+    )
     if not demographics:
         table["sex"] = None
         table[["age", "height_cm", "weight_kg"]] = np.nan
@@ -109,14 +111,16 @@ def _patient(
     warnings = ["the radiograph shows no unattenuated beam"] if name == "P001" else []
     write_json(folder / "import.json", {"warnings": warnings})
     truncated = np.array([c.object in what.truncated for c in channels])
-    table = pd.DataFrame({
-        "object": [c.name for c in channels],
-        **{COLUMNS[q]: truth[i] for i, q in enumerate(QUANTITIES)},
-        "mean_hu": generator.normal(45, 5, len(channels)),
-        "voxels": (truth[1] * 37).astype(int),
-        "present": True,
-        "truncated": truncated,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "object": [c.name for c in channels],
+            **{COLUMNS[q]: truth[i] for i, q in enumerate(QUANTITIES)},
+            "mean_hu": generator.normal(45, 5, len(channels)),
+            "voxels": (truth[1] * 37).astype(int),
+            "present": True,
+            "truncated": truncated,
+        }
+    )
     write_parquet(folder / "quantities.parquet", table)
     accepted = {b: bool(generator.random() > 0.1) for b in ("pelvis", "femur_left", "femur_right")}
     write_json(
@@ -127,22 +131,36 @@ def _patient(
     drr = _blobs(channels, truth, what.size).astype(np.float32)
     aligned = _blobs(channels, truth, what.size, 0.03).astype(np.float32)[:, bones]
     stack = Stack(
-        patient=name, channels=channels, camera=camera, radiograph=drr[0].sum(axis=0).astype(np.float32) / 50.0,
-        field=np.ones((what.size, what.size), bool), drr=Crops.of(drr), aligned=Crops.of(aligned),
-        aligned_objects=tuple(channels[i].name for i in bones), truth=truth, known=~truncated,
-        visible=np.ones(len(channels)), source_to_isocentre_mm=800.0,
-    )  # fmt: skip
+        patient=name,
+        channels=channels,
+        camera=camera,
+        radiograph=drr[0].sum(axis=0).astype(np.float32) / 50.0,
+        field=np.ones((what.size, what.size), bool),
+        drr=Crops.of(drr),
+        aligned=Crops.of(aligned),
+        aligned_objects=tuple(channels[i].name for i in bones),
+        truth=truth,
+        known=~truncated,
+        visible=np.ones(len(channels)),
+        source_to_isocentre_mm=800.0,
+    )
     write_stack(folder / "stack.safetensors", stack)
 
 
 def _pose(body: str, accepted: bool, channels: tuple[Channel, ...]) -> dict:
     eye = np.eye(4).tolist()
     return {
-        "objects": [c.name for c in channels if c.body == body], "camera_from_ct": eye if accepted else None,
-        "start": eye, "similarity": 0.81, "confidence": 0.97 if accepted else 0.2, "accepted": accepted,
-        "reason": None if accepted else "confidence 0.20 is below 0.50", "sd_mm": [0.2, 0.3, 1.1],
-        "sd_deg": [0.2, 0.1, 0.1], "seconds": 1.3,
-    }  # fmt: skip
+        "objects": [c.name for c in channels if c.body == body],
+        "camera_from_ct": eye if accepted else None,
+        "start": eye,
+        "similarity": 0.81,
+        "confidence": 0.97 if accepted else 0.2,
+        "accepted": accepted,
+        "reason": None if accepted else "confidence 0.20 is below 0.50",
+        "sd_mm": [0.2, 0.3, 1.1],
+        "sd_deg": [0.2, 0.1, 0.1],
+        "seconds": 1.3,
+    }
 
 
 def _fold(
@@ -192,10 +210,18 @@ def _rows(
 ) -> list[dict]:
     return [
         {
-            "experiment": experiment, "fold": fold, "patient_id": name, "object": c.object, "side": c.side,
-            "channel": c.name, "quantity": COLUMNS[quantity], "predicted": predicted[q, i],
-            "truth": truth[q, i], "truncated": c.object in what.truncated, "visible": 1.0,
+            "experiment": experiment,
+            "fold": fold,
+            "patient_id": name,
+            "object": c.object,
+            "side": c.side,
+            "channel": c.name,
+            "quantity": COLUMNS[quantity],
+            "predicted": predicted[q, i],
+            "truth": truth[q, i],
+            "truncated": c.object in what.truncated,
+            "visible": 1.0,
         }
         for q, quantity in enumerate(QUANTITIES)
         for i, c in enumerate(channels)
-    ]  # fmt: skip
+    ]

@@ -143,11 +143,16 @@ def radiograph(attenuation: np.ndarray | None = None, air: float = 50000.0, **ta
     dataset = _dataset(DX_CLASS, "DX")
     _pixels(dataset, np.rint(air * np.exp(-values)).astype(np.uint16))
     defaults: dict[str, Any] = {
-        "PhotometricInterpretation": "MONOCHROME1", "PixelIntensityRelationship": "LIN",
-        "PixelIntensityRelationshipSign": 1, "PresentationIntentType": "FOR PROCESSING",
-        "DistanceSourceToDetector": 1100.0, "DistanceSourceToPatient": 950.0, "ImagerPixelSpacing": [0.9, 0.9],
-        "ViewPosition": "AP", "PatientOrientation": ["L", "F"],
-    }  # fmt: skip
+        "PhotometricInterpretation": "MONOCHROME1",
+        "PixelIntensityRelationship": "LIN",
+        "PixelIntensityRelationshipSign": 1,
+        "PresentationIntentType": "FOR PROCESSING",
+        "DistanceSourceToDetector": 1100.0,
+        "DistanceSourceToPatient": 950.0,
+        "ImagerPixelSpacing": [0.9, 0.9],
+        "ViewPosition": "AP",
+        "PatientOrientation": ["L", "F"],
+    }
     for key, value in (defaults | tags).items():
         if value is not None:
             setattr(dataset, key, value)
@@ -215,9 +220,14 @@ def enhanced_ct(volume: Volume) -> Dataset:
 
 
 NAMES = {
-    1: "hip_left", 2: "Right hip bone", 3: "femur_left", 4: "femur_R", 5: "sacrum", 6: "Left Gluteus Maximus muscle",
+    1: "hip_left",
+    2: "Right hip bone",
+    3: "femur_left",
+    4: "femur_R",
+    5: "sacrum",
+    6: "Left Gluteus Maximus muscle",
     7: "gluteus_maximus-right",
-}  # fmt: skip
+}
 """Names of the phantom's structures as different people spell them."""
 
 
@@ -272,9 +282,20 @@ def dicom_seg(path: Path, labels: Volume, sources: list[Dataset]) -> Path:
     ]
     pixels = np.stack([labels.array == i for i in sorted(NAMES)], axis=-1).astype(np.uint8)
     found = highdicom.seg.Segmentation(
-        sources, pixels, highdicom.seg.SegmentationTypeValues.BINARY, described, generate_uid(), 1, generate_uid(), 1,
-        "maker", "model", "1", "serial", omit_empty_frames=True,
-    )  # fmt: skip
+        sources,
+        pixels,
+        highdicom.seg.SegmentationTypeValues.BINARY,
+        described,
+        generate_uid(),
+        1,
+        generate_uid(),
+        1,
+        "maker",
+        "model",
+        "1",
+        "serial",
+        omit_empty_frames=True,
+    )
     found.save_as(path)
     return path
 

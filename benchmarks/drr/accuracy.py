@@ -162,9 +162,12 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=Path("results/benchmarks/drr-scaling.png"))
     options = parser.parse_args()
     actions = {
-        "mass": lambda: mass(options.poses), "sphere": sphere, "additivity": additivity, "memory": memory,
+        "mass": lambda: mass(options.poses),
+        "sphere": sphere,
+        "additivity": additivity,
+        "memory": memory,
         "scaling": lambda: scaling(options.figure),
-    }  # fmt: skip
+    }
     unknown = [p for p in options.parts if p not in actions]
     if unknown:
         sys.exit(f"unknown part {', '.join(unknown)}; allowed are {', '.join(actions)}")

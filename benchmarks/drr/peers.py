@@ -110,11 +110,34 @@ def plastimatch(ct: np.ndarray, affine: np.ndarray, camera: Camera, depth_mm: fl
     def run(rows: int, columns: int) -> np.ndarray:
         size = f"{rows * camera.pixel_mm} {columns * camera.pixel_mm}"
         subprocess.run(
-            ["plastimatch", "drr", "-t", "raw", "-i", "exact", "--sad", str(depth_mm), "--sid", str(camera.sdd_mm),
-             "-r", f"{rows} {columns}", "-z", size, "--nrm", "0 1 0", "--vup", "0 0 1", "-o", "0 0 0",
-             "--output", str(folder / "drr"), str(folder / "ct.mha")],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                "plastimatch",
+                "drr",
+                "-t",
+                "raw",
+                "-i",
+                "exact",
+                "--sad",
+                str(depth_mm),
+                "--sid",
+                str(camera.sdd_mm),
+                "-r",
+                f"{rows} {columns}",
+                "-z",
+                size,
+                "--nrm",
+                "0 1 0",
+                "--vup",
+                "0 0 1",
+                "-o",
+                "0 0 0",
+                "--output",
+                str(folder / "drr"),
+                str(folder / "ct.mha"),
+            ],
+            check=True,
+            capture_output=True,
+        )
         return np.zeros(camera.shape)
 
     return {"forward": lambda: run(*camera.shape), "start": lambda: run(2, 2)}

@@ -16,36 +16,77 @@ from fuzzing.patients import Base, encoded, enhanced, slices
 from fuzzing.values import flipped, mutated_text, packed, pick
 
 USED = (
-    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "Rows",
-    "Columns", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue",
-)  # fmt: skip
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+)
 TWICE = (
-    "BitsStored", "HighBit", "SamplesPerPixel", "NumberOfFrames", "Modality", "SpacingBetweenSlices",
-    "PixelAspectRatio", "GantryDetectorTilt",
-)  # fmt: skip
+    "BitsStored",
+    "HighBit",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "Modality",
+    "SpacingBetweenSlices",
+    "PixelAspectRatio",
+    "GantryDetectorTilt",
+)
 """The rest is free: no number may come of it."""
 
 _SEEN = (
-    *USED, *TWICE, "RescaleType", "ImageType", "PhotometricInterpretation", "SOPClassUID", "SOPInstanceUID",
-    "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "SliceThickness", "PatientName",
-    "PatientID", "InstitutionName",
-)  # fmt: skip
+    *USED,
+    *TWICE,
+    "RescaleType",
+    "ImageType",
+    "PhotometricInterpretation",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "InstanceNumber",
+    "SliceThickness",
+    "PatientName",
+    "PatientID",
+    "InstitutionName",
+)
 _ADDED = {
-    "SpacingBetweenSlices": ("DS", "3"), "GantryDetectorTilt": ("DS", "0"), "PixelAspectRatio": ("IS", "1\\1"),
-    "PixelPaddingValue": ("SS", "24"), "PixelPaddingRangeLimit": ("SS", "30"), "AcquisitionNumber": ("IS", "1"),
-    "ConvolutionKernel": ("SH", "B30f"), "KVP": ("DS", "120"), "ImagesInAcquisition": ("IS", "12"),
-    "TemporalPositionIdentifier": ("IS", "1"), "WindowCenter": ("DS", "40"), "WindowWidth": ("DS", "400"),
-    "NumberOfFrames": ("IS", "1"), "PlanarConfiguration": ("US", "0"), "RescaleType": ("LO", "HU"),
-    "SpecificCharacterSet": ("CS", "ISO_IR 100"), "TriggerTime": ("DS", "0"), "ContrastBolusAgent": ("LO", "none"),
-    "LossyImageCompression": ("CS", "00"), "SmallestImagePixelValue": ("SS", "0"), "AcquisitionTime": ("TM", "101010"),
-}  # fmt: skip
+    "SpacingBetweenSlices": ("DS", "3"),
+    "GantryDetectorTilt": ("DS", "0"),
+    "PixelAspectRatio": ("IS", "1\\1"),
+    "PixelPaddingValue": ("SS", "24"),
+    "PixelPaddingRangeLimit": ("SS", "30"),
+    "AcquisitionNumber": ("IS", "1"),
+    "ConvolutionKernel": ("SH", "B30f"),
+    "KVP": ("DS", "120"),
+    "ImagesInAcquisition": ("IS", "12"),
+    "TemporalPositionIdentifier": ("IS", "1"),
+    "WindowCenter": ("DS", "40"),
+    "WindowWidth": ("DS", "400"),
+    "NumberOfFrames": ("IS", "1"),
+    "PlanarConfiguration": ("US", "0"),
+    "RescaleType": ("LO", "HU"),
+    "SpecificCharacterSet": ("CS", "ISO_IR 100"),
+    "TriggerTime": ("DS", "0"),
+    "ContrastBolusAgent": ("LO", "none"),
+    "LossyImageCompression": ("CS", "00"),
+    "SmallestImagePixelValue": ("SS", "0"),
+    "AcquisitionTime": ("TM", "101010"),
+}
 _BINARY = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}
 _OTHER_VR = ("UN", "LO", "OB", "FD", "US", "SQ", "DS", "IS", "UL", "AT", "UT", "PN")
 _VALUES = {
-    "Modality": ("CT", "MR", "OT", "PT", "SEG"), "RescaleType": ("HU", "US", "HU_MOD", "MGML", "OD", "Z_EFF"),
+    "Modality": ("CT", "MR", "OT", "PT", "SEG"),
+    "RescaleType": ("HU", "US", "HU_MOD", "MGML", "OD", "Z_EFF"),
     "PhotometricInterpretation": ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR"),
     "ImageType": ("DERIVED\\PRIMARY\\AXIAL", "ORIGINAL\\PRIMARY\\LOCALIZER", "DERIVED\\SECONDARY\\MPR"),
-}  # fmt: skip
+}
 
 
 def classic_all(rng: np.random.Generator, base: Base, folder: Path) -> Case:

@@ -171,9 +171,15 @@ def _picture(folder: Path, suffix: str) -> dict[str, Any]:
     sitk.WriteImage(sitk.GetImageFromArray(grey), str(folder / f"radiograph.{suffix}"))
     kind = {"intensity": "processed", "grey_increases_with": "attenuation"} if suffix == "jpg" else {}
     return {
-        "radiograph": f"radiograph.{suffix}", "sdd_mm": 1100.0, "pixel_mm": 0.9, "source_to_isocentre_mm": 950.0,
-        "view": "AP", "orientation": "LF", "intensity": "linear", "grey_increases_with": "exposure",
-    } | kind  # fmt: skip
+        "radiograph": f"radiograph.{suffix}",
+        "sdd_mm": 1100.0,
+        "pixel_mm": 0.9,
+        "source_to_isocentre_mm": 950.0,
+        "view": "AP",
+        "orientation": "LF",
+        "intensity": "linear",
+        "grey_increases_with": "exposure",
+    } | kind
 
 
 def _compressed(path: Path, volume: hospital.Volume) -> None:

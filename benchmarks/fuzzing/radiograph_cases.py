@@ -177,8 +177,13 @@ def sheet_cell(rng: np.random.Generator, base: Base, folder: Path) -> Case:
     cells, names = dict(SHEET), list(SHEET)
     column = pick(rng, names)
     how = rng.random()
-    others = {"view": ("PA", "pa", "LAT"), "orientation": ("RF", "LH", "RH", "FL"), "intensity": ("log", "processed"),
-        "grey_increases_with": ("attenuation",), "exclude": ("yes", "no", "maybe")}.get(column, ())  # fmt: skip
+    others = {
+        "view": ("PA", "pa", "LAT"),
+        "orientation": ("RF", "LH", "RH", "FL"),
+        "intensity": ("log", "processed"),
+        "grey_increases_with": ("attenuation",),
+        "exclude": ("yes", "no", "maybe"),
+    }.get(column, ())
     if how < 0.75:
         cells[column] = mutated_text(rng, cells[column], others)
         what = f"{column} {SHEET[column]!r} -> {cells[column][:60]!r}"

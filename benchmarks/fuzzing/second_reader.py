@@ -16,9 +16,14 @@ Grid = tuple[np.ndarray, np.ndarray]
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 _IDS_BY_NAME = {
-    "pelvis_left": 1, "pelvis_right": 2, "femur_left": 3, "femur_right": 4, "sacrum": 5, "gluteus_maximus_left": 6,
+    "pelvis_left": 1,
+    "pelvis_right": 2,
+    "femur_left": 3,
+    "femur_right": 4,
+    "sacrum": 5,
+    "gluteus_maximus_left": 6,
     "gluteus_maximus_right": 7,
-}  # fmt: skip
+}
 
 
 def volume(path: Path) -> Grid | None:

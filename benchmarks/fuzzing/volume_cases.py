@@ -78,8 +78,21 @@ NRRD_MORE = (
     "centers: node node node",
     'labels: "a" "b" "c"',
 )
-_NRRD_FREE = ("content", "number", "min", "max", "thicknesses", "centerings", "labels", "axis mins", "axis maxs",
-    "measurement frame", "sample units", "centers", "#")  # fmt: skip
+_NRRD_FREE = (
+    "content",
+    "number",
+    "min",
+    "max",
+    "thicknesses",
+    "centerings",
+    "labels",
+    "axis mins",
+    "axis maxs",
+    "measurement frame",
+    "sample units",
+    "centers",
+    "#",
+)
 MHA_LINES = {
     "ObjectType": ("Image", "Tube"),
     "NDims": ("2", "3", "4"),
@@ -119,8 +132,17 @@ MHA_MORE = (
     "ID = 5",
     "Color = 1 0 0 1",
 )
-_MHA_FREE = ("CenterOfRotation", "ElementSize", "Comment", "ElementMin", "ElementMax", "Name", "ID", "Color",
-    "CompressedDataSize")  # fmt: skip
+_MHA_FREE = (
+    "CenterOfRotation",
+    "ElementSize",
+    "Comment",
+    "ElementMin",
+    "ElementMax",
+    "Name",
+    "ID",
+    "Color",
+    "CompressedDataSize",
+)
 _TWICE = {"AnatomicalOrientation", "spacings", "space dimension"}
 
 

@@ -62,8 +62,10 @@ def main() -> None:
         print(f"held-out confidence {low:.1f} to {min(high, 1):.1f}: {inside.sum():4d} poses, {share}")
     print(f"Brier score {np.mean((held_out - right) ** 2):.3f}, of a constant {right.mean() * (1 - right.mean()):.3f}")
     coefficients, intercept = fit(values, right)
-    lines = [f"{name} = ({', '.join(f'{v:.5g}' for v in row)})" for name, row in
-             (("MEAN", mean), ("SCALE", scale), ("COEFFICIENTS", coefficients))]  # fmt: skip
+    lines = [
+        f"{name} = ({', '.join(f'{v:.5g}' for v in row)})"
+        for name, row in (("MEAN", mean), ("SCALE", scale), ("COEFFICIENTS", coefficients))
+    ]
     TARGET.write_text(
         HEAD + "\n".join([*lines, f"INTERCEPT = {intercept:.5g}", f"POSES = {len(right)}"]) + "\n", encoding="utf-8"
     )

@@ -73,9 +73,13 @@ def registered(folder: Path, truth: dict[str, Any], off_mm: np.ndarray, name: st
             c.project(targets @ p[:3, :3].T + p[:3, 3]) for c, p in ((view.camera, one.pose), (camera, true))
         )
         yield {
-            "patient": folder.name, "camera": name, "body": body.removesuffix("_left").removesuffix("_right"),
-            "scale": radiograph.scale, "confidence_image": one.confidence,
-            "confidence_space": one.confidence * error.within, "expected_mtre_mm": error.expected_mtre_mm,
+            "patient": folder.name,
+            "camera": name,
+            "body": body.removesuffix("_left").removesuffix("_right"),
+            "scale": radiograph.scale,
+            "confidence_image": one.confidence,
+            "confidence_space": one.confidence * error.within,
+            "expected_mtre_mm": error.expected_mtre_mm,
             "scores": one.scores,
             "mpd_mm": float(np.linalg.norm((shown - real) * camera.pixel_mm, axis=1).mean()),
             "mtre_mm": pose_error(one.pose, true, targets, camera).mtre_mm,
@@ -83,7 +87,7 @@ def registered(folder: Path, truth: dict[str, Any], off_mm: np.ndarray, name: st
             "sdd_off_mm": view.camera.sdd_mm - camera.sdd_mm,
             "sdd_estimated_off_mm": estimate.camera.sdd_mm - camera.sdd_mm,
             "sdd_sd_mm": float(np.sqrt(estimate.covariance[0, 0])),
-        }  # fmt: skip
+        }
 
 
 def run(given: argparse.Namespace) -> None:

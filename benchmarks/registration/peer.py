@@ -84,9 +84,12 @@ def _module(subject: Subject, camera: Camera, start: np.ndarray) -> Registration
     focal = camera.sdd_mm / camera.pixel_mm
     k = torch.tensor([[focal, 0, column + 0.5], [0, focal, row + 0.5], [0, 0, 1]], dtype=torch.float32)
     return Registration(
-        subject, torch.from_numpy(np.linalg.inv(start)).float()[None], k.inverse()[None],
-        torch.tensor([camera.sdd_mm]), *camera.shape,
-    )  # fmt: skip
+        subject,
+        torch.from_numpy(np.linalg.inv(start)).float()[None],
+        k.inverse()[None],
+        torch.tensor([camera.sdd_mm]),
+        *camera.shape,
+    )
 
 
 def _optimise(subject: Subject, view: View, start: np.ndarray, rate: float, patience: int) -> np.ndarray:

@@ -109,13 +109,21 @@ def error_table(poses: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     right = accepted.assign(
         within_mm=100.0 * (accepted["mtre_mm"] < RIGHT_MM), within_deg=100.0 * (accepted["rotation_deg"] < RIGHT_DEG)
     ).groupby(by)
-    return poses.groupby(by).agg(n=("accepted", "size"), accepted=("accepted", "sum")).join(
-        right.agg(
-            within_2_mm_percent=("within_mm", "mean"), within_1_deg_percent=("within_deg", "mean"),
-            mpd_mm=("mpd_mm", "median"), mtre_mm=("mtre_mm", "median"), mtre_p95_mm=("mtre_mm", _p95),
-            rotation_deg=("rotation_deg", "median"), rotation_p95_deg=("rotation_deg", _p95),
+    return (
+        poses.groupby(by)
+        .agg(n=("accepted", "size"), accepted=("accepted", "sum"))
+        .join(
+            right.agg(
+                within_2_mm_percent=("within_mm", "mean"),
+                within_1_deg_percent=("within_deg", "mean"),
+                mpd_mm=("mpd_mm", "median"),
+                mtre_mm=("mtre_mm", "median"),
+                mtre_p95_mm=("mtre_mm", _p95),
+                rotation_deg=("rotation_deg", "median"),
+                rotation_p95_deg=("rotation_deg", _p95),
+            )
         )
-    )  # fmt: skip
+    )
 
 
 def confidence_table(poses: pd.DataFrame) -> pd.DataFrame:
@@ -137,9 +145,12 @@ def calibration_table(patients: Path, truths: Truths) -> pd.DataFrame:
             rows.append({"kind": truth["kind"], "department": truth["department"], "flagged": flagged, **fit})
     groups = pd.DataFrame(rows).groupby(["kind", "department"])
     return groups.agg(
-        n=("flagged", "size"), flagged=("flagged", "sum"), slope=("slope", _range),
-        at_3_nepers=("at_reference", _range), bend=("bend", _range),
-    )  # fmt: skip
+        n=("flagged", "size"),
+        flagged=("flagged", "sum"),
+        slope=("slope", _range),
+        at_3_nepers=("at_reference", _range),
+        bend=("bend", _range),
+    )
 
 
 def prediction_table(predictions: pd.DataFrame, truths: Truths) -> pd.DataFrame:
@@ -157,8 +168,15 @@ def prediction_table(predictions: pd.DataFrame, truths: Truths) -> pd.DataFrame:
             )
             found = {k: float(v[0, 0]) for k, v in statistics(pairs, np.ones((1, len(known)))).items()}
             bias = 100.0 * found["bias"] / truth.mean()
-            rows.append({"object": item, "quantity": quantity, "n": len(known), "bias_percent": bias,
-                         **{k: found[k] for k in ("pcc", "icc21", "slope")}})  # fmt: skip
+            rows.append(
+                {
+                    "object": item,
+                    "quantity": quantity,
+                    "n": len(known),
+                    "bias_percent": bias,
+                    **{k: found[k] for k in ("pcc", "icc21", "slope")},
+                }
+            )
     return pd.DataFrame(rows).set_index(["object", "quantity"])
 
 

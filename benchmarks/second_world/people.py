@@ -108,12 +108,22 @@ def draw_person(number: int, seed: int, muscles: list[str]) -> Person:
                 factors[f"{bare}_{side}"] = float(limb / _REFERENCE_CM3 * factor)
             fractions[f"{bare}_{side}"] = float(np.clip(fraction + 0.04 * worse + draw.normal(0.0, 0.012), 0.0, 0.75))
     return Person(
-        number, "F" if female else "M", age, height, weight, scale, wanted, factors,
+        number,
+        "F" if female else "M",
+        age,
+        height,
+        weight,
+        scale,
+        wanted,
+        factors,
         float(np.clip(2.2 * (bmi - 24.0) + (5.0 if female else 0.0) + draw.normal(0.0, 4.0), -16.0, 30.0)),
-        fractions, float(draw.normal(61.0, 2.5)), float(draw.normal(-104.0, 4.0)),
-        float(np.clip(draw.normal(170.0 - 1.6 * (age - 60.0), 35.0), 40.0, 300.0)), float(draw.normal(1020.0, 110.0)),
+        fractions,
+        float(draw.normal(61.0, 2.5)),
+        float(draw.normal(-104.0, 4.0)),
+        float(np.clip(draw.normal(170.0 - 1.6 * (age - 60.0), 35.0), 40.0, 300.0)),
+        float(draw.normal(1020.0, 110.0)),
         affected,
-    )  # fmt: skip
+    )
 
 
 def _beta(draw: np.random.Generator, mean: float, sd: float) -> float:

@@ -44,9 +44,13 @@ def read_radiograph(
         MskdexError: names the file, what is wrong and what to do.
     """
     given = {
-        "sdd_mm": sdd_mm, "source_to_isocentre_mm": source_to_isocentre_mm, "pixel_mm": pixel_mm, "view": view,
-        "air_grey": air_grey, "device": device,
-    }  # fmt: skip
+        "sdd_mm": sdd_mm,
+        "source_to_isocentre_mm": source_to_isocentre_mm,
+        "pixel_mm": pixel_mm,
+        "view": view,
+        "air_grey": air_grey,
+        "device": device,
+    }
     row = {name: value for name, value in given.items() if value is not None}
     return import_radiograph(as_path(path, "the radiograph"), row, as_config(config).radiograph)
 

@@ -96,7 +96,14 @@ def render(
     volume, ids = ct.volume, [c.label for c in labels.channels]
     affine, tables = volume.world_from_voxel, density_table()
     found = drr.render(
-        volume.array, labels.volume.array, affine, ids, camera, pose.camera_from_ct, tables, step_mm=step_mm,
+        volume.array,
+        labels.volume.array,
+        affine,
+        ids,
+        camera,
+        pose.camera_from_ct,
+        tables,
+        step_mm=step_mm,
         device=device,
-    )  # fmt: skip
+    )
     return ObjectDrrs(found.images, QUANTITIES, labels.channels, camera, pose, found.outside)

@@ -27,16 +27,34 @@ _UID = re.compile(r"\d+(\.\d+)+")
 """Old systems write components with leading zeros, which are no fault for a reference."""
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _ALWAYS = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 """What every object has to have, if only blank (type 2 of the patient and study modules)."""
 _PROJECTIONS = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{end}"
     for end in (
-        "1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4", "12.1", "12.1.1", "12.2", "12.2.1",
+        "1",
+        "1.1",
+        "1.1.1",
+        "7",
+        "7.1",
+        "7.2",
+        "7.3",
+        "7.4",
+        "12.1",
+        "12.1.1",
+        "12.2",
+        "12.2.1",
     )
-)  # fmt: skip
+)
 """SOP classes of CR, DX, XA, RF and secondary capture images."""
 _LAST_GROUP = 0x0040
 _LEFT_OUT = {tag_for_keyword("SpecificCharacterSet"), tag_for_keyword("Manufacturer")}

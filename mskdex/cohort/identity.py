@@ -73,8 +73,9 @@ def _same_ids(known: Mapping[str, Evidence]) -> Iterator[Clash]:
             yield Clash("", "patient_id", told, certain=False)
             continue
         for first, second in _strangers(known, patients):
-            one, other = (next(known[p].files[c] for c, w in known[p].dicom_ids.items() if w == who) for p in
-                          (first, second))  # fmt: skip
+            one, other = (
+                next(known[p].files[c] for c, w in known[p].dicom_ids.items() if w == who) for p in (first, second)
+            )
             message = (
                 f"{other} has the same DICOM PatientID as {one} of {first}; correct the paths, write {first} into "
                 f"{second}'s same_patient_as if both are one person, or yes into allow_id_mismatch if the tag is wrong"

@@ -107,11 +107,14 @@ def flags(
             told.append(f"{name} in {int(row['pieces'])} pieces")
     rows = [
         {
-            "patient_id": p, "flags": len(r), "reasons": "; ".join(r), "found": bool(findings.get(p)),
+            "patient_id": p,
+            "flags": len(r),
+            "reasons": "; ".join(r),
+            "found": bool(findings.get(p)),
             "warned": bool(warnings.get(p)),
         }
         for p, r in found.items()
-    ]  # fmt: skip
+    ]
     by = ["found", "warned", "flags", "patient_id"]
     order = pd.DataFrame(rows).sort_values(by, ascending=[False, False, False, True])
     return order.drop(columns=["found", "warned"]).reset_index(drop=True)

@@ -13,9 +13,33 @@ from mskdex.cohort.table import read_table
 from mskdex.errors import MskdexError
 
 _NO_IMAGES = (
-    ".csv", ".tsv", ".txt", ".json", ".xml", ".html", ".htm", ".md", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ods",
-    ".log", ".parquet", ".yaml", ".yml", ".ini", ".exe", ".db", ".css", ".js", ".py", ".sha256", ".md5",
-)  # fmt: skip
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".xml",
+    ".html",
+    ".htm",
+    ".md",
+    ".pdf",
+    ".doc",
+    ".docx",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".log",
+    ".parquet",
+    ".yaml",
+    ".yml",
+    ".ini",
+    ".exe",
+    ".db",
+    ".css",
+    ".js",
+    ".py",
+    ".sha256",
+    ".md5",
+)
 _NO_IMAGE_NAMES = frozenset({"dicomdir", "thumbs.db", "desktop.ini"})
 _LONGEST_NAME = 100
 

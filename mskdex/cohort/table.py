@@ -12,9 +12,12 @@ from mskdex.errors import MskdexError
 
 _ADVICE = "save it as UTF-8 CSV or as tab-separated text"
 _BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 """The mark of UTF-32 begins as that of UTF-16 does, so it is looked for first."""
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
 """Marks without width that copying from a document or a web page leaves at a cell's ends."""
@@ -40,9 +43,13 @@ def read_table(path: Path) -> pd.DataFrame:
     above = blank.group() if blank else ""
     try:
         table = pd.read_csv(
-            io.StringIO(text[len(above) :]), sep=separator, dtype=str, keep_default_na=False, skip_blank_lines=False,
+            io.StringIO(text[len(above) :]),
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
             header=None,
-        )  # fmt: skip
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, ValueError) as error:
         msg = f"cohort sheet {path} is not a table ({str(error).strip()}); {_ADVICE}, one line a patient"
         raise MskdexError(msg) from error

@@ -140,10 +140,20 @@ class LabelledCt:
         labels, codes, beyond = np.zeros((3, *shape), np.uint8)
         hu = np.zeros(shape, np.int16)
         _fill(
-            np.ascontiguousarray(from_index, dtype=np.float64), np.ascontiguousarray(shift, dtype=np.float32), place,
-            to_voxel, inverse, boxes, of_codes, np.ascontiguousarray(self.hu), np.ascontiguousarray(self.labels),
-            labels, hu, codes, beyond,
-        )  # fmt: skip
+            np.ascontiguousarray(from_index, dtype=np.float64),
+            np.ascontiguousarray(shift, dtype=np.float32),
+            place,
+            to_voxel,
+            inverse,
+            boxes,
+            of_codes,
+            np.ascontiguousarray(self.hu),
+            np.ascontiguousarray(self.labels),
+            labels,
+            hu,
+            codes,
+            beyond,
+        )
         return labels, hu, codes, beyond
 
     def codes_on(self, grid: Grid, soft: tuple[Grid, np.ndarray], poses: dict[str, np.ndarray]) -> np.ndarray:

@@ -49,10 +49,34 @@ def _linear(coefficients, axis, part, row, column):
 
 @triton.jit
 def _march(
-    hu, labels, cells, blocks, lookup, table, coefficients, slope, box, out,
-    nz, ny, nx, cells_y, cells_x, blocks_y, blocks_x, columns, pixels, objects, step, w_constant, w_quadratic,
-    oblique: tl.constexpr, sub: tl.constexpr, quantities: tl.constexpr, size: tl.constexpr,
-):  # fmt: skip
+    hu,
+    labels,
+    cells,
+    blocks,
+    lookup,
+    table,
+    coefficients,
+    slope,
+    box,
+    out,
+    nz,
+    ny,
+    nx,
+    cells_y,
+    cells_x,
+    blocks_y,
+    blocks_x,
+    columns,
+    pixels,
+    objects,
+    step,
+    w_constant,
+    w_quadratic,
+    oblique: tl.constexpr,
+    sub: tl.constexpr,
+    quantities: tl.constexpr,
+    size: tl.constexpr,
+):
     """Adds the rays of `size` pixels to `out` (quantities, objects, pixels); see `march.march` for the arguments."""
     pixel = tl.program_id(0) * size + tl.arange(0, size)
     real = pixel < pixels
@@ -158,11 +182,24 @@ def add_images(
         table[:, : len(part)] = torch.from_numpy(np.ascontiguousarray(part.T))
         out = torch.zeros((len(part), len(ids), pixels), device=device)
         _march[(triton.cdiv(pixels, PIXELS),)](
-            *on_device[:5], table.to(device), *on_device[5:], out,
-            *scene.ct.shape, *cells.shape[1:], *blocks.shape[1:], camera.shape[1], pixels, len(ids),
-            sampling.step_mm, float(rays.weight[0]), float(rays.weight[1]),
-            oblique=not sampling.conserve_sums, sub=sampling.oversampling, quantities=len(part), size=PIXELS,
-        )  # fmt: skip
+            *on_device[:5],
+            table.to(device),
+            *on_device[5:],
+            out,
+            *scene.ct.shape,
+            *cells.shape[1:],
+            *blocks.shape[1:],
+            camera.shape[1],
+            pixels,
+            len(ids),
+            sampling.step_mm,
+            float(rays.weight[0]),
+            float(rays.weight[1]),
+            oblique=not sampling.conserve_sums,
+            sub=sampling.oversampling,
+            quantities=len(part),
+            size=PIXELS,
+        )
         images[start : start + len(part)] = out.cpu().numpy().reshape(len(part), len(ids), *camera.shape)
 
 

@@ -91,9 +91,25 @@ def _gather(line, seen, owner, column, s0, s1, s2, s3):
 
 @kernel
 def march(
-    hu, labels, cells, blocks, lookup, table, box, coefficients, slope, weight, step, reach, sub, images, line, seen,
-    start, stop,
-):  # fmt: skip
+    hu,
+    labels,
+    cells,
+    blocks,
+    lookup,
+    table,
+    box,
+    coefficients,
+    slope,
+    weight,
+    step,
+    reach,
+    sub,
+    images,
+    line,
+    seen,
+    start,
+    stop,
+):
     """Fills rows start … stop of `images` (up to 4 quantities, objects, rows, columns) float32, zero before.
 
     Args:
@@ -143,9 +159,21 @@ def march(
                     fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(n)
                     if owner == -1 and not (2 <= n < nz and 2 <= j < ny and 2 <= i < nx):
                         _at_border(
-                            hu, labels, lookup, table, line, seen, column,
-                            np.int64(n) - 2, np.int64(j) - 2, np.int64(i) - 2, fz, fy, fx, w,
-                        )  # fmt: skip
+                            hu,
+                            labels,
+                            lookup,
+                            table,
+                            line,
+                            seen,
+                            column,
+                            np.int64(n) - 2,
+                            np.int64(j) - 2,
+                            np.int64(i) - 2,
+                            fz,
+                            fy,
+                            fx,
+                            w,
+                        )
                         continue
                     i, j, n = i - np.uint32(2), j - np.uint32(2), n - np.uint32(2)
                     if owner == -1:

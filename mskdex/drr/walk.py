@@ -30,9 +30,24 @@ def _next_face(place, origin, direction):
 
 @kernel
 def walk(
-    hu, labels, blocks, lookup, table, box, coefficients, slope, weight, step, reach, sub, images, line, seen,
-    start, stop,
-):  # fmt: skip
+    hu,
+    labels,
+    blocks,
+    lookup,
+    table,
+    box,
+    coefficients,
+    slope,
+    weight,
+    step,
+    reach,
+    sub,
+    images,
+    line,
+    seen,
+    start,
+    stop,
+):
     """Fills rows start … stop of `images` with the exact integral over voxels of constant density.
 
     Arguments as in `march.march`, but `box` (2, 3) is in voxel coordinates and `step` is 1.

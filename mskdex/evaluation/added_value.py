@@ -37,7 +37,7 @@ MEASURES = {
     "intercept_percent": Statistic(
         "Intercept %", "of the regression of the truth on the prediction, in per cent of the mean truth", "percent"
     ),
-}  # fmt: skip
+}
 """What the first table holds, in its order; each fold's PCC stands beside as `pcc_fold_{number}`."""
 
 
@@ -237,9 +237,11 @@ def _left_right(s: Subject) -> Drawn:
     own = s.panel.pairs
     left, right = (np.array([both[i] for both in paired.values()], dtype=int) for i in (0, 1))
     pairs = Pairs(
-        own.truth[:, left] - own.truth[:, right], own.predicted[:, left] - own.predicted[:, right],
-        own.known[:, left] & own.known[:, right], own.groups,
-    )  # fmt: skip
+        own.truth[:, left] - own.truth[:, right],
+        own.predicted[:, left] - own.predicted[:, right],
+        own.known[:, left] & own.known[:, right],
+        own.groups,
+    )
     why = [undefined("pcc", pairs, c) for c in range(len(paired))]
     return Drawn(statistics(pairs, s.counts)["pcc"], why, pairs.known.sum(axis=0), list(paired))
 

@@ -15,8 +15,16 @@ from mskdex.io.stack import Stack, read_stack, require_same
 from mskdex.quantities import COLUMNS, QUANTITIES
 
 IMAGE_COLUMNS = (
-    "method", "fold", "patient_id", "structure", "side", "channel", "quantity", *IMAGE_MEASURES, "data_range",
-)  # fmt: skip
+    "method",
+    "fold",
+    "patient_id",
+    "structure",
+    "side",
+    "channel",
+    "quantity",
+    *IMAGE_MEASURES,
+    "data_range",
+)
 
 RANGE_QUANTILE = 0.95
 """Among patients' brightest pixels; the networks' normalisation takes the same."""
@@ -156,7 +164,11 @@ def _patient_rows(
         for q, quantity in enumerate(QUANTITIES):
             data_range = ranges[channel.object][COLUMNS[quantity]]
             yield {
-                "patient_id": rendered.stack.patient, "structure": channel.object, "side": channel.side,
-                "channel": channel.name, "quantity": COLUMNS[quantity], "data_range": data_range,
+                "patient_id": rendered.stack.patient,
+                "structure": channel.object,
+                "side": channel.side,
+                "channel": channel.name,
+                "quantity": COLUMNS[quantity],
+                "data_range": data_range,
                 **measures(drr[channel.name][q], rendered.aligned[channel.name][q], data_range),
-            }  # fmt: skip
+            }

@@ -86,10 +86,13 @@ def held_out_errors(
         rows = table[table["method"].isin(experiments) & table["left_out"].isna() & table["predicted"].notna()]
         parts.append(
             rows.assign(
-                experiment=rows["method"], estimate=estimate, error=rows["truth"] - rows["predicted"],
-                sex=rows["patient_id"].map(people["sex"]), scale=rows["patient_id"].map(people["scale"]),
+                experiment=rows["method"],
+                estimate=estimate,
+                error=rows["truth"] - rows["predicted"],
+                sex=rows["patient_id"].map(people["sex"]),
+                scale=rows["patient_id"].map(people["scale"]),
             )[list(ERROR_COLUMNS)]
-        )  # fmt: skip
+        )
     order = ["experiment", "fold", "estimate", "channel", "quantity", "error"]
     return pd.concat(parts).sort_values(order, ignore_index=True)
 
@@ -129,8 +132,14 @@ def _parts(
         own = weights.get((quantity, structures[channel]))
         spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
         if own is not None and spread > 0 and np.isfinite(coefficients).all():
-            yield {"channel": channel, "quantity": quantity, "coefficients": coefficients.tolist(),
-                   "mean": float(known.mean()), "spread": spread, "weights": own.tolist()}  # fmt: skip
+            yield {
+                "channel": channel,
+                "quantity": quantity,
+                "coefficients": coefficients.tolist(),
+                "mean": float(known.mean()),
+                "spread": spread,
+                "weights": own.tolist(),
+            }
 
 
 def trained_digest(patients: Iterable[str]) -> str:

@@ -20,8 +20,17 @@ TRUTH_IMAGES = "truth_images.safetensors"
 
 MAP_MEASURES = ("psnr_db", "ssim", "relative_l1", "dice")
 MAP_COLUMNS = (
-    "method", "fold", "patient_id", "structure", "side", "channel", "kind", "quantity", *MAP_MEASURES, "data_range",
-)  # fmt: skip
+    "method",
+    "fold",
+    "patient_id",
+    "structure",
+    "side",
+    "channel",
+    "kind",
+    "quantity",
+    *MAP_MEASURES,
+    "data_range",
+)
 
 SUPPORT = 0.05
 """A pixel belongs to a map's support from this share of the fixed intensity range on."""
@@ -132,10 +141,15 @@ def _rows(
         for q, quantity in enumerate(QUANTITIES):
             data_range = ranges[channel.object][COLUMNS[quantity]] * area
             yield {
-                "patient_id": rendered.stack.patient, "structure": channel.object, "side": channel.side,
-                "channel": channel.name, "kind": channel.kind, "quantity": COLUMNS[quantity], "data_range": data_range,
+                "patient_id": rendered.stack.patient,
+                "structure": channel.object,
+                "side": channel.side,
+                "channel": channel.name,
+                "kind": channel.kind,
+                "quantity": COLUMNS[quantity],
+                "data_range": data_range,
                 **measures(predicted[q], truth[q], data_range),
-            }  # fmt: skip
+            }
 
 
 def measures(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> dict[str, float]:

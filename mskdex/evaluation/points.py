@@ -22,9 +22,19 @@ QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""
 
 COLUMNS_OF_POINTS = (
-    "method", "fold", "patient_id", "structure", "side", "channel", "kind", "quantity",
-    "predicted", "truth", "visible", "left_out",
-)  # fmt: skip
+    "method",
+    "fold",
+    "patient_id",
+    "structure",
+    "side",
+    "channel",
+    "kind",
+    "quantity",
+    "predicted",
+    "truth",
+    "visible",
+    "left_out",
+)
 
 if set(QUANTITY_COLUMNS) != set(COLUMNS.values()):
     msg = "the evaluation's quantities differ from those of the CT"

@@ -10,9 +10,21 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.user_tables import read_predictions, structure_and_side
 
 COLUMNS = (
-    "structure", "side", "channel", "quantity", "patients", "repeats", "mean", "within_sd", "rms_cv_percent",
-    "smallest_detectable_change", "icc", "icc_form", "icc_patients", "undefined",
-)  # fmt: skip
+    "structure",
+    "side",
+    "channel",
+    "quantity",
+    "patients",
+    "repeats",
+    "mean",
+    "within_sd",
+    "rms_cv_percent",
+    "smallest_detectable_change",
+    "icc",
+    "icc_form",
+    "icc_patients",
+    "undefined",
+)
 
 CHANGE = 1.96 * np.sqrt(2.0)
 """A difference of two measurements exceeds so many within-patient SDs by chance in 5 %."""
@@ -96,9 +108,11 @@ def within(rows: pd.DataFrame) -> dict[str, float]:
     if (each["mean"] > 0).all():
         cv = 100.0 * float(np.sqrt((freedom * (each["std"] / each["mean"]) ** 2).sum() / freedom.sum()))
     return {
-        "mean": float(each["mean"].mean()), "within_sd": sd, "rms_cv_percent": cv,
+        "mean": float(each["mean"].mean()),
+        "within_sd": sd,
+        "rms_cv_percent": cv,
         "smallest_detectable_change": CHANGE * sd,
-    }  # fmt: skip
+    }
 
 
 def reliability(rows: pd.DataFrame) -> tuple[float, str, int]:

@@ -97,22 +97,33 @@ def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFr
 def _rows(pairs: Pairs, objects: list[tuple[str, list[int]]], kinds: dict[str, str]) -> Iterator[dict[str, Any]]:
     values, n = _values(pairs), pairs.known.sum(axis=0)
     for measure in MEASURES:
-        why = [undefined("slope" if "intercept" in measure else measure.split("_percent")[0], pairs, c)
-               for c in range(len(n))]  # fmt: skip
+        why = [
+            undefined("slope" if "intercept" in measure else measure.split("_percent")[0], pairs, c)
+            for c in range(len(n))
+        ]
         muscles = []
         for name, members in objects:
             defined = [c for c in members if not why[c]]
             value = float(values[measure][defined].mean()) if defined else float("nan")
             reason = None if defined else "; ".join(dict.fromkeys(str(why[c]) for c in members))
             count = int(n[members].max())
-            yield {"structure": name, "kind": kinds[name], "measure": measure, "value": value, "n": count,
-                   "undefined": reason}  # fmt: skip
+            yield {
+                "structure": name,
+                "kind": kinds[name],
+                "measure": measure,
+                "value": value,
+                "n": count,
+                "undefined": reason,
+            }
             muscles += [value] * (kinds[name] == "muscle" and bool(defined))
         yield {
-            "structure": MEAN_OF_MUSCLES, "kind": "muscle", "measure": measure, "n": int(n.max(initial=0)),
+            "structure": MEAN_OF_MUSCLES,
+            "kind": "muscle",
+            "measure": measure,
+            "n": int(n.max(initial=0)),
             "value": float(np.mean(muscles)) if muscles else float("nan"),
             "undefined": None if muscles else "defined in no muscle",
-        }  # fmt: skip
+        }
 
 
 def _values(pairs: Pairs) -> dict[str, np.ndarray]:

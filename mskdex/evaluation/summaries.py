@@ -130,12 +130,20 @@ def _means(panel: Panel, draws: np.ndarray, columns: list[dict[str, Any]], confi
         mean = draws[:, defined].mean(axis=1) if defined else np.full(len(draws), np.nan)
         low, high = interval(mean[1:], confidence)
         reasons = dict.fromkeys(s["undefined"] for s in sides)
-        rows.append({
-            "channel": None, "structure": name, "side": MEAN_OF_SIDES, "kind": sides[0]["kind"],
-            "value": float(mean[0]), "low": low, "high": high, "n": max(s["n"] for s in sides),
-            "left_out": max(s["left_out"] for s in sides),
-            "undefined": None if defined else "; ".join(str(r) for r in reasons),
-        })  # fmt: skip
+        rows.append(
+            {
+                "channel": None,
+                "structure": name,
+                "side": MEAN_OF_SIDES,
+                "kind": sides[0]["kind"],
+                "value": float(mean[0]),
+                "low": low,
+                "high": high,
+                "n": max(s["n"] for s in sides),
+                "left_out": max(s["left_out"] for s in sides),
+                "undefined": None if defined else "; ".join(str(r) for r in reasons),
+            }
+        )
     return rows
 
 
@@ -210,7 +218,15 @@ def _test(
     f, anova_p = one_way_anova(both[:, 0], both[:, 1])
     w, wilcoxon_p = paired_wilcoxon(both[:, 0], both[:, 1])
     return {
-        "proposed": settings.proposed, "against": against, "measure": measure, "structure": name, "n": len(both),
-        "mean_proposed": float(both[:, 0].mean()), "mean_against": float(both[:, 1].mean()),
-        "anova_f": f, "anova_p": anova_p, "wilcoxon_w": w, "wilcoxon_p": wilcoxon_p,
-    }  # fmt: skip
+        "proposed": settings.proposed,
+        "against": against,
+        "measure": measure,
+        "structure": name,
+        "n": len(both),
+        "mean_proposed": float(both[:, 0].mean()),
+        "mean_against": float(both[:, 1].mean()),
+        "anova_f": f,
+        "anova_p": anova_p,
+        "wilcoxon_w": w,
+        "wilcoxon_p": wilcoxon_p,
+    }

@@ -16,8 +16,20 @@ METHOD_NAMES = {
 }
 """How the methods of every evaluation are called in tables; an experiment is called by its own name."""
 
-_SHOWN = ("pcc", "pcc_women", "pcc_men", "partial", "r2_demographics", "r2", "r2_both", "r2_gain", "left_right",
-          "icc21", "bias_percent", "slope")  # fmt: skip
+_SHOWN = (
+    "pcc",
+    "pcc_women",
+    "pcc_men",
+    "partial",
+    "r2_demographics",
+    "r2",
+    "r2_both",
+    "r2_gain",
+    "left_right",
+    "icc21",
+    "bias_percent",
+    "slope",
+)
 
 QUANTITY_NAMES = {"lean_mass_g": "lean mass", "volume_cm3": "volume", "weighted_volume_cm3": "weighted volume"}
 QUANTITY_UNITS = {"lean_mass_g": "g", "volume_cm3": "cm³", "weighted_volume_cm3": "cm³"}

@@ -45,9 +45,7 @@ def _thin(image: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
     radius = max(2, round(0.005 * min(image.shape)))
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     pad = 3 * radius + 1
-    box = np.s_[
-        max(rows[0] - pad, 0) : rows[-1] + pad + 1, max(columns[0] - pad, 0) : columns[-1] + pad + 1
-    ]  # fmt: skip
+    box = np.s_[max(rows[0] - pad, 0) : rows[-1] + pad + 1, max(columns[0] - pad, 0) : columns[-1] + pad + 1]
     part = np.ascontiguousarray(image[box], dtype=np.float32)
     opened = sitk.GrayscaleMorphologicalOpening(sitk.GetImageFromArray(part), [radius, radius], sitk.sitkBox)
     text = np.zeros(mask.shape, bool)

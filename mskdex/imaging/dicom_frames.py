@@ -27,9 +27,11 @@ Source: DICOM PS3.3, C.7.6.16 and C.8.15.3.
 """
 
 _AS_CLASSIC = {
-    "FrameAcquisitionNumber": "AcquisitionNumber", "FrameAcquisitionDateTime": "AcquisitionTime",
-    "FrameType": "ImageType", "TemporalPositionIndex": "TemporalPositionIdentifier",
-}  # fmt: skip
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "FrameAcquisitionDateTime": "AcquisitionTime",
+    "FrameType": "ImageType",
+    "TemporalPositionIndex": "TemporalPositionIdentifier",
+}
 
 
 @dataclass(frozen=True)

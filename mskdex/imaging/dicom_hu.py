@@ -13,20 +13,51 @@ from mskdex.io.dicom_pixels import stored_values
 from mskdex.io.files import reading, shown
 from mskdex.quantities import HU_MIN
 
-_NOT_HU = frozenset({
-    "MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_MODIFIED", "MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY",
-    "STOPPING_POWER_RATIO", "IODINE", "Z_EFF", "ZEFF", "EFFECTIVE_Z", "RHO", "MGML", "PERFUSION", "CBF", "CBV", "MTT",
-    "TTP", "TMAX", "FAT_FRACTION",
-})  # fmt: skip
+_NOT_HU = frozenset(
+    {
+        "MAT_SPECIFIC",
+        "MAT_FRACTIONAL",
+        "MAT_MODIFIED",
+        "MAT_VALUE_BASED",
+        "EFF_ATOMIC_NUM",
+        "ELECTRON_DENSITY",
+        "STOPPING_POWER_RATIO",
+        "IODINE",
+        "Z_EFF",
+        "ZEFF",
+        "EFFECTIVE_Z",
+        "RHO",
+        "MGML",
+        "PERFUSION",
+        "CBF",
+        "CBV",
+        "MTT",
+        "TTP",
+        "TMAX",
+        "FAT_FRACTION",
+    }
+)
 """Words of ImageType (or FrameType) for maps whose values are no HU.
 
 Source: DICOM PS3.3, C.8.15.2.1.1.5 (multi-energy CT); the last ones are vendors'.
 """
 
-_COMBINED = frozenset({
-    "MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "STD_DEVIATION", "SUBTRACTION", "DIVISION", "QUANTITY",
-    "VOLUME_RENDER", "SURFACE_RENDER",
-})  # fmt: skip
+_COMBINED = frozenset(
+    {
+        "MIP",
+        "MINIP",
+        "MAX_IP",
+        "MIN_IP",
+        "MAXIMUM",
+        "MINIMUM",
+        "STD_DEVIATION",
+        "SUBTRACTION",
+        "DIVISION",
+        "QUANTITY",
+        "VOLUME_RENDER",
+        "SURFACE_RENDER",
+    }
+)
 """Words of ImageType, FrameType or VolumeBasedCalculationTechnique for images whose values are no voxel's.
 
 Source: DICOM PS3.3, Volume Based Calculation Technique and Derived Pixel Contrast of enhanced CT; MIP and MINIP are

@@ -22,9 +22,13 @@ from mskdex.io.volume import Volume
 _BINARY, _LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SIDE_CODES = {
-    ("SCT", "7771000"): "left", ("SRT", "G-A101"): "left", ("SNM3", "G-A101"): "left",
-    ("SCT", "24028007"): "right", ("SRT", "G-A100"): "right", ("SNM3", "G-A100"): "right",
-}  # fmt: skip
+    ("SCT", "7771000"): "left",
+    ("SRT", "G-A101"): "left",
+    ("SNM3", "G-A101"): "left",
+    ("SCT", "24028007"): "right",
+    ("SRT", "G-A100"): "right",
+    ("SNM3", "G-A100"): "right",
+}
 """Codes of laterality, DICOM PS3.16 CID 244, in both generations of SNOMED."""
 
 

@@ -13,12 +13,22 @@ from mskdex.io.dicom import text
 from mskdex.io.files import shown
 
 _TELLS_APART = {
-    "AcquisitionNumber": "acquisition number", "TemporalPositionIdentifier": "time point", "StackID": "stack",
-    "NominalPercentageOfCardiacPhase": "cardiac phase", "TriggerTime": "trigger time",
-    "ConvolutionKernel": "kernel", "KVP": "kV", "FilterType": "filter", "ContrastBolusAgent": "contrast agent",
-    "ImageType": "image type", "SliceThickness": "slice thickness", "AcquisitionTime": "acquisition time",
-    "ContentTime": "content time", "FrameOfReferenceUID": "frame of reference", "StudyInstanceUID": "study",
-}  # fmt: skip
+    "AcquisitionNumber": "acquisition number",
+    "TemporalPositionIdentifier": "time point",
+    "StackID": "stack",
+    "NominalPercentageOfCardiacPhase": "cardiac phase",
+    "TriggerTime": "trigger time",
+    "ConvolutionKernel": "kernel",
+    "KVP": "kV",
+    "FilterType": "filter",
+    "ContrastBolusAgent": "contrast agent",
+    "ImageType": "image type",
+    "SliceThickness": "slice thickness",
+    "AcquisitionTime": "acquisition time",
+    "ContentTime": "content time",
+    "FrameOfReferenceUID": "frame of reference",
+    "StudyInstanceUID": "study",
+}
 """Tags by which two stacks of one series differ, the plainest first."""
 
 _ONE_A_SERIES = ("ImageType", "ConvolutionKernel", "KVP", "StackID")

@@ -122,9 +122,15 @@ def _kind_by_tags(tags: GreyTags) -> tuple[str, str, list[str]]:
 
 
 def _direction(
-    source: Source, greys: GreyValues, seen: SeenDirection, kind: str, row: Mapping[str, Any],
-    settings: RadiographSettings, sources: dict[str, str], warnings: list[str],
-) -> str:  # fmt: skip
+    source: Source,
+    greys: GreyValues,
+    seen: SeenDirection,
+    kind: str,
+    row: Mapping[str, Any],
+    settings: RadiographSettings,
+    sources: dict[str, str],
+    warnings: list[str],
+) -> str:
     rises, where, human = _stated_direction(source, greys, kind, row, settings)
     sources["grey_increases_with"] = where + (_overruled(source.tags, greys, rises) if human else "")
     if seen.rises_with is None and where.startswith("assumed"):
@@ -210,9 +216,13 @@ def _contradicting_tags(source: Source) -> list[str]:
 
 
 def _slope(
-    tags: GreyTags, greys: GreyValues, row: Mapping[str, Any], settings: RadiographSettings, sources: dict[str, str],
+    tags: GreyTags,
+    greys: GreyValues,
+    row: Mapping[str, Any],
+    settings: RadiographSettings,
+    sources: dict[str, str],
     warnings: list[str],
-) -> float | None:  # fmt: skip
+) -> float | None:
     """Nepers per unit of a log image, None where nothing says it."""
     by_density = _DENSITY.get(tags.rescale_type)
     for decades, where in ((row.get("log_decades"), "sheet"), (settings.log_decades, "config radiograph.log_decades")):

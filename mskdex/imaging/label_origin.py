@@ -12,9 +12,15 @@ from mskdex.io.volume_files import read_volume_file
 
 TOTALSEGMENTATOR, MUSCLEMAP = "totalsegmentator", "musclemap"
 _TOTAL_NAMES = {
-    "hip_left": 77, "hip_right": 78, "femur_left": 75, "sacrum": 25, "gluteus_maximus_left": 80, "iliopsoas_left": 88,
-    "autochthon_left": 86, "urinary_bladder": 21,
-}  # fmt: skip
+    "hip_left": 77,
+    "hip_right": 78,
+    "femur_left": 75,
+    "sacrum": 25,
+    "gluteus_maximus_left": 80,
+    "iliopsoas_left": 88,
+    "autochthon_left": 86,
+    "urinary_bladder": 21,
+}
 """Some names of TotalSegmentator's task `total` with their ids in version 2."""
 _TOTAL_HIGHEST = 117
 _FIRST_VERSION = range(90, 105)

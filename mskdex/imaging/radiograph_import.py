@@ -132,15 +132,20 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
     if settings.hide_text_in_pictures:
         image = np.where(field, image, np.float32(np.median(image[field])))
     own = shown(row["device"]) if given(row.get("device")) else None
-    facts = source.facts | found.facts | facts | {
-        "device": source.facts.get("device") or own,
-        "device_profile": own or source.facts.get("device_profile", ""),
-        "standardisation": _in_turn(found.facts["standardisation"], facts.get("standardisation")),
-        "voi_lut_applied": greys.voi,
-        "field_fraction": round(float(field.mean()), 4),
-        "stored_shape": list(shape),
-        "stored_orientation": geometry.orientation,
-    }  # fmt: skip
+    facts = (
+        source.facts
+        | found.facts
+        | facts
+        | {
+            "device": source.facts.get("device") or own,
+            "device_profile": own or source.facts.get("device_profile", ""),
+            "standardisation": _in_turn(found.facts["standardisation"], facts.get("standardisation")),
+            "voi_lut_applied": greys.voi,
+            "field_fraction": round(float(field.mean()), 4),
+            "stored_shape": list(shape),
+            "stored_orientation": geometry.orientation,
+        }
+    )
     warnings = source.warnings + geometry.warnings + greys.warnings + found.warnings
     return Imported(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
 

@@ -18,9 +18,18 @@ from mskdex.io.files import shown
 
 _MOST_PIXELS = 1 << 28
 _PIXEL_TAGS = (
-    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
-)  # fmt: skip
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
 
 
 def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all_bits: bool = False) -> np.ndarray:

@@ -23,20 +23,47 @@ from mskdex.io.voxel_header import (
 )
 
 _TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
-    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
-}  # fmt: skip
+}
 _ALIASES = {
-    "Rotation": "TransformMatrix", "Orientation": "TransformMatrix", "Position": "Offset", "Origin": "Offset",
+    "Rotation": "TransformMatrix",
+    "Orientation": "TransformMatrix",
+    "Position": "Offset",
+    "Origin": "Offset",
     "ElementByteOrderMSB": "BinaryDataByteOrderMSB",
-}  # fmt: skip
+}
 _USED = (
-    "ObjectType", "NDims", "DimSize", "ElementType", "ElementSpacing", "TransformMatrix", "Offset", "BinaryData",
-    "BinaryDataByteOrderMSB", "CompressedData", "CompressedDataSize", "ElementNumberOfChannels", "HeaderSize",
-    "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset", "Modality", "DistanceUnits",
-    "AnatomicalOrientation", "ElementDataFile",
-)  # fmt: skip
+    "ObjectType",
+    "NDims",
+    "DimSize",
+    "ElementType",
+    "ElementSpacing",
+    "TransformMatrix",
+    "Offset",
+    "BinaryData",
+    "BinaryDataByteOrderMSB",
+    "CompressedData",
+    "CompressedDataSize",
+    "ElementNumberOfChannels",
+    "HeaderSize",
+    "ElementToIntensityFunctionSlope",
+    "ElementToIntensityFunctionOffset",
+    "Modality",
+    "DistanceUnits",
+    "AnatomicalOrientation",
+    "ElementDataFile",
+)
 _KNOWN = {name.lower(): name for name in (*_USED, *_ALIASES)}
 _AXES = ("RL", "AP", "IS")
 

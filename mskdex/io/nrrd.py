@@ -24,30 +24,77 @@ from mskdex.io.voxel_header import (
 )
 
 _TYPES = {
-    "i1": "signed char|int8|int8_t", "u1": "uchar|unsigned char|uint8|uint8_t",
+    "i1": "signed char|int8|int8_t",
+    "u1": "uchar|unsigned char|uint8|uint8_t",
     "i2": "short|short int|signed short|signed short int|int16|int16_t",
-    "u2": "ushort|unsigned short|unsigned short int|uint16|uint16_t", "i4": "int|signed int|int32|int32_t",
+    "u2": "ushort|unsigned short|unsigned short int|uint16|uint16_t",
+    "i4": "int|signed int|int32|int32_t",
     "u4": "uint|unsigned int|uint32|uint32_t",
     "i8": "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t",
-    "u8": "ulonglong|unsigned long long|unsigned long long int|uint64|uint64_t", "f4": "float", "f8": "double",
-}  # fmt: skip
+    "u8": "ulonglong|unsigned long long|unsigned long long int|uint64|uint64_t",
+    "f4": "float",
+    "f8": "double",
+}
 _DTYPES = {name: code for code, names in _TYPES.items() for name in names.split("|")}
 _CODECS: dict[str, Codec] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 _TO_RAS = {
-    "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
-    "left-anterior-superior": (-1, 1, 1), "las": (-1, 1, 1),
-    "left-posterior-superior": (-1, -1, 1), "lps": (-1, -1, 1),
-}  # fmt: skip
+    "right-anterior-superior": (1, 1, 1),
+    "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1),
+    "las": (-1, 1, 1),
+    "left-posterior-superior": (-1, -1, 1),
+    "lps": (-1, -1, 1),
+}
 _ALIASES = {
-    "datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "axismins": "axis mins",
-    "axismaxs": "axis maxs", "centers": "centerings", "oldmin": "old min", "oldmax": "old max",
-    "blocksize": "block size", "sampleunits": "sample units",
-}  # fmt: skip
-_WITHOUT_EFFECT = frozenset({"content", "number", "min", "max", "thicknesses", "centerings", "labels", "axis mins",
-    "axis maxs", "measurement frame", "sample units", "spacings"})  # fmt: skip
-_USED = frozenset({"type", "dimension", "sizes", "kinds", "endian", "encoding", "space", "space dimension",
-    "space directions", "space origin", "space units", "units", "data file", "line skip", "byte skip", "old min",
-    "old max", "block size"})  # fmt: skip
+    "datafile": "data file",
+    "lineskip": "line skip",
+    "byteskip": "byte skip",
+    "axismins": "axis mins",
+    "axismaxs": "axis maxs",
+    "centers": "centerings",
+    "oldmin": "old min",
+    "oldmax": "old max",
+    "blocksize": "block size",
+    "sampleunits": "sample units",
+}
+_WITHOUT_EFFECT = frozenset(
+    {
+        "content",
+        "number",
+        "min",
+        "max",
+        "thicknesses",
+        "centerings",
+        "labels",
+        "axis mins",
+        "axis maxs",
+        "measurement frame",
+        "sample units",
+        "spacings",
+    }
+)
+_USED = frozenset(
+    {
+        "type",
+        "dimension",
+        "sizes",
+        "kinds",
+        "endian",
+        "encoding",
+        "space",
+        "space dimension",
+        "space directions",
+        "space origin",
+        "space units",
+        "units",
+        "data file",
+        "line skip",
+        "byte skip",
+        "old min",
+        "old max",
+        "block size",
+    }
+)
 
 
 def read_nrrd_header(path: Path) -> VoxelHeader:

@@ -57,8 +57,11 @@ def _read_nifti(path: Path, max_megavoxels: float, layers: bool, tilted: bool) -
     stored = read_array(path, header.shape[::-1], header.dtype, codec=codec, start=0, skip=header.offset)
     array = _scaled(stored, header.slope, header.intercept)
     return Volume(array, affine), {
-        "format": "nifti", "header": {}, "files": [path], "warnings": [*header.warnings, *told],
-    }  # fmt: skip
+        "format": "nifti",
+        "header": {},
+        "files": [path],
+        "warnings": [*header.warnings, *told],
+    }
 
 
 def _read_voxels(
@@ -79,8 +82,11 @@ def _read_voxels(
     array = read_array(header.data, shape, header.dtype, codec=header.codec, start=header.start, skip=header.skip)
     files = [path] if header.data == path else [path, header.data]
     return Volume(array, affine), {
-        "format": kind, "header": header.fields, "files": files, "warnings": [*header.warnings, *told],
-    }  # fmt: skip
+        "format": kind,
+        "header": header.fields,
+        "files": files,
+        "warnings": [*header.warnings, *told],
+    }
 
 
 def _require_volume(path: Path, size: tuple[int, ...], components: int, *, layers: bool) -> None:

@@ -94,9 +94,11 @@ class CompositionHead(nn.Module):
         super().__init__()
         self.count = len(channels)
         self.excess = nn.Sequential(
-            nn.Conv2d(1, EXCESS_WIDTH, 3, padding=1), nn.ReLU(inplace=True),
-            nn.Conv2d(EXCESS_WIDTH, EXCESS_WIDTH, 3, padding=1), nn.ReLU(inplace=True),
-        )  # fmt: skip
+            nn.Conv2d(1, EXCESS_WIDTH, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(EXCESS_WIDTH, EXCESS_WIDTH, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
         self.last = nn.Conv2d(width + 1 + len(EXCESS_GRIDS) + EXCESS_WIDTH, 3 * self.count + 1, 1)
         self.mean_water: Tensor
         self.register_buffer("mean_water", torch.zeros(1, *shape))

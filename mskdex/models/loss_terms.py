@@ -67,9 +67,13 @@ def _bone(c: Comparison) -> Float[Tensor, ""]:
     return torch.stack(
         [
             losses.bone(
-                c.drr[:, q].index_select(1, c.compared), c.aligned[:, q], c.available, s.lambda_l1,
-                mask=c.field, absolute=s.absolute_gradients,
+                c.drr[:, q].index_select(1, c.compared),
+                c.aligned[:, q],
+                c.available,
+                s.lambda_l1,
+                mask=c.field,
+                absolute=s.absolute_gradients,
             )
             for q in range(3)
         ]
-    ).sum()  # fmt: skip
+    ).sum()

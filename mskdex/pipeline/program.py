@@ -52,9 +52,14 @@ def run(commands: Callable[[], Any]) -> None:
 
 
 _NO_MEMORY = (
-    "out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory",
-    "failed to allocate memory", "failed to map segment", "can't start new thread",
-)  # fmt: skip
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+)
 """What libraries say that have no MemoryError: PyTorch, ITK, the loader of shared libraries, threads."""
 
 

@@ -14,11 +14,18 @@ from mskdex.pipeline.code_facts import data_files, file_state, module_facts, mod
 _NOT_HASHED = frozenset(
     f"mskdex.{name}"
     for name in (
-        "errors", "io.artifacts", "io.damage", "io.seal",
-        "pipeline.code_facts", "pipeline.lock", "pipeline.provenance", "pipeline.sources",
-        "pipeline.stage_options", "pipeline.stage_settings",
+        "errors",
+        "io.artifacts",
+        "io.damage",
+        "io.seal",
+        "pipeline.code_facts",
+        "pipeline.lock",
+        "pipeline.provenance",
+        "pipeline.sources",
+        "pipeline.stage_options",
+        "pipeline.stage_settings",
     )
-)  # fmt: skip
+)
 """Modules that change no result."""
 
 _COMMANDS = "mskdex.pipeline.cli"

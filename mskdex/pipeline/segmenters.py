@@ -56,9 +56,13 @@ class Segmenter:
         command = [self._executable(), *self.arguments(ct, labels)]
         try:
             ran = subprocess.run(
-                command, capture_output=True, encoding="utf-8", errors="replace", check=False,
+                command,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
                 env=os.environ | dict(self.environment),
-            )  # fmt: skip
+            )
         except OSError as error:
             msg = f"{self.program} cannot be started ({error.strerror}); look at its installation"
             raise MskdexError(msg) from error
@@ -97,13 +101,21 @@ def _totalsegmentator(settings: SegmentStage) -> Segmenter:
     return Segmenter(
         "TotalSegmentator",
         lambda ct, out: [
-            "-i", str(ct), "-o", str(out), "--ml", "--task", "total", "--device", settings.device,
+            "-i",
+            str(ct),
+            "-o",
+            str(out),
+            "--ml",
+            "--task",
+            "total",
+            "--device",
+            settings.device,
         ],
         lambda _, out: out,
         _by_conda("totalsegmentator", "`pip install TotalSegmentator` into this environment"),
         version=("--version",),
         model="total",
-    )  # fmt: skip
+    )
 
 
 def _musclemap(settings: SegmentStage) -> Segmenter:

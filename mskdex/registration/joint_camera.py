@@ -127,9 +127,14 @@ class _Linear:
 
 
 def _linear(
-    number: int, bodies: Sequence[PlacedBody], poses: Sequence[np.ndarray], view: View, change: np.ndarray,
-    settings: RegistrationSettings, depth: Depth | None,
-) -> _Linear:  # fmt: skip
+    number: int,
+    bodies: Sequence[PlacedBody],
+    poses: Sequence[np.ndarray],
+    view: View,
+    change: np.ndarray,
+    settings: RegistrationSettings,
+    depth: Depth | None,
+) -> _Linear:
     model, found = bodies[number].model, bodies[number].pose
     mask = neighbourhood(model, view, found, settings.neighbourhood_mm)
     part, mask = view.cropped(mask)
@@ -157,7 +162,10 @@ def _linear(
     inner, mixed = normal[:6, :6] + np.diag(_STAY**-2.0), normal[:6, 6:]
     eliminated = np.linalg.solve(inner, np.column_stack([mixed, right[:6]]))
     return _Linear(
-        gain, inner, mixed, right[:6],
+        gain,
+        inner,
+        mixed,
+        right[:6],
         schur=normal[6:, 6:] - mixed.T @ eliminated[:, :3],
         pull=right[6:] - mixed.T @ eliminated[:, 3],
-    )  # fmt: skip
+    )

@@ -20,8 +20,21 @@ SIDES = (
 )
 """The one definition of sides."""
 
-_COLUMNS = ("pcc", "pcc_women", "pcc_men", "pcc_fold_mean", "partial", "r2_demographics", "r2", "r2_both", "r2_gain",
-            "left_right", "icc21", "bias_percent", "slope")  # fmt: skip
+_COLUMNS = (
+    "pcc",
+    "pcc_women",
+    "pcc_men",
+    "pcc_fold_mean",
+    "partial",
+    "r2_demographics",
+    "r2",
+    "r2_both",
+    "r2_gain",
+    "left_right",
+    "icc21",
+    "bias_percent",
+    "slope",
+)
 
 
 def added_value_tables(results: Results) -> list[Table]:

@@ -113,8 +113,10 @@ def _heading(statistic: str, quantity: str) -> str:
 def _wide(rows: pd.DataFrame) -> Iterator[tuple[tuple, list[Cell]]]:
     for key, group in rows.groupby(["method", "structure", "side"], sort=False):
         by_name = {r.statistic: r for r in group.itertuples()}
-        places = {s: 3 if STATISTICS[s].scale == "ratio" else 1 if STATISTICS[s].scale == "percent" else None
-                  for s in STATISTICS}  # fmt: skip
+        places = {
+            s: 3 if STATISTICS[s].scale == "ratio" else 1 if STATISTICS[s].scale == "percent" else None
+            for s in STATISTICS
+        }
         n = int(group["n"].max())
         yield tuple(key), [Cell(str(n), n), *(estimate(by_name[s], places[s]) for s in STATISTICS)]  # type: ignore[arg-type]
 
@@ -136,14 +138,31 @@ def _comparison_table(results: Results, quantity: str) -> Table:
             "psnr_db": "PSNR (dB)",
             "ssim": "SSIM",
         }
-        rows.append([
-            words(title(str(r.structure)), style="name"), words(shown[measure]),
-            words(labels.get(str(r.against), r.against)), Cell(str(r.n), r.n),
-            number(r.mean_proposed, None), number(r.mean_against, None), number(r.anova_f, 2),
-            *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
-        ])  # fmt: skip
-    labelled = ["Structure", "Measure", "Against", "n", f"Mean, {results.proposed}", "Mean, other", "ANOVA F",
-                "ANOVA p", "ANOVA p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"]  # fmt: skip
+        rows.append(
+            [
+                words(title(str(r.structure)), style="name"),
+                words(shown[measure]),
+                words(labels.get(str(r.against), r.against)),
+                Cell(str(r.n), r.n),
+                number(r.mean_proposed, None),
+                number(r.mean_against, None),
+                number(r.anova_f, 2),
+                *(probability(p) for p in (r.anova_p, r.anova_p_holm, r.wilcoxon_p, r.wilcoxon_p_holm)),
+            ]
+        )
+    labelled = [
+        "Structure",
+        "Measure",
+        "Against",
+        "n",
+        f"Mean, {results.proposed}",
+        "Mean, other",
+        "ANOVA F",
+        "ANOVA p",
+        "ANOVA p, Holm",
+        "Wilcoxon p",
+        "Wilcoxon p, Holm",
+    ]
     caption = (
         f"{results.proposed} against every other method on the same patients: one-way analysis of variance as in the "
         "paper, and the paired Wilcoxon test that the design calls for; Holm's correction over the objects."

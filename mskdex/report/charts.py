@@ -75,16 +75,27 @@ class Chart:
     def payload(self) -> dict[str, Any]:
         """What the page's script draws it from; numbers with four significant digits."""
         return {
-            "id": self.id, "x_label": self.x_label, "y_label": self.y_label, "x_log": self.x_log,
-            "y_range": self.y_range, "categories": list(self.categories),
+            "id": self.id,
+            "x_label": self.x_label,
+            "y_label": self.y_label,
+            "x_log": self.x_log,
+            "y_range": self.y_range,
+            "categories": list(self.categories),
             "series": [
                 {
-                    "name": s.name, "x": _short(s.x), "y": _short(s.y), "text": list(s.text) if s.text else None,
-                    "low": _short(s.low), "high": _short(s.high), "colour": s.colour, "mark": s.mark, "muted": s.muted,
+                    "name": s.name,
+                    "x": _short(s.x),
+                    "y": _short(s.y),
+                    "text": list(s.text) if s.text else None,
+                    "low": _short(s.low),
+                    "high": _short(s.high),
+                    "colour": s.colour,
+                    "mark": s.mark,
+                    "muted": s.muted,
                 }
                 for s in self.series
             ],
-        }  # fmt: skip
+        }
 
 
 def _short(values: Sequence[Any] | None) -> list[Any] | None:

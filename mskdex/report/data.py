@@ -19,13 +19,28 @@ COLOURS = ("#2f6fde", "#d9730d", "#7a869a", "#a9a9a9", "#8b5cf6", "#0f9d76", "#c
 """Of the methods, in the tables' order; told apart with colour-blind eyes on white and on black."""
 
 BASELINE_COLOURS = {
-    "demographics": "#7a869a", "thumbnail_ridge": "#8a6d3b", "demographics_thumbnail_ridge": "#a9a9a9",
-    "training_mean": "#b5b5b5", "fused": "#0f9d76",
-}  # fmt: skip
+    "demographics": "#7a869a",
+    "thumbnail_ridge": "#8a6d3b",
+    "demographics_thumbnail_ridge": "#a9a9a9",
+    "training_mean": "#b5b5b5",
+    "fused": "#0f9d76",
+}
 """Of the methods of every evaluation."""
 
-_TABLES = ("agreement", "added_value", "coverage", "subgroups", "decisions", "images", "maps", "tests", "points",
-           "external_added_value", "external_coverage", "external_points")  # fmt: skip
+_TABLES = (
+    "agreement",
+    "added_value",
+    "coverage",
+    "subgroups",
+    "decisions",
+    "images",
+    "maps",
+    "tests",
+    "points",
+    "external_added_value",
+    "external_coverage",
+    "external_points",
+)
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,16 @@ def _table(results: Results, quantity: str) -> Table:
     names = [MEAN_OF_MUSCLES, *results.object_names]
     groups = [
         [
-            [words(m.label, style="name"), words("Mean of the muscles" if n == MEAN_OF_MUSCLES else title(n)),
-             *(_cell(external.get((m.id, n, c)), held_out.get((m.id, n, c)), c) for c in _COLUMNS)]
+            [
+                words(m.label, style="name"),
+                words("Mean of the muscles" if n == MEAN_OF_MUSCLES else title(n)),
+                *(_cell(external.get((m.id, n, c)), held_out.get((m.id, n, c)), c) for c in _COLUMNS),
+            ]
             for n in names
             if (m.id, n, "pcc") in external
         ]
         for m in results.methods
-    ]  # fmt: skip
+    ]
     columns = [Column("Method"), Column("Structure")]
     columns += [Column(MEASURES[c].label, hint=MEASURES[c].description) for c in _COLUMNS]
     caption = (

@@ -73,8 +73,17 @@ def training_table(results: Results) -> Table:
         epochs = len(results.histories.get((experiment, fold), []))
         seconds = float(m.get("training_seconds", m.get("seconds", float("nan"))))
         count = len(content.get("patients", []))
-        rows.append([words(experiment), Cell(str(fold), fold), Cell(str(count), count), Cell(str(epochs), epochs),
-                     Cell(duration(seconds), seconds), words(m.get("device")), words(m.get("seed"))])  # fmt: skip
+        rows.append(
+            [
+                words(experiment),
+                Cell(str(fold), fold),
+                Cell(str(count), count),
+                Cell(str(epochs), epochs),
+                Cell(duration(seconds), seconds),
+                words(m.get("device")),
+                words(m.get("seed")),
+            ]
+        )
     labels = ["Experiment", "Fold", "Patients trained on", "Epochs", "Time", "Device", "Seed"]
     return plain("trainings", "Trainings, from their manifests.", labels, rows)
 
@@ -115,8 +124,15 @@ def density_table(results: Results) -> Table:
             for c in ("volume_cm3", "lean_mass_g", "mean_hu")
             for v in [some[c].mean() if len(some) else float("nan")]
         ]
-        rows.append([words(title(channel["object"])), words(channel["side"]), Cell(str(len(some)), len(some)),
-                     Cell(str(int(cut)), int(cut)), *cells])  # fmt: skip
+        rows.append(
+            [
+                words(title(channel["object"])),
+                words(channel["side"]),
+                Cell(str(len(some)), len(some)),
+                Cell(str(int(cut)), int(cut)),
+                *cells,
+            ]
+        )
     labels = ["Structure", "Side", "Complete", "Truncated", "Volume (cm³)", "Lean mass (g)", "Mean HU"]
     return plain("objects", "The CTs' objects: mean ± standard deviation where complete.", labels, rows)
 
@@ -130,8 +146,14 @@ def registration_table(results: Results) -> Table:
         medians = [
             number(pd.to_numeric(used[c], errors="coerce").median(), 2) for c in ("confidence", "similarity", "seconds")
         ]
-        rows.append([words(title(str(body))), Cell(str(len(some)), len(some)),
-                     Cell(f"{len(used)} ({share:.0%})", share), *medians])  # fmt: skip
+        rows.append(
+            [
+                words(title(str(body))),
+                Cell(str(len(some)), len(some)),
+                Cell(f"{len(used)} ({share:.0%})", share),
+                *medians,
+            ]
+        )
     labels = ["Body", "Patients", "Used", "Median confidence", "Median similarity", "Median seconds"]
     return plain("registration", "Registration of each rigid body; medians of those used.", labels, rows)
 
@@ -165,12 +187,17 @@ def calibration_table(results: Results) -> Table | None:
         return None
     rows = [
         [
-            words(r.patient_id), words(r.scale), number(_float(r.slope), 2), number(_float(r.at_reference), 2),
-            number(_float(r.bend), 2), number(_float(r.residual), 3), number(_float(r.pixels), 0),
+            words(r.patient_id),
+            words(r.scale),
+            number(_float(r.slope), 2),
+            number(_float(r.at_reference), 2),
+            number(_float(r.bend), 2),
+            number(_float(r.residual), 3),
+            number(_float(r.pixels), 0),
             words(r.flags or "none"),
         ]
         for r in results.calibration.itertuples()
-    ]  # fmt: skip
+    ]
     labels = ["Patient", "Scale", "Slope", "At 3 nepers", "Bend", "Residual", "Pixels", "Flags"]
     caption = (
         "Grey values of each radiograph beside the attenuation of its CT at the registered pose: a robust line's slope "
@@ -186,9 +213,17 @@ def devices_table(results: Results) -> Table | None:
         for profile in content.get("device_profiles", []):
             error = _float(profile["error_nepers"])
             curve = "none" if not profile["grey"] else "own grey values" if profile["own_greys"] else "standardised"
-            rows.append([words(experiment), Cell(str(fold), fold), words(profile["device"] or "not named"),
-                         words(profile["scale"]), Cell(str(profile["patients"]), profile["patients"]), words(curve),
-                         number(error, 2)])  # fmt: skip
+            rows.append(
+                [
+                    words(experiment),
+                    Cell(str(fold), fold),
+                    words(profile["device"] or "not named"),
+                    words(profile["scale"]),
+                    Cell(str(profile["patients"]), profile["patients"]),
+                    words(curve),
+                    number(error, 2),
+                ]
+            )
     if not rows:
         return None
     caption = (

@@ -192,9 +192,16 @@ def ablation_table(results: Results) -> pd.DataFrame:
         if name in values and losses.gc_beta > 0:
             bone = losses.lambda_bone > 0
             known = published_ablation().get((losses.lambda_is, bone), float("nan"))
-            rows.append({"experiment": name, "lambda_is": losses.lambda_is, "bone_loss": bone,
-                         "pcc": values[name], "published": known,
-                         **{n: each.get((name, n), float("nan")) for n in results.object_names}})  # fmt: skip
+            rows.append(
+                {
+                    "experiment": name,
+                    "lambda_is": losses.lambda_is,
+                    "bone_loss": bone,
+                    "pcc": values[name],
+                    "published": known,
+                    **{n: each.get((name, n), float("nan")) for n in results.object_names},
+                }
+            )
     columns = ["experiment", "lambda_is", "bone_loss", "pcc", "published", *results.object_names]
     return pd.DataFrame(rows, columns=columns)
 
@@ -211,10 +218,25 @@ def ablation_chart(results: Results) -> Chart | None:
         x, text = [f"{v:g}" for v in some["lambda_is"]], list(some["experiment"])
         series.append(Series(label, x, list(some["pcc"]), text, colour=colour, mark="lines+markers"))
         paper = {k[0]: v for k, v in published_ablation().items() if k[1] == bone}
-        series.append(Series(f"paper, {label}", [f"{v:g}" for v in paper], list(paper.values()), colour=colour,
-                             mark="lines+markers", muted=True))  # fmt: skip
+        series.append(
+            Series(
+                f"paper, {label}",
+                [f"{v:g}" for v in paper],
+                list(paper.values()),
+                colour=colour,
+                mark="lines+markers",
+                muted=True,
+            )
+        )
     caption = f"Mean PCC of the muscles' lean mass. Faint: {SOURCE}, one fold."
     name = "Weight of the object-wise intensity sum"
     weights = sorted({*table["lambda_is"], *(k[0] for k in published_ablation())})
-    return Chart("ablation_owis", name, caption, "λ of the intensity sum", "mean PCC", [s for s in series if s.x],
-                 categories=tuple(f"{v:g}" for v in weights))  # fmt: skip
+    return Chart(
+        "ablation_owis",
+        name,
+        caption,
+        "λ of the intensity sum",
+        "mean PCC",
+        [s for s in series if s.x],
+        categories=tuple(f"{v:g}" for v in weights),
+    )

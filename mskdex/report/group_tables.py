@@ -31,8 +31,15 @@ def subgroup_tables(results: Results) -> list[Table]:
                 values = cells.set_index("measure")["value"]
                 shown = [number(values[m], 1 if m.endswith("percent") else 2) for m in MEASURES]
                 n = int(cells["n"].max())
-                rows.append([words(_label(results, str(method))), words(group), words(_structure(str(name))),
-                             Cell(str(n), n), *shown])  # fmt: skip
+                rows.append(
+                    [
+                        words(_label(results, str(method))),
+                        words(group),
+                        words(_structure(str(name))),
+                        Cell(str(n), n),
+                        *shown,
+                    ]
+                )
             groups.append(rows)
         caption = (
             f"{QUANTITY_NAMES[quantity].capitalize()} in sub-groups: calibration is the regression of the truth on the "

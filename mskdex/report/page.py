@@ -29,16 +29,28 @@ from mskdex.report.published import SOURCE
 from mskdex.report.templating import asset, pack, plotly, render
 
 SECTIONS = (
-    ("summary", "Summary"), ("added", "Added value"), ("correlation", "Correlation"),
+    ("summary", "Summary"),
+    ("added", "Added value"),
+    ("correlation", "Correlation"),
     ("reliability", "Absolute agreement"),
-    ("groups", "Sub-groups"), ("intervals", "Intervals"), ("decisions", "Low muscle"),
+    ("groups", "Sub-groups"),
+    ("intervals", "Intervals"),
+    ("decisions", "Low muscle"),
     ("external", "External cohort"),
-    ("scatter", "Prediction against CT"), ("tests", "Comparisons"), ("decompositions", "Decompositions"),
+    ("scatter", "Prediction against CT"),
+    ("tests", "Comparisons"),
+    ("decompositions", "Decompositions"),
     ("maps", "Maps"),
-    ("bones", "Bone images"), ("ablation", "Ablation"), ("cohort", "Cohort"), ("registration", "Registration"),
-    ("exclusions", "Exclusions"), ("training", "Training"), ("patients", "Patients"),
-    ("checklists", "Checklists"), ("run", "Run"),
-)  # fmt: skip
+    ("bones", "Bone images"),
+    ("ablation", "Ablation"),
+    ("cohort", "Cohort"),
+    ("registration", "Registration"),
+    ("exclusions", "Exclusions"),
+    ("training", "Training"),
+    ("patients", "Patients"),
+    ("checklists", "Checklists"),
+    ("run", "Run"),
+)
 
 _OPTIONAL = {"ablation": "ablation_table", "external": "external_tables", "maps": "map_tables"}
 """Sections that stand only where their tables do."""
@@ -139,10 +151,16 @@ def _ablation_table(results: Results) -> Table | None:
         return None
     names = results.object_names
     rows = [
-        [words(r.experiment), number(r.lambda_is, 0), words("yes" if r.bone_loss else "no"), number(r.pcc, 3),
-         number(r.published, 3, style="published", hint=SOURCE), *(number(getattr(r, n), 3) for n in names)]
+        [
+            words(r.experiment),
+            number(r.lambda_is, 0),
+            words("yes" if r.bone_loss else "no"),
+            number(r.pcc, 3),
+            number(r.published, 3, style="published", hint=SOURCE),
+            *(number(getattr(r, n), 3) for n in names),
+        ]
         for r in table.itertuples()
-    ]  # fmt: skip
+    ]
     labels = ["Experiment", "λ of the intensity sum", "Bone loss", "Mean PCC", "Gu et al. 2023", *map(title, names)]
     caption = "PCC of lean mass of each experiment: mean of the muscles (the paper's table 2), and each structure's."
     notes = [
@@ -223,8 +241,11 @@ def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, 
         viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers))
     return {
         "objects": [
-            {"id": n, "label": title(n), "channels": [{"name": c["name"], "side": c["side"]} for c in results.objects
-                                                       if c["object"] == n]}
+            {
+                "id": n,
+                "label": title(n),
+                "channels": [{"name": c["name"], "side": c["side"]} for c in results.objects if c["object"] == n],
+            }
             for n in results.object_names
         ],
         "methods": [{"id": m.id, "label": m.label, "kind": m.kind, "colour": m.colour} for m in results.methods],
@@ -234,7 +255,7 @@ def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, 
         "points": {q: _columns(results, figures.counted(results, q)) for q in QUANTITY_COLUMNS},
         "charts": {c.id: c.payload() for c in charts},
         "viewers": viewers,
-    }  # fmt: skip
+    }
 
 
 def _columns(results: Results, points: pd.DataFrame) -> dict[str, Any]:

@@ -127,8 +127,13 @@ def channel_label(name: str, side: str) -> str:
 
 
 def _lead(person: dict[str, Any]) -> str:
-    units = (("age", "{:.0f} years"), ("height_cm", "{:.0f} cm"), ("weight_kg", "{:.0f} kg"), ("bmi", "BMI {:.1f}"),
-             ("fold", "fold {:.0f}"))  # fmt: skip
+    units = (
+        ("age", "{:.0f} years"),
+        ("height_cm", "{:.0f} cm"),
+        ("weight_kg", "{:.0f} kg"),
+        ("bmi", "BMI {:.1f}"),
+        ("fold", "fold {:.0f}"),
+    )
     facts = [{"F": "woman", "M": "man"}.get(str(person["sex"]), "")]
     facts += [form.format(person[key]) for key, form in units if pd.notna(person[key])]
     text = ", ".join(f for f in facts if f)
@@ -174,10 +179,15 @@ def _numbers(results: Results, patient: PatientPage, quantity: str) -> Table:
 
 def _registrations(patient: PatientPage) -> Table:
     rows = [
-        [words(title(str(r["body"]))), words("used" if r["accepted"] else "not used"),
-         number(_float(r["confidence"]), 2), number(_float(r["similarity"]), 3), words(r["reason"])]
+        [
+            words(title(str(r["body"]))),
+            words("used" if r["accepted"] else "not used"),
+            number(_float(r["confidence"]), 2),
+            number(_float(r["similarity"]), 3),
+            words(r["reason"]),
+        ]
         for r in patient.registrations
-    ]  # fmt: skip
+    ]
     return plain(
         "registrations", "Registration of each rigid body.", ["Body", "", "Confidence", "Similarity", "Why not"], rows
     )
@@ -199,8 +209,14 @@ def patients_table(results: Results) -> Table:
         name = str(row["patient_id"])
         link = f"patients/{name}.html" if results.config.report.patient_pages else ""
         used, bodies = registered.get(name, (0, 0))
-        cells = [Cell(name, name, link=link), words(row["sex"]), number(row["age"], 0), number(row["bmi"], 1),
-                 number(row["fold"], 0), Cell(f"{used} of {bodies}", used)]  # fmt: skip
+        cells = [
+            Cell(name, name, link=link),
+            words(row["sex"]),
+            number(row["age"], 0),
+            number(row["bmi"], 1),
+            number(row["fold"], 0),
+            Cell(f"{used} of {bodies}", used),
+        ]
         for quantity in ("lean_mass_g", "volume_cm3"):
             cells += [number(float(means.get((name, quantity, m.id), _NAN)), 1) for m in methods]
         rows.append(cells)

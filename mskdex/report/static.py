@@ -15,11 +15,21 @@ from mskdex.io.csv_files import write_csv
 from mskdex.report.charts import Chart, Series
 
 _STYLE: Any = {
-    "font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e3e6ea", "grid.linewidth": 0.6,
-    "axes.edgecolor": "#8a929c", "axes.linewidth": 0.7, "svg.fonttype": "none", "svg.hashsalt": "mskdex",
-    "legend.frameon": False, "figure.dpi": 140,
-}  # fmt: skip
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#8a929c",
+    "axes.linewidth": 0.7,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mskdex",
+    "legend.frameon": False,
+    "figure.dpi": 140,
+}
 _MANY = 2000
 _PANEL_IN = (2.6, 2.3)
 _SINGLE_IN = (6.4, 3.8)
@@ -62,9 +72,13 @@ def _figure(charts: Sequence[Chart], columns: int) -> Figure:
     grid = figure.subplots(down, across, squeeze=False).ravel()
     inner = (width - _BETWEEN_IN[0], height - _BETWEEN_IN[1])
     figure.subplots_adjust(
-        left=_LEFT_IN / total[0], right=1 - _RIGHT_IN / total[0], top=1 - _TOP_IN / total[1],
-        bottom=(_BOTTOM_IN + below) / total[1], wspace=_BETWEEN_IN[0] / inner[0], hspace=_BETWEEN_IN[1] / inner[1],
-    )  # fmt: skip
+        left=_LEFT_IN / total[0],
+        right=1 - _RIGHT_IN / total[0],
+        top=1 - _TOP_IN / total[1],
+        bottom=(_BOTTOM_IN + below) / total[1],
+        wspace=_BETWEEN_IN[0] / inner[0],
+        hspace=_BETWEEN_IN[1] / inner[1],
+    )
     for axes, chart in zip(grid, charts, strict=False):
         _draw(axes, chart, with_title=len(charts) > 1)
     for axes in grid[len(charts) :]:
@@ -119,5 +133,14 @@ def _draw_series(axes: Axes, s: Series, x: list[Any]) -> None:
         return
     face, edge = ("none", 0.8) if s.muted else (s.colour, 0.0)
     size = 14 if s.low is not None or s.muted else 9
-    axes.scatter(x, s.y, s=size, facecolors=face, edgecolors=s.colour, linewidths=edge, label=label, alpha=0.85,
-                 rasterized=len(x) > _MANY)  # fmt: skip
+    axes.scatter(
+        x,
+        s.y,
+        s=size,
+        facecolors=face,
+        edgecolors=s.colour,
+        linewidths=edge,
+        label=label,
+        alpha=0.85,
+        rasterized=len(x) > _MANY,
+    )

@@ -110,9 +110,15 @@ def make_variant(source: SimulationSource, settings: SimulationSettings, number:
     exposure = draw_exposure(settings, draws[2])
     screen = detector(source.camera)
     image = take_radiograph(
-        (posed.hu, posed.world_from_voxel), screen, camera_from_posed, source.detector_field, exposure, settings,
-        draws[3], source.scale,
-    )  # fmt: skip
+        (posed.hu, posed.world_from_voxel),
+        screen,
+        camera_from_posed,
+        source.detector_field,
+        exposure,
+        settings,
+        draws[3],
+        source.scale,
+    )
     radiograph, _ = average_onto(image, source.detector_field, screen, source.camera)
     trusted = trust(poses, source.parents)
     facts = {
@@ -161,9 +167,15 @@ def _rendered(source: SimulationSource, posed: PosedCt, camera_from_posed: np.nd
         posed.hu, posed.labels, *place, ids, source.camera, camera_from_posed, density_table(), step_mm=step
     ).images
     ends = render(
-        posed.hu, posed.beyond, *place, [0, 1], source.camera, camera_from_posed,
-        density_table(("weighted_volume",)), step_mm=step,
-    ).images[0]  # fmt: skip
+        posed.hu,
+        posed.beyond,
+        *place,
+        [0, 1],
+        source.camera,
+        camera_from_posed,
+        density_table(("weighted_volume",)),
+        step_mm=step,
+    ).images[0]
     share = ends[1] / np.maximum(ends.sum(axis=0), 1e-6)
     counts = np.bincount(posed.labels.ravel(), minlength=256)
     within = 1.0 - np.bincount(posed.labels[posed.beyond > 0], minlength=256) / np.maximum(counts, 1)

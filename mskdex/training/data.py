@@ -319,9 +319,18 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _collate(samples: Sequence[Batch]) -> Batch:
     tensors = (
-        "radiograph", "field", "water", "relative", "drr", "partner_water", "partner_relative", "aligned", "available",
-        "target", "known",
-    )  # fmt: skip
+        "radiograph",
+        "field",
+        "water",
+        "relative",
+        "drr",
+        "partner_water",
+        "partner_relative",
+        "aligned",
+        "available",
+        "target",
+        "known",
+    )
     return Batch(
         patients=sum((s.patients for s in samples), ()),
         partners=sum((s.partners for s in samples), ()),

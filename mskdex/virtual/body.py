@@ -127,13 +127,32 @@ def _filled(
     properties = np.column_stack([made_of.hu, made_of.threshold, made_of.cortex_mm, made_of.axis]).astype(float)
     soft_bone = template.names.index("cartilage") if "cartilage" in template.names else template.names.index("fat")
     fill(
-        to_person @ grid.world_from_voxel, cells, soft[1], *soft, shape.shift, _place(shape.grid),
-        np.array(inverse_poses).reshape(-1, 4, 4), template.labels, template.depth_mm,
+        to_person @ grid.world_from_voxel,
+        cells,
+        soft[1],
+        *soft,
+        shape.shift,
+        _place(shape.grid),
+        np.array(inverse_poses).reshape(-1, 4, 4),
+        template.labels,
+        template.depth_mm,
         np.vstack([to_index, np.full(3, template.voxel_mm)]),
-        np.array([BODIES.index(b) if b else -1 for b in bodies]), made_of.tissue, properties, made_of.noise,
-        float(made_of.cortex_hu), soft_bone, lean_density, int(with_hu), labels, hu, volumes, masses,
-        np.zeros(8, np.int64), np.zeros(8), np.zeros((soft[0].shape[2], 3), np.float32),
-    )  # fmt: skip
+        np.array([BODIES.index(b) if b else -1 for b in bodies]),
+        made_of.tissue,
+        properties,
+        made_of.noise,
+        float(made_of.cortex_hu),
+        soft_bone,
+        lean_density,
+        int(with_hu),
+        labels,
+        hu,
+        volumes,
+        masses,
+        np.zeros(8, np.int64),
+        np.zeros(8),
+        np.zeros((soft[0].shape[2], 3), np.float32),
+    )
     voxel_cm3 = grid.cell_mm**3 / 1000.0
     return BodyModel(grid, labels, hu, volumes * voxel_cm3, masses * voxel_cm3)
 

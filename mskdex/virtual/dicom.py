@@ -72,12 +72,27 @@ def write_radiograph(path: Path, grey: np.ndarray, taken: Taken, department: Dep
 
 
 _NOT_OF_CR = (
-    "PresentationIntentType", "ImageLaterality", "AnatomicRegionSequence", "ViewCodeSequence", "PatientOrientation",
-    "AcquisitionContextSequence", "DetectorType", "PositionerType", "Grid", "AnodeTargetMaterial", "CollimatorShape",
-    "CollimatorLeftVerticalEdge", "CollimatorRightVerticalEdge", "CollimatorUpperHorizontalEdge",
-    "CollimatorLowerHorizontalEdge", "PresentationLUTShape", "PixelIntensityRelationship",
-    "PixelIntensityRelationshipSign", "BurnedInAnnotation", "EstimatedRadiographicMagnificationFactor",
-)  # fmt: skip
+    "PresentationIntentType",
+    "ImageLaterality",
+    "AnatomicRegionSequence",
+    "ViewCodeSequence",
+    "PatientOrientation",
+    "AcquisitionContextSequence",
+    "DetectorType",
+    "PositionerType",
+    "Grid",
+    "AnodeTargetMaterial",
+    "CollimatorShape",
+    "CollimatorLeftVerticalEdge",
+    "CollimatorRightVerticalEdge",
+    "CollimatorUpperHorizontalEdge",
+    "CollimatorLowerHorizontalEdge",
+    "PresentationLUTShape",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "BurnedInAnnotation",
+    "EstimatedRadiographicMagnificationFactor",
+)
 """Tags of the DX modules that the Computed Radiography information object does not have (DICOM PS3.3, A.2)."""
 
 

@@ -100,9 +100,17 @@ def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     sliced = thick_slices(ct, labels, body.grid.world_from_voxel, voxels)
     truth = {"patient_id": person.patient_id, **facts, "label_errors": [asdict(e) for e in errors]}
     return VirtualPatient(
-        *sliced, template.names, seen.exposure, seen.grey, seen.taken, seen.department, truth, seen.true_images,
-        seen.body.labels, seen.body.grid.world_from_voxel,
-    )  # fmt: skip
+        *sliced,
+        template.names,
+        seen.exposure,
+        seen.grey,
+        seen.taken,
+        seen.department,
+        truth,
+        seen.true_images,
+        seen.body.labels,
+        seen.body.grid.world_from_voxel,
+    )
 
 
 def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) -> Iterator[VirtualRadiograph]:
@@ -212,9 +220,16 @@ def _radiographed(
     shown = how.shown
     camera = how.shown_camera
     taken = Taken(
-        person.patient_id, person.sex, person.age, camera, how.told_source_to_patient_mm, how.tube_voltage_kv,
-        settings.exposure.filtration_al_mm, None if how.crop else how.collimation, how.crop,
-    )  # fmt: skip
+        person.patient_id,
+        person.sex,
+        person.age,
+        camera,
+        how.told_source_to_patient_mm,
+        how.tube_voltage_kv,
+        settings.exposure.filtration_al_mm,
+        None if how.crop else how.collimation,
+        how.crop,
+    )
     facts = {
         "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
         "camera": camera.as_dict(),
@@ -262,5 +277,6 @@ def _quantities(template: Template, body: BodyModel) -> dict[str, dict[str, floa
     return {
         name: {COLUMNS[q]: round(float(sums[q][label]), 4) for q in QUANTITIES}
         | {"continuous_volume_cm3": round(float(body.volumes_cm3[label]), 4)}
-        for label, name in enumerate(template.names) if template.tissues[label] in (Tissue.MUSCLE, Tissue.BONE)
-    }  # fmt: skip
+        for label, name in enumerate(template.names)
+        if template.tissues[label] in (Tissue.MUSCLE, Tissue.BONE)
+    }

@@ -88,6 +88,6 @@ def _object_drrs(patient: VirtualPatient) -> np.ndarray:
     ids = [patient.names.index(n) for n in names]
     images = render(
         patient.ct, patient.labels, patient.world_from_voxel, ids, small, poses, density_table(("weighted_volume",))
-    ).images[0]  # fmt: skip
+    ).images[0]
     owner = [n.removesuffix("_left").removesuffix("_right") for n in names]
     return np.stack([sum(i for i, o in zip(images, owner, strict=True) if o == s.name) for s in STRUCTURES])

@@ -100,8 +100,10 @@ def _fibre_axes(template: Template) -> np.ndarray:
     axes = np.zeros((count, 3), np.float32)
     products = {
         (i, j): np.bincount(flat, (a * b).ravel(), count) / sums
-        for i, a in enumerate((x, y, z)) for j, b in enumerate((x, y, z)) if i <= j
-    }  # fmt: skip
+        for i, a in enumerate((x, y, z))
+        for j, b in enumerate((x, y, z))
+        if i <= j
+    }
     for label in np.flatnonzero(template.tissues == Tissue.MUSCLE):
         m = np.array([[products[min(i, j), max(i, j)][label] for i in range(3)] for j in range(3)])
         axes[label] = np.linalg.eigh(m - np.outer(first[label], first[label]))[1][:, 2]

@@ -103,9 +103,25 @@ def _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weigh
 
 @kernel
 def _mixture(
-    u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone, lean_density,
-    with_hu, volumes, masses, found, weight,
-):  # fmt: skip
+    u,
+    v,
+    w,
+    labels,
+    depths,
+    to_template,
+    kinds,
+    properties,
+    noise,
+    cortex_hu,
+    claimed,
+    soft_bone,
+    lean_density,
+    with_hu,
+    volumes,
+    masses,
+    found,
+    weight,
+):
     """Label and HU at a template index: the eight voxels around it, each by its share."""
     i, j, k = int(u), int(v), int(w)
     first, many = int(labels[k, j, i]), 1
@@ -153,10 +169,33 @@ def _mixture(
 
 @kernel
 def fill(
-    from_index, cells, cells_at, soft, soft_at, bony, bony_at, inverse_poses, labels, depths, to_template, body_of,
-    kinds, properties, noise, cortex_hu, soft_bone, lean_density, with_hu, out_labels, out_hu, volumes, masses,
-    found, weight, row,
-):  # fmt: skip
+    from_index,
+    cells,
+    cells_at,
+    soft,
+    soft_at,
+    bony,
+    bony_at,
+    inverse_poses,
+    labels,
+    depths,
+    to_template,
+    body_of,
+    kinds,
+    properties,
+    noise,
+    cortex_hu,
+    soft_bone,
+    lean_density,
+    with_hu,
+    out_labels,
+    out_hu,
+    volumes,
+    masses,
+    found,
+    weight,
+    row,
+):
     """Fills a grid.
 
     Args:
@@ -212,9 +251,25 @@ def fill(
                                 u, v, w = p, q, r
                 if inside:
                     label, value = _mixture(
-                        u, v, w, labels, depths, to_template, kinds, properties, noise, cortex_hu, claimed, soft_bone,
-                        lean_density, with_hu, volumes, masses, found, weight,
-                    )  # fmt: skip
+                        u,
+                        v,
+                        w,
+                        labels,
+                        depths,
+                        to_template,
+                        kinds,
+                        properties,
+                        noise,
+                        cortex_hu,
+                        claimed,
+                        soft_bone,
+                        lean_density,
+                        with_hu,
+                        volumes,
+                        masses,
+                        found,
+                        weight,
+                    )
                     out_labels[k, j, i] = label
                     out_hu[k, j, i] = value
                 else:

@@ -9,9 +9,14 @@ from mskdex.errors import MskdexError
 from mskdex.quantities import lean_mass_density_g_cm3
 
 NAMES = (
-    "gluteus_maximus_left", "gluteus_maximus_right", "pelvis_left", "pelvis_right", "sacrum", "femur_left",
+    "gluteus_maximus_left",
+    "gluteus_maximus_right",
+    "pelvis_left",
+    "pelvis_right",
+    "sacrum",
+    "femur_left",
     "femur_right",
-)  # fmt: skip
+)
 
 
 @pytest.fixture

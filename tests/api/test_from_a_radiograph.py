@@ -17,9 +17,14 @@ from mskdex.models.model import write_model
 from mskdex.quantities import QUANTITIES
 
 SEARCH = {
-    "restarts": 1, "finalists": 1, "population": 8, "screening_generations": 1, "generations": 1, "attempts": 1,
+    "restarts": 1,
+    "finalists": 1,
+    "population": 8,
+    "screening_generations": 1,
+    "generations": 1,
+    "attempts": 1,
     "bodies": [{"name": "pelvis", "min_extent_mm": 10}, {"name": "femur", "paired": True, "min_extent_mm": 10}],
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -11,9 +11,17 @@ import pytest
 import mskdex
 
 NAMED = {
-    "read_ct", "read_labels", "read_radiograph", "Camera", "Pose", "render", "register", "load_model", "predict",
+    "read_ct",
+    "read_labels",
+    "read_radiograph",
+    "Camera",
+    "Pose",
+    "render",
+    "register",
+    "load_model",
+    "predict",
     "quantities",
-}  # fmt: skip
+}
 HEAVY = {"torch", "numba", "scipy", "SimpleITK", "matplotlib", "pandas", "numpy", "pydantic", "pydicom"}
 
 

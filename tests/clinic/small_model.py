@@ -28,14 +28,25 @@ QUANTITIES = ("volume_cm3", "lean_mass_g")
 def card(**changes):
     count = len(CHANNELS)
     normalisation = Normalisation(
-        3.0, np.full((3, count), 2.0), np.zeros((3, count, 0, 0), np.float32), np.zeros((0, 0), np.float32), 1.0, None,
+        3.0,
+        np.full((3, count), 2.0),
+        np.zeros((3, count, 0, 0), np.float32),
+        np.zeros((0, 0), np.float32),
+        1.0,
+        None,
         (0.5, 3.5),
-    )  # fmt: skip
+    )
     facts = {
-        "name": "hip", "fold": 1, "experiment": ExperimentSettings(network=NETWORK), "channels": CHANNELS,
-        "normalisation": normalisation, "grid": GRID, "sdd_range_mm": (1000.0, 1200.0),
-        "isocentre_range_mm": (800.0, 1000.0), "patients": ("P000", "P002"),
-    }  # fmt: skip
+        "name": "hip",
+        "fold": 1,
+        "experiment": ExperimentSettings(network=NETWORK),
+        "channels": CHANNELS,
+        "normalisation": normalisation,
+        "grid": GRID,
+        "sdd_range_mm": (1000.0, 1200.0),
+        "isocentre_range_mm": (800.0, 1000.0),
+        "patients": ("P000", "P002"),
+    }
     return ModelCard(**facts | changes)
 
 

@@ -19,9 +19,16 @@ from mskdex.pipeline.cli import app
 def test_it_says_what_the_model_was_trained_on_and_its_limits(model_file):
     text = CliRunner().invoke(app, ["model", "card", str(model_file)]).stdout
     for told in (
-        "# hip, fold 1", "* Patients: 2", "* Grey scales: absolute", "1000 to 1200 mm", "32 x 32 pixels of 2.25 mm",
-        "backbone: hrnet_tiny", "gluteus_maximus_left", "not a medical device", "Apache License 2.0",
-    ):  # fmt: skip
+        "# hip, fold 1",
+        "* Patients: 2",
+        "* Grey scales: absolute",
+        "1000 to 1200 mm",
+        "32 x 32 pixels of 2.25 mm",
+        "backbone: hrnet_tiny",
+        "gluteus_maximus_left",
+        "not a medical device",
+        "Apache License 2.0",
+    ):
         assert told in text
     assert "None lies beside the model" in text
     assert "P000" not in text, "patients are counted, never named"
@@ -33,10 +40,13 @@ def test_evidence_is_of_the_patients_it_has_not_seen(tmp_path):
     truth = np.array([10.0, 20.0, 30.0, 40.0, np.nan])
     rows = pd.DataFrame(
         {
-            "patient_id": ["A", "B", "C", "D", "E"], "channel": "iliacus_left", "quantity": "lean_mass_g",
-            "predicted": [12.0, 22.0, 32.0, 42.0, 1.0], "truth": truth,
+            "patient_id": ["A", "B", "C", "D", "E"],
+            "channel": "iliacus_left",
+            "quantity": "lean_mass_g",
+            "predicted": [12.0, 22.0, 32.0, 42.0, 1.0],
+            "truth": truth,
         }
-    )  # fmt: skip
+    )
     trained = rows.assign(patient_id="P000", predicted=1e6)
     pd.concat([rows, trained]).to_parquet(tmp_path / "predictions.parquet")
     text = model_card(path)

@@ -36,8 +36,11 @@ def test_identity_goes_to_the_folder_alone_and_a_bad_case_costs_no_other(model_f
     (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICMnothing")
     table = predict(model_file, folder, tmp_path)
     assert dict(table["status"]) == {
-        "broken": "failed", "good": "predicted", "no-study": "predicted", "picture": "predicted",
-    }  # fmt: skip
+        "broken": "failed",
+        "good": "predicted",
+        "no-study": "predicted",
+        "picture": "predicted",
+    }
     assert table.loc["good", "dicom"] == "written"
     assert table.loc["broken", "dicom"] == ""
     assert "its StudyInstanceUID is missing" in table.loc["no-study", "dicom"]

@@ -21,10 +21,18 @@ from mskdex.pipeline.workflow import left_out_objects, read_cohort
 SETTINGS = CohortSettings()
 STRUCTURE_NAMES = tuple(s.name for s in STRUCTURES)
 GOOD = {
-    "patient_id": "007", "ct": "a/ct.nii.gz", "labels": "a/labels.nii.gz", "label_source": "totalsegmentator",
-    "radiograph": "a/r.dcm", "sex": "F", "age": "61", "height_cm": "158.5", "weight_kg": "", "exclude": "",
+    "patient_id": "007",
+    "ct": "a/ct.nii.gz",
+    "labels": "a/labels.nii.gz",
+    "label_source": "totalsegmentator",
+    "radiograph": "a/r.dcm",
+    "sex": "F",
+    "age": "61",
+    "height_cm": "158.5",
+    "weight_kg": "",
+    "exclude": "",
     "exclude_reason": "",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -56,8 +64,14 @@ def problems(path: Path, settings: CohortSettings = SETTINGS) -> list[str]:
 @pytest.mark.parametrize(("separator", "name"), [("\t", "c.tsv"), (",", "c.csv"), (";", "c.csv")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_sheet_is_read_with_leading_zeros_units_and_blanks(folder, separator, name, encoding):
-    path = sheet(folder, {}, {"patient_id": "P2", "exclude": "yes", "exclude_reason": "hip prosthesis"},
-                 separator=separator, name=name, encoding=encoding)  # fmt: skip
+    path = sheet(
+        folder,
+        {},
+        {"patient_id": "P2", "exclude": "yes", "exclude_reason": "hip prosthesis"},
+        separator=separator,
+        name=name,
+        encoding=encoding,
+    )
     found = read_sheet(path, SETTINGS)
     assert list(found["patient_id"]) == ["007", "P2"]
     assert found.loc[0, "ct"] == str(folder / "a" / "ct.nii.gz")
@@ -138,8 +152,11 @@ def test_link_that_leads_out_of_the_root_is_refused(folder, tmp_path_factory):
     (folder / "a" / "link.nii.gz").symlink_to(outside)
     assert any("leads out of the data root" in p for p in problems(sheet(folder, {"ct": "a/link.nii.gz"})))
     wider = CohortSettings(data_root=str(folder.parent.parent))
-    path = sheet(folder, {k: f"{folder.relative_to(folder.parent.parent)}/{GOOD[k]}" for k in ("labels", "radiograph")}
-                 | {"ct": f"{folder.relative_to(folder.parent.parent)}/a/link.nii.gz"})  # fmt: skip
+    path = sheet(
+        folder,
+        {k: f"{folder.relative_to(folder.parent.parent)}/{GOOD[k]}" for k in ("labels", "radiograph")}
+        | {"ct": f"{folder.relative_to(folder.parent.parent)}/a/link.nii.gz"},
+    )
     assert problems(path, wider) == []
 
 
@@ -301,8 +318,12 @@ def test_a_cohort_of_dicom_segmentations_has_what_their_segments_name(folder):
     hospital.dicom_seg(folder / "a" / "seg" / "1.dcm", labels, hospital.slice_datasets(hospital.phantom()[0]))
     path = sheet(folder, {"labels": "a/seg", "label_source": "named"})
     assert set(lacking_objects(read_sheet(path, SETTINGS), cohort_stage(Config()))) == {
-        "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus",
-    }  # fmt: skip
+        "gluteus_medius",
+        "gluteus_minimus",
+        "iliacus",
+        "obturator_externus",
+        "pectineus",
+    }
 
 
 def test_virtual_patients_are_known_to_lack_an_object_before_there_are_any():

@@ -99,8 +99,10 @@ def as_ids(folder: Path, name: str, ids: dict[int, int], number: int = 0) -> Non
 TOTAL = {1: 77, 2: 78, 3: 75, 4: 76, 5: 25, 6: 80, 7: 81}
 MUSCLEMAP = {1: 6151, 2: 6152, 3: 6171, 4: 6172, 5: 6160, 6: 6111, 7: 6112}
 EXTRA = {
-    81: {82, 83, 84, 85, 88, 89}, 6172: {6101, 6102, 6121, 6122, 6141, 6142, 6191, 6192}, 104: {*range(1, 104)},
-}  # fmt: skip
+    81: {82, 83, 84, 85, 88, 89},
+    6172: {6101, 6102, 6121, 6122, 6141, 6142, 6191, 6192},
+    104: {*range(1, 104)},
+}
 """Ids that occur besides in such a file."""
 
 
@@ -113,8 +115,11 @@ def test_label_sources_are_known_by_ids_and_not_by_names_of_files_and_folders(tm
     assert list(found["ct"]) == [f"{n}/a.nii.gz" for n in found.index]
     assert list(found["labels"]) == [f"{n}/b.nii.gz" for n in found.index]
     assert dict(found["label_source"]) == {
-        "total_hip_one": "", "two": "totalsegmentator", "three": "musclemap", "four": ""
-    }  # fmt: skip
+        "total_hip_one": "",
+        "two": "totalsegmentator",
+        "three": "musclemap",
+        "four": "",
+    }
     assert found.loc["total_hip_one", "notes"] == "label_source: say whose labels they are"
     assert "version 1 or 2" in found.loc["four", "notes"]
 
@@ -122,8 +127,17 @@ def test_label_sources_are_known_by_ids_and_not_by_names_of_files_and_folders(tm
 def test_totalsegmentators_masks_are_known_by_all_their_names(tmp_path):
     row = make.distinct_patient(tmp_path / "A", 1)
     _, labels = make.phantom()
-    total = ("hip_left", "hip_right", "femur_left", "femur_right", "sacrum", "gluteus_maximus_left", "iliopsoas_left",
-             "autochthon_left", "urinary_bladder")  # fmt: skip
+    total = (
+        "hip_left",
+        "hip_right",
+        "femur_left",
+        "femur_right",
+        "sacrum",
+        "gluteus_maximus_left",
+        "iliopsoas_left",
+        "autochthon_left",
+        "urinary_bladder",
+    )
     (tmp_path / "A" / "m").mkdir()
     for name in total:
         make.write(tmp_path / "A" / "m" / f"{name}.nii.gz", labels)

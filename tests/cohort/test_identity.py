@@ -87,11 +87,17 @@ def of_two_files(folder: Path, ct_id: str | None, radiograph_id: str | None) -> 
 @pytest.mark.parametrize(
     ("ct_id", "radiograph_id", "accepted"),
     [
-        ("4711", "4712", False), ("4711", "4711", True), (" 004711", "4711 ", True), ("ab1", "AB1", True),
-        ("", "4712", True), ("ANONYMOUS", "4712", True), ("Anonymized", "unknown", True), ("0", "4712", True),
+        ("4711", "4712", False),
+        ("4711", "4711", True),
+        (" 004711", "4711 ", True),
+        ("ab1", "AB1", True),
+        ("", "4712", True),
+        ("ANONYMOUS", "4712", True),
+        ("Anonymized", "unknown", True),
+        ("0", "4712", True),
         ("ANON17", "ANON18", False),
     ],
-)  # fmt: skip
+)
 def test_ids_of_ct_and_radiograph_must_agree_where_they_name_somebody(tmp_path, ct_id, radiograph_id, accepted):
     row = of_two_files(tmp_path, ct_id, radiograph_id)
     if accepted:

@@ -25,12 +25,15 @@ def imports(count: int = 20, seed: int = 0) -> dict:
             "warnings": [],
             "structures": {
                 c.name: {
-                    "volume_cm3": 350 * size * generator.normal(1, 0.02), "mean_hu": generator.normal(230, 15),
-                    "pieces": 1, "largest_piece": 1.0, "truncated": False,
+                    "volume_cm3": 350 * size * generator.normal(1, 0.02),
+                    "mean_hu": generator.normal(230, 15),
+                    "pieces": 1,
+                    "largest_piece": 1.0,
+                    "truncated": False,
                 }
                 for c in CHANNELS
-            }
-        }  # fmt: skip
+            },
+        }
     return found
 
 

@@ -236,8 +236,10 @@ def test_a_sheet_of_5000_rows_lists_no_folder(tmp_path, monkeypatch):
 def test_command_line_says_so_in_one_sentence(tmp_path):
     run = subprocess.run(
         [str(Path(sys.executable).with_name("mskdex")), "cohort", "check", str(tmp_path / "none.tsv")],
-        cwd=tmp_path, capture_output=True, encoding="utf-8",
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+    )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
     assert "none.tsv cannot be read" in run.stderr

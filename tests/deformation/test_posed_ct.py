@@ -17,8 +17,15 @@ from mskdex.imaging.structures import truncated_labels
 from mskdex.io.volume import volume_from_sitk
 from mskdex.io.volume_grid import to_ras
 
-NAMES = ("pelvis_left", "pelvis_right", "femur_left", "femur_right", "sacrum", "gluteus_maximus_left",
-         "gluteus_maximus_right")  # fmt: skip
+NAMES = (
+    "pelvis_left",
+    "pelvis_right",
+    "femur_left",
+    "femur_right",
+    "sacrum",
+    "gluteus_maximus_left",
+    "gluteus_maximus_right",
+)
 BY_NAME = {c.name: c for c in Config().channels}
 CHANNELS = tuple(BY_NAME[name].model_copy(update={"label": i}) for i, name in enumerate(NAMES, 1))
 TILT, HIP = (6.0, 2.0, -1.5), (8.0, -4.0, 14.0)
@@ -123,8 +130,12 @@ def test_muscles_and_fat_grow_as_asked():
 
 def test_fat_grows_as_asked():
     ct = hospital_ct()
-    fatty = labelled_ct(np.where((ct.hu > -200) & (ct.labels == 0), -90, ct.hu).astype(np.int16), ct.labels,
-                        ct.world_from_voxel, CHANNELS)  # fmt: skip
+    fatty = labelled_ct(
+        np.where((ct.hu > -200) & (ct.labels == 0), -90, ct.hu).astype(np.int16),
+        ct.labels,
+        ct.world_from_voxel,
+        CHANNELS,
+    )
     still = {body: np.eye(4) for body in fatty.bodies}
     fat = []
     for factor in (1.0, 1.2):

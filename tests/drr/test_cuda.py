@@ -38,8 +38,11 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": path, **environment},
-        capture_output=True, encoding="utf-8", check=False, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
 
 
 def test_triton_s_interpreter_gives_the_same_images() -> None:

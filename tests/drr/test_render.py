@@ -204,9 +204,14 @@ class TestBadInput:
     @pytest.fixture
     def arguments(self, phantom: Phantom, camera: Camera, oblique_pose: np.ndarray) -> dict:
         return {
-            "ct": phantom.ct, "labels": phantom.labels, "world_from_voxel": phantom.world_from_voxel,
-            "label_ids": [3, 5], "camera": camera, "camera_from_ct": oblique_pose, "tables": TABLES,
-        }  # fmt: skip
+            "ct": phantom.ct,
+            "labels": phantom.labels,
+            "world_from_voxel": phantom.world_from_voxel,
+            "label_ids": [3, 5],
+            "camera": camera,
+            "camera_from_ct": oblique_pose,
+            "tables": TABLES,
+        }
 
     def test_source_inside_the_volume(self, arguments: dict, phantom: Phantom) -> None:
         arguments["camera_from_ct"] = nominal_pose(phantom.centre_mm, 5.0)

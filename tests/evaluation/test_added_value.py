@@ -165,12 +165,22 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     rng = np.random.default_rng(0)
     truth, error = rng.normal(100, 20, 40), rng.normal(0, 20, 40)
     rows = [
-        {"method": method, "quantity": "lean_mass_g", "channel": "gluteus_medius_left", "structure": "gluteus_medius",
-         "side": "left", "kind": "muscle", "patient_id": f"P{i:02d}", "fold": i % 2, "truth": t,
-         "predicted": t + e + n, "left_out": None}
+        {
+            "method": method,
+            "quantity": "lean_mass_g",
+            "channel": "gluteus_medius_left",
+            "structure": "gluteus_medius",
+            "side": "left",
+            "kind": "muscle",
+            "patient_id": f"P{i:02d}",
+            "fold": i % 2,
+            "truth": t,
+            "predicted": t + e + n,
+            "left_out": None,
+        }
         for method, noise in (("a", 0.0), ("b", 1.0))
         for i, (t, e, n) in enumerate(zip(truth, error, noise * rng.normal(0, 1, 40), strict=True))
-    ]  # fmt: skip
+    ]
     points, patients = pd.DataFrame(rows), pd.DataFrame(index=[f"P{i:02d}" for i in range(40)])
     settings = EvaluationSettings(bootstrap_samples=300)
     table = difference_table(points, points.iloc[:0], patients, settings)

@@ -162,9 +162,14 @@ def test_the_interval_is_scipys_percentile_bootstrap_within_its_noise() -> None:
     truth, predicted = _sample(40)
     draws = statistics(_pairs(truth, predicted), resamples(40, 4000, seed=0))["pcc"][:, 0]
     reference = stats.bootstrap(
-        (truth, predicted), lambda x, y: stats.pearsonr(x, y).statistic, paired=True, vectorized=False,
-        n_resamples=2000, method="percentile", rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
+        (truth, predicted),
+        lambda x, y: stats.pearsonr(x, y).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
     assert interval(draws, 0.95) == pytest.approx((reference.low, reference.high), abs=0.01)
 
 

@@ -135,8 +135,15 @@ def fold_points() -> tuple[pd.DataFrame, pd.DataFrame, pd.Series, pd.Series]:
     names = [f"{letter}{i}" for letter in "AB" for i in range(8)]
     generator = np.random.default_rng(1)
     truth = pd.Series(generator.normal(300, 40, 16), names)
-    common = {"patient_id": names, "channel": "sacrum", "structure": "sacrum", "quantity": "volume_cm3",
-              "fold": [0] * 8 + [1] * 8, "truth": truth.to_numpy(), "left_out": None}  # fmt: skip
+    common = {
+        "patient_id": names,
+        "channel": "sacrum",
+        "structure": "sacrum",
+        "quantity": "volume_cm3",
+        "fold": [0] * 8 + [1] * 8,
+        "truth": truth.to_numpy(),
+        "left_out": None,
+    }
     parts = [
         pd.DataFrame(common | {"method": m, "predicted": truth.to_numpy() + generator.normal(0, s, 16)})
         for m, s in (("image", 20.0), ("demographics", 30.0))
@@ -164,7 +171,8 @@ def test_what_is_not_seen_at_all_enters_no_weights_and_is_nothing() -> None:
     hidden = table["patient_id"] == "A5"
     seen = table.assign(visible=np.where(hidden, 0.0, 1.0)).assign(truth=table["truth"].where(~hidden, 0.0))
     absent = table.assign(left_out=np.where(hidden, "truncated", None))
-    found, expected = (fuse(t, "image", truth, folds, persons).set_index("patient_id")["predicted"]
-                       for t in (seen, absent))  # fmt: skip
+    found, expected = (
+        fuse(t, "image", truth, folds, persons).set_index("patient_id")["predicted"] for t in (seen, absent)
+    )
     assert found["A5"] == 0.0
     assert found.drop("A5").to_numpy() == pytest.approx(expected.drop("A5").to_numpy())

@@ -28,9 +28,14 @@ def evaluated(root: Path) -> Path:
     """Runs the evaluation on fabricated results."""
     collect(root / "patients", root / "cohort" / "patients.parquet", root / "cohort")
     evaluate(
-        root / "experiments", ("mskdex",), (0,), root / "cohort", root / "patients", CONFIG.evaluation,
+        root / "experiments",
+        ("mskdex",),
+        (0,),
+        root / "cohort",
+        root / "patients",
+        CONFIG.evaluation,
         root / "evaluation",
-    )  # fmt: skip
+    )
     return root
 
 
@@ -43,11 +48,19 @@ def reverse_files(root: Path, patient: str) -> None:
     """Writes a patient's stack and decomposition with their objects in reverse order."""
     path = root / "patients" / patient / "stack.safetensors"
     old = read_stack(path)
-    write_stack(path, replace(
-        old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
-        known=old.known[::-1], visible=old.visible[::-1], aligned=Crops.of(old.aligned.dense()[:, ::-1]),
-        aligned_objects=old.aligned_objects[::-1],
-    ))  # fmt: skip
+    write_stack(
+        path,
+        replace(
+            old,
+            channels=old.channels[::-1],
+            drr=Crops.of(old.drr.dense()[:, ::-1]),
+            truth=old.truth[:, ::-1],
+            known=old.known[::-1],
+            visible=old.visible[::-1],
+            aligned=Crops.of(old.aligned.dense()[:, ::-1]),
+            aligned_objects=old.aligned_objects[::-1],
+        ),
+    )
     path = root / "experiments" / "mskdex" / "fold0" / "decompositions" / f"{patient}.safetensors"
     if path.exists():
         arrays, meta = read_arrays(path)
@@ -74,8 +87,22 @@ def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> No
     row = row.set_index("object")["sum"]
     np.testing.assert_allclose(row["iliacus_left"], stack.drr["iliacus_left"][1].sum(), rtol=1e-5)
     for name, table in before.items():
-        keys = [c for c in ("method", "patient", "patient_id", "source", "channel", "object", "structure", "side",
-                            "quantity", "statistic") if c in table]  # fmt: skip
+        keys = [
+            c
+            for c in (
+                "method",
+                "patient",
+                "patient_id",
+                "source",
+                "channel",
+                "object",
+                "structure",
+                "side",
+                "quantity",
+                "statistic",
+            )
+            if c in table
+        ]
         one, other = (t.sort_values(keys, ignore_index=True) for t in (table, after[name]))
         pd.testing.assert_frame_equal(one, other[one.columns], rtol=1e-3)
 

@@ -52,8 +52,9 @@ def test_the_smallest_group_that_is_large_enough_calibrates():
 
 def test_women_and_men_have_intervals_of_their_own():
     error = np.concatenate([np.linspace(-1, 1, 25), np.linspace(4, 6, 25)])
-    table = pd.DataFrame({"channel": "a", "quantity": "volume_cm3", "error": error, "sex": ["F"] * 25 + ["M"] * 25,
-                          "scale": "absolute"})  # fmt: skip
+    table = pd.DataFrame(
+        {"channel": "a", "quantity": "volume_cm3", "error": error, "sex": ["F"] * 25 + ["M"] * 25, "scale": "absolute"}
+    )
     women, men, unknown = (_ends(Calibration.of_errors(table), sex=sex) for sex in ("F", "M", None))
     assert -1 <= women[0] < women[1] <= 1
     assert 4 <= men[0] < men[1] <= 6, "wholly above the prediction, which is too low for men"

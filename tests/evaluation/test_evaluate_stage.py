@@ -21,8 +21,12 @@ from mskdex.pipeline.stages.evaluate import evaluate
 FAST = EvaluationSettings(bootstrap_samples=200)
 
 
-def _evaluate(root: Path, experiments: tuple[str, ...] = ("mskdex", "conventional"), folds: tuple[int, ...] = (0,),
-              settings: EvaluationSettings = FAST) -> str:  # fmt: skip
+def _evaluate(
+    root: Path,
+    experiments: tuple[str, ...] = ("mskdex", "conventional"),
+    folds: tuple[int, ...] = (0,),
+    settings: EvaluationSettings = FAST,
+) -> str:
     collect(root / "patients", root / "cohort" / "patients.parquet", root / "cohort")
     return evaluate(
         root / "experiments", experiments, folds, root / "cohort", root / "patients", settings, root / "evaluation"
@@ -45,9 +49,11 @@ def test_a_cell_is_the_correlation_of_the_predictions_file(one_fold: Path) -> No
     rows = predictions[(predictions["channel"] == "iliacus_left") & (predictions["quantity"] == "lean_mass_g")]
     agreement = _table(one_fold, "agreement")
     cell = agreement[
-        (agreement["method"] == "mskdex") & (agreement["channel"] == "iliacus_left")
-        & (agreement["quantity"] == "lean_mass_g") & (agreement["statistic"] == "pcc")
-    ].iloc[0]  # fmt: skip
+        (agreement["method"] == "mskdex")
+        & (agreement["channel"] == "iliacus_left")
+        & (agreement["quantity"] == "lean_mass_g")
+        & (agreement["statistic"] == "pcc")
+    ].iloc[0]
     assert cell["value"] == pytest.approx(stats.pearsonr(rows["predicted"], rows["truth"]).statistic)
     assert cell["low"] < cell["value"] < cell["high"]
     assert cell["n"] == len(rows) == 10
@@ -140,8 +146,11 @@ def test_a_fold_without_predictions_is_left_out_and_said(tmp_path: Path, caplog:
         "statistic == 'mae' and structure == 'sacrum' and quantity == 'volume_cm3'"
     )
     assert agreement.set_index("method")["n"].to_dict() == {
-        "mskdex": 8, "fused": 8, "conventional": 4, **dict.fromkeys(BASELINES, 8),
-    }  # fmt: skip
+        "mskdex": 8,
+        "fused": 8,
+        "conventional": 4,
+        **dict.fromkeys(BASELINES, 8),
+    }
     assert read_json(root / "evaluation" / "evaluate.json")["missing"] == [{"experiment": "conventional", "fold": 1}]
 
 

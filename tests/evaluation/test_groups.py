@@ -16,11 +16,21 @@ def points(n: int = 60, bias: float = 0.0, men_spread: float = 1.0, seed: int = 
     sex = np.where(np.arange(n) % 2, "F", "M")
     truth = generator.normal(500, 60, n)
     noise = generator.normal(0, 10, n) * np.where(sex == "M", men_spread, 1.0)
-    table = pd.DataFrame({
-        "method": "mskdex", "fold": 0, "patient_id": names, "structure": "iliacus", "side": "left",
-        "channel": "iliacus_left", "kind": "muscle", "quantity": "volume_cm3", "predicted": truth + bias + noise,
-        "truth": truth, "left_out": None,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "method": "mskdex",
+            "fold": 0,
+            "patient_id": names,
+            "structure": "iliacus",
+            "side": "left",
+            "channel": "iliacus_left",
+            "kind": "muscle",
+            "quantity": "volume_cm3",
+            "predicted": truth + bias + noise,
+            "truth": truth,
+            "left_out": None,
+        }
+    )
     people = {
         "sex": sex,
         "age": generator.normal(65, 10, n),

@@ -38,8 +38,10 @@ def test_ssim_by_its_definition_at_one_pixel() -> None:
     from scipy.ndimage import gaussian_filter
 
     x, y = _image(), _image() + 0.2 * _image(1)
-    blur = {k: gaussian_filter(v, 1.5, truncate=3.5) for k, v in
-            {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}.items()}  # fmt: skip
+    blur = {
+        k: gaussian_filter(v, 1.5, truncate=3.5)
+        for k, v in {"x": x, "y": y, "xx": x * x, "yy": y * y, "xy": x * y}.items()
+    }
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     vx, vy, cxy = blur["xx"] - blur["x"] ** 2, blur["yy"] - blur["y"] ** 2, blur["xy"] - blur["x"] * blur["y"]
     whole = ((2 * blur["x"] * blur["y"] + c1) * (2 * cxy + c2)) / (

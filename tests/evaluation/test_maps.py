@@ -54,8 +54,10 @@ def test_every_structure_with_a_posed_truth_has_a_row(tmp_path) -> None:
     meta = {"objects": objects[:5], "drr_camera": fine.as_dict()}
     write_arrays(root / "virtual" / "P000" / "truth_images.safetensors", {"drr": images}, meta)
     tested = pd.DataFrame({"method": "mskdex", "fold": 0, "patient_id": ["P000", "P004"]})
-    ranges = {c.object: dict.fromkeys(("lean_mass_g", "volume_cm3", "weighted_volume_cm3"), 5.0) for c in
-              rendered.stack.channels}  # fmt: skip
+    ranges = {
+        c.object: dict.fromkeys(("lean_mass_g", "volume_cm3", "weighted_volume_cm3"), 5.0)
+        for c in rendered.stack.channels
+    }
     found = map_likeness({("mskdex", 0): folder}, root / "patients", root / "virtual", tested, ranges, objects)
     assert len(found) == 5 * 3
     assert set(found["patient_id"]) == {"P000"}, "of P004 no true image is known"

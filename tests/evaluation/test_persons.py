@@ -18,8 +18,17 @@ def cohort(n: int = 24, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     generator = np.random.default_rng(seed)
     names = [f"P{i:02d}" for i in range(n)]
     truth = generator.normal(500, 60, n)
-    common = {"fold": 0, "patient_id": names, "structure": "sacrum", "side": "midline", "channel": "sacrum",
-              "kind": "muscle", "quantity": "lean_mass_g", "truth": truth, "left_out": None}  # fmt: skip
+    common = {
+        "fold": 0,
+        "patient_id": names,
+        "structure": "sacrum",
+        "side": "midline",
+        "channel": "sacrum",
+        "kind": "muscle",
+        "quantity": "lean_mass_g",
+        "truth": truth,
+        "left_out": None,
+    }
     parts = [
         pd.DataFrame({"method": m, **common, "predicted": truth + generator.normal(0, s, n)})
         for m, s in (("mskdex", 30.0), ("conventional", 60.0))

@@ -73,12 +73,14 @@ def test_agreement_and_calibration(root: Path, points: pd.DataFrame, method: str
         line, gap = stats.linregress(rows["predicted"], rows["truth"]), rows["predicted"] - rows["truth"]
         mean = rows["truth"].mean()
         told = {
-            "pcc": line.rvalue, "icc21": icc[next(name for name in icc.index if name in ("ICC2", "ICC(A,1)"))],
-            "slope": line.slope, "intercept_percent": 100 * line.intercept / mean,
+            "pcc": line.rvalue,
+            "icc21": icc[next(name for name in icc.index if name in ("ICC2", "ICC(A,1)"))],
+            "slope": line.slope,
+            "intercept_percent": 100 * line.intercept / mean,
             "bias_percent": 100 * gap.mean() / mean,
             "loa_high_percent": 100 * (gap.mean() + 1.96 * gap.std()) / mean,
             "r2": 1 - (gap**2).sum() / ((rows["truth"] - mean) ** 2).sum(),
-        }  # fmt: skip
+        }
         for name, value in told.items():
             expected.setdefault(name, []).append(float(value))
     for name, values in expected.items():

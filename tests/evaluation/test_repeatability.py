@@ -16,11 +16,15 @@ def table(patients: int = 12, repeats: int = 4, seed: int = 0) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     level = np.repeat(generator.normal(300, 60, patients), repeats)
     offset = np.tile(np.array([0.0, 8.0, -4.0, 3.0])[:repeats], patients)
-    return pd.DataFrame({
-        "patient": np.repeat([f"P{i:02d}" for i in range(patients)], repeats), "object": "gluteus_medius_left",
-        "quantity": "volume", "predicted": level + offset + generator.normal(0, 10, patients * repeats),
-        "condition": np.tile([f"pose {i}" for i in range(repeats)], patients),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "patient": np.repeat([f"P{i:02d}" for i in range(patients)], repeats),
+            "object": "gluteus_medius_left",
+            "quantity": "volume",
+            "predicted": level + offset + generator.normal(0, 10, patients * repeats),
+            "condition": np.tile([f"pose {i}" for i in range(repeats)], patients),
+        }
+    )
 
 
 def measured(rows: pd.DataFrame, folder: Path) -> pd.Series:
@@ -47,8 +51,14 @@ def test_the_icc_is_pingouins(tmp_path: Path, repeats: int) -> None:
 
 
 def test_the_spread_by_hand(tmp_path: Path) -> None:
-    rows = pd.DataFrame({"patient": ["a", "a", "b", "b", "b", "c"], "object": "sacrum", "quantity": "lean_mass_g",
-                         "predicted": [9.0, 11.0, 20.0, 22.0, 24.0, 5.0]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "patient": ["a", "a", "b", "b", "b", "c"],
+            "object": "sacrum",
+            "quantity": "lean_mass_g",
+            "predicted": [9.0, 11.0, 20.0, 22.0, 24.0, 5.0],
+        }
+    )
     found = measured(rows, tmp_path)
     assert (found["patients"], found["repeats"]) == (2, 5), "who has one prediction does not count"
     assert found["within_sd"] == pytest.approx(np.sqrt((1 * 2.0 + 2 * 4.0) / 3))

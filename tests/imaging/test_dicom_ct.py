@@ -118,8 +118,9 @@ def test_acquisitions_between_each_other_are_refused_and_parts_of_a_scan_are_not
     same(read(datasets, tmp_path / "t"))
 
 
-@pytest.mark.parametrize(("tag", "value"), [("ConvolutionKernel", "B70f"), ("KVP", 140.0),
-    ("ImageType", ["DERIVED", "SECONDARY", "AXIAL"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tag", "value"), [("ConvolutionKernel", "B70f"), ("KVP", 140.0), ("ImageType", ["DERIVED", "SECONDARY", "AXIAL"])]
+)
 def test_slices_of_two_kinds_are_refused_wherever_they_lie(tmp_path, tag, value):
     datasets = make.slice_datasets(PHANTOM, ConvolutionKernel="B30f", KVP=120.0)
     for dataset in datasets[12:]:
@@ -253,11 +254,13 @@ def mapping(unit: str, slope: float, intercept: float) -> Sequence:
 
 
 def test_a_real_world_mapping_agrees_or_is_an_error(tmp_path):
-    for k, (unit, slope, intercept, message) in enumerate([
-        ("mg/mL", 1.0, -1024.0, "maps its values to mg/mL, not HU"),
-        ("[hnsf'U]", 2.0, -1024.0, "RealWorldValueSlope 2 contradicts its RescaleSlope 1"),
-        ("[hnsf'U]", 1.0, 0.0, "RealWorldValueIntercept 0 contradicts"),
-    ]):  # fmt: skip
+    for k, (unit, slope, intercept, message) in enumerate(
+        [
+            ("mg/mL", 1.0, -1024.0, "maps its values to mg/mL, not HU"),
+            ("[hnsf'U]", 2.0, -1024.0, "RealWorldValueSlope 2 contradicts its RescaleSlope 1"),
+            ("[hnsf'U]", 1.0, 0.0, "RealWorldValueIntercept 0 contradicts"),
+        ]
+    ):
         datasets = make.slice_datasets(PHANTOM)
         for dataset in datasets:
             dataset.RealWorldValueMappingSequence = mapping(unit, slope, intercept)
@@ -621,8 +624,11 @@ def test_values_that_cannot_be_read_are_one_sentence(tmp_path):
     folder = make.save_all(datasets, tmp_path / "s")
     path = sorted(folder.iterdir())[5]
     good = path.read_bytes()
-    for tag, damage in ((b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00ZZ"), (b"\x28\x00\x52\x10DS", b"\x28\x00\x52\x10FD"),
-                        (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00SQ")):  # fmt: skip
+    for tag, damage in (
+        (b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00ZZ"),
+        (b"\x28\x00\x52\x10DS", b"\x28\x00\x52\x10FD"),
+        (b"\x28\x00\x10\x00US", b"\x28\x00\x10\x00SQ"),
+    ):
         assert tag in good
         path.write_bytes(good.replace(tag, damage))
         with pytest.raises(MskdexError) as error:

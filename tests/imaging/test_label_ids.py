@@ -23,10 +23,18 @@ def renumbered(ids: dict[int, int], dtype: type) -> np.ndarray:
 @pytest.mark.parametrize(
     ("dtype", "largest"),
     [
-        (np.uint8, 255), (np.int8, 127), (np.uint16, 65535), (np.int16, 32767), (np.uint32, 2**32 - 1),
-        (np.int32, 2**31 - 1), (np.uint64, 2**40), (np.int64, 2**40), (np.float32, 2**24), (np.float64, 2**40),
+        (np.uint8, 255),
+        (np.int8, 127),
+        (np.uint16, 65535),
+        (np.int16, 32767),
+        (np.uint32, 2**32 - 1),
+        (np.int32, 2**31 - 1),
+        (np.uint64, 2**40),
+        (np.int64, 2**40),
+        (np.float32, 2**24),
+        (np.float64, 2**40),
     ],
-)  # fmt: skip
+)
 def test_ids_of_every_type_up_to_their_largest(tmp_path, dtype, largest):
     path = nifti(tmp_path / "l.nii.gz", renumbered({3: largest}, dtype))
     found = read(path, "phantom", {**LISTED, "femur": (largest, 4)})
@@ -61,7 +69,7 @@ def test_large_ids_take_no_memory_by_their_size():
         (renumbered({}, np.float32) * 0.98, r"holds fractions, not label ids"),
         (np.zeros((20, 30, 40), np.uint8), r"is empty: every voxel is 0"),
     ],
-)  # fmt: skip
+)
 def test_values_that_are_no_ids(tmp_path, array, message):
     with pytest.raises(MskdexError, match=message):
         read(nifti(tmp_path / "l.nii.gz", array), "phantom")

@@ -48,16 +48,28 @@ def test_a_name_with_both_sides_has_none():
     assert parse_name("femur_left_right")[1] is None
     channels = make.settings().channels
     assert sideless(channels, ["femur", "femur_both", "Gluteus maximus", "hips", "femur_left", "sacrum", "spleen"]) == {
-        "femur": "femur", "femur_both": "femur", "Gluteus maximus": "gluteus_maximus", "hips": "pelvis",
-    }  # fmt: skip
+        "femur": "femur",
+        "femur_both": "femur",
+        "Gluteus maximus": "gluteus_maximus",
+        "hips": "pelvis",
+    }
 
 
 GERMAN = dict(
     zip(
-        ["Hüftbein links", "Hüftbein rechts", "Femur links", "Femur rechts", "Kreuzbein", "Gluteus maximus li",
-         "Gluteus maximus re"], WANTED, strict=True,
+        [
+            "Hüftbein links",
+            "Hüftbein rechts",
+            "Femur links",
+            "Femur rechts",
+            "Kreuzbein",
+            "Gluteus maximus li",
+            "Gluteus maximus re",
+        ],
+        WANTED,
+        strict=True,
     )
-)  # fmt: skip
+)
 JAPANESE = dict(
     zip(["左寛骨", "右寛骨", "左大腿骨", "右大腿骨", "仙骨", "大殿筋_左", "大殿筋_右"], WANTED, strict=True)
 )

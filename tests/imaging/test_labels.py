@@ -15,9 +15,14 @@ from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
 SETTINGS = make.settings()
 CHANNELS = {c.name: c for c in SETTINGS.channels}
 WANTED = {
-    1: "pelvis_left", 2: "pelvis_right", 3: "femur_left", 4: "femur_right", 5: "sacrum", 6: "gluteus_maximus_left",
+    1: "pelvis_left",
+    2: "pelvis_right",
+    3: "femur_left",
+    4: "femur_right",
+    5: "sacrum",
+    6: "gluteus_maximus_left",
     7: "gluteus_maximus_right",
-}  # fmt: skip
+}
 
 
 def expected(labels: Volume) -> np.ndarray:

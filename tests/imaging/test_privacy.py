@@ -25,10 +25,12 @@ def row(tmp_path):
     series = make.save_all(slices, tmp_path / "in" / "ct")
     (tmp_path / "in" / "seg").mkdir()
     return {
-        "patient_id": "P01", "ct": str(series), "label_source": "named",
+        "patient_id": "P01",
+        "ct": str(series),
+        "label_source": "named",
         "labels": str(make.dicom_seg(tmp_path / "in" / "seg" / "seg.dcm", labels, slices)),
         "radiograph": str(make.save(make.radiograph(), tmp_path / "in" / "r.dcm")),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.usefixtures("row")

@@ -136,11 +136,16 @@ def test_an_image_longer_than_any_detector_needs_a_view_in_the_sheet(tmp_path):
 @pytest.mark.parametrize(
     ("spacing", "calibration", "said"),
     [
-        (0.9, None, False), (0.9 * 850 / 1100, None, False), (0.9 * 850 / 1100, "GEOMETRY", False),
-        (0.5, None, True), (0.9, "GEOMETRY", True), (0.7, "FIDUCIAL", False), (1.2, "FIDUCIAL", True),
+        (0.9, None, False),
+        (0.9 * 850 / 1100, None, False),
+        (0.9 * 850 / 1100, "GEOMETRY", False),
+        (0.5, None, True),
+        (0.9, "GEOMETRY", True),
+        (0.7, "FIDUCIAL", False),
+        (1.2, "FIDUCIAL", True),
         (9.0, None, True),
     ],
-)  # fmt: skip
+)
 def test_pixel_spacing_against_the_detectors_and_the_magnification(tmp_path, spacing, calibration, said):
     found = geometry(tmp_path, PixelSpacing=[spacing, spacing], PixelSpacingCalibrationType=calibration)
     assert any("times PixelSpacing" in w for w in found.warnings) == said
@@ -178,13 +183,25 @@ def stored_of(detector, first, shape, turns, flip):
 def test_the_central_ray_of_a_crop_meets_the_middle_of_the_detector(tmp_path, turns, flip):
     detector = make.radiograph_values((100, 120))
     image, at = stored_of(detector, (20, 10), (70, 90), turns, flip)
-    towards = {(0, False): "LF", (0, True): "RF", (1, False): "HL", (1, True): "FL", (2, False): "RH", (2, True): "LH",
-               (3, False): "FR", (3, True): "HR"}[turns, flip]  # fmt: skip
+    towards = {
+        (0, False): "LF",
+        (0, True): "RF",
+        (1, False): "HL",
+        (1, True): "FL",
+        (2, False): "RH",
+        (2, True): "LH",
+        (3, False): "FR",
+        (3, True): "HR",
+    }[turns, flip]
     found = geometry(
-        tmp_path, attenuation=image, FieldOfViewOrigin=[20, 10], FieldOfViewRotation=90 * turns,
-        FieldOfViewHorizontalFlip="YES" if flip else "NO", DetectorActiveDimensions=[90.0, 108.0],
+        tmp_path,
+        attenuation=image,
+        FieldOfViewOrigin=[20, 10],
+        FieldOfViewRotation=90 * turns,
+        FieldOfViewHorizontalFlip="YES" if flip else "NO",
+        DetectorActiveDimensions=[90.0, 108.0],
         PatientOrientation=list(towards),
-    )  # fmt: skip
+    )
     assert found.principal_px == pytest.approx(tuple(at))
     assert found.sources["principal_row_px"] == "tags FieldOfViewOrigin and DetectorActiveDimensions"
     assert found.warnings == []
@@ -192,9 +209,12 @@ def test_the_central_ray_of_a_crop_meets_the_middle_of_the_detector(tmp_path, tu
 
 def test_elements_binning_and_the_active_areas_origin_count(tmp_path):
     found = geometry(
-        tmp_path, FieldOfViewOrigin=[30, 40], DetectorActiveOrigin=[10, 20], DetectorElementSpacing=[0.45, 0.45],
+        tmp_path,
+        FieldOfViewOrigin=[30, 40],
+        DetectorActiveOrigin=[10, 20],
+        DetectorElementSpacing=[0.45, 0.45],
         DetectorActiveDimensions=[90.0, 108.0],
-    )  # fmt: skip
+    )
     assert found.principal_px == pytest.approx(((45 - 20 * 0.45) / 0.9 - 0.5, (54 - 20 * 0.45) / 0.9 - 0.5))
     binned = geometry(tmp_path, FieldOfViewOrigin=[20, 20], DetectorBinning=[2, 2], DetectorActiveDimensions=[90, 108])
     assert binned.principal_px == pytest.approx(((45 - 9) / 0.9 - 0.5, (54 - 9) / 0.9 - 0.5))

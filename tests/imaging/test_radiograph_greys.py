@@ -377,12 +377,27 @@ def test_text_is_painted_over_where_the_config_says_so(tmp_path):
 
 
 TAGS_WITHOUT_EFFECT = {
-    "SmallestImagePixelValue": 3, "LargestImagePixelValue": 100, "WindowCenter": "100", "WindowWidth": "50",
-    "KVP": "75", "Exposure": "10", "ExposureIndex": "400", "Sensitivity": "200", "Grid": "NONE",
-    "PixelAspectRatio": [1, 1], "PresentationLUTShape": "INVERSE", "LossyImageCompression": "00", "FilterType": "NONE",
-    "ReferencedImageSequence": [], "BurnedInAnnotation": "NO", "ImageLaterality": "B", "TableType": "FIXED",
-    "DetectorTemperature": "30", "ExposureControlMode": "AUTOMATIC", "PatientPosition": "HFS",
-}  # fmt: skip
+    "SmallestImagePixelValue": 3,
+    "LargestImagePixelValue": 100,
+    "WindowCenter": "100",
+    "WindowWidth": "50",
+    "KVP": "75",
+    "Exposure": "10",
+    "ExposureIndex": "400",
+    "Sensitivity": "200",
+    "Grid": "NONE",
+    "PixelAspectRatio": [1, 1],
+    "PresentationLUTShape": "INVERSE",
+    "LossyImageCompression": "00",
+    "FilterType": "NONE",
+    "ReferencedImageSequence": [],
+    "BurnedInAnnotation": "NO",
+    "ImageLaterality": "B",
+    "TableType": "FIXED",
+    "DetectorTemperature": "30",
+    "ExposureControlMode": "AUTOMATIC",
+    "PatientPosition": "HFS",
+}
 
 
 @pytest.mark.parametrize("keyword", sorted(TAGS_WITHOUT_EFFECT))

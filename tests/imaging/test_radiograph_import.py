@@ -58,9 +58,13 @@ def test_sign_tag_goes_before_the_photometric_interpretation(tmp_path):
 def test_without_sign_the_photometric_interpretation_decides(tmp_path, photometric, sign):
     grey = 2000 + sign * 400 * VALUES
     path = stored(
-        tmp_path, grey, 12, PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=None,
+        tmp_path,
+        grey,
+        12,
+        PixelIntensityRelationship="LOG",
+        PixelIntensityRelationshipSign=None,
         PhotometricInterpretation=photometric,
-    )  # fmt: skip
+    )
     found = load(path, {"log_decades": 4.0})
     scale = 4 * np.log(10) / 4095
     np.testing.assert_allclose(found.image, 400 * VALUES * scale, atol=2 * scale)
@@ -70,9 +74,15 @@ def test_without_sign_the_photometric_interpretation_decides(tmp_path, photometr
 def test_optical_density_is_read_through_the_modality_lut(tmp_path):
     grey = 200 + 1000 * VALUES / np.log(10) / 0.8
     path = stored(
-        tmp_path, grey, 12, PixelIntensityRelationship="LOG", PixelIntensityRelationshipSign=-1,
-        RescaleSlope=0.8, RescaleIntercept=5, RescaleType="OD",
-    )  # fmt: skip
+        tmp_path,
+        grey,
+        12,
+        PixelIntensityRelationship="LOG",
+        PixelIntensityRelationshipSign=-1,
+        RescaleSlope=0.8,
+        RescaleIntercept=5,
+        RescaleType="OD",
+    )
     np.testing.assert_allclose(load(path).image, VALUES, atol=2e-3)
 
 
@@ -84,10 +94,15 @@ def test_modality_lut_comes_before_the_log(tmp_path):
     np.testing.assert_allclose(load(path).image, VALUES, atol=0.02)
 
 
-@pytest.mark.parametrize(("intent", "voi", "applied"), [
-    ("FOR PRESENTATION", "auto", True), ("FOR PROCESSING", "auto", False), ("FOR PROCESSING", "apply", True),
-    ("FOR PRESENTATION", "ignore", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("intent", "voi", "applied"),
+    [
+        ("FOR PRESENTATION", "auto", True),
+        ("FOR PROCESSING", "auto", False),
+        ("FOR PROCESSING", "apply", True),
+        ("FOR PRESENTATION", "ignore", False),
+    ],
+)
 def test_voi_lut_belongs_to_images_for_presentation(tmp_path, intent, voi, applied):
     lut = Dataset()
     table = np.rint(65535 * (np.arange(4096) / 4095) ** 2).astype(np.uint16)
@@ -185,13 +200,15 @@ def test_distance_to_the_patient_from_magnification_or_assumed(tmp_path):
         ({"PixelSpacing": [0.7, 0.7]}, 0.9),
         (
             {
-                "ImagerPixelSpacing": None, "PixelSpacing": [0.8, 0.8], "PixelSpacingCalibrationType": "GEOMETRY",
+                "ImagerPixelSpacing": None,
+                "PixelSpacing": [0.8, 0.8],
+                "PixelSpacingCalibrationType": "GEOMETRY",
                 "EstimatedRadiographicMagnificationFactor": 1.25,
             },
             1.0,
         ),
     ],
-)  # fmt: skip
+)
 def test_pixel_size_at_the_detector(tmp_path, tags, pixel):
     assert load(make.save(make.radiograph(**tags), tmp_path / "r.dcm")).camera.pixel_mm == pytest.approx(pixel)
 
@@ -285,9 +302,12 @@ def test_sixteen_bit_picture_with_camera_columns(tmp_path):
 
 def test_collimation_by_tags_and_by_image(tmp_path):
     tags = {
-        "CollimatorShape": "RECTANGULAR", "CollimatorLeftVerticalEdge": 10, "CollimatorRightVerticalEdge": 71,
-        "CollimatorUpperHorizontalEdge": 5, "CollimatorLowerHorizontalEdge": 60,
-    }  # fmt: skip
+        "CollimatorShape": "RECTANGULAR",
+        "CollimatorLeftVerticalEdge": 10,
+        "CollimatorRightVerticalEdge": 71,
+        "CollimatorUpperHorizontalEdge": 5,
+        "CollimatorLowerHorizontalEdge": 60,
+    }
     expected = np.zeros(VALUES.shape, bool)
     expected[5:59, 10:70] = True
     shaded = np.where(expected, VALUES, 9.0)
@@ -301,9 +321,11 @@ def test_collimation_by_tags_and_by_image(tmp_path):
 @pytest.mark.parametrize("shape", ["CIRCULAR", "POLYGONAL"])
 def test_other_collimator_shapes(tmp_path, shape):
     tags = {
-        "CollimatorShape": shape, "CenterOfCircularCollimator": [32, 40], "RadiusOfCircularCollimator": 25,
+        "CollimatorShape": shape,
+        "CenterOfCircularCollimator": [32, 40],
+        "RadiusOfCircularCollimator": 25,
         "VerticesOfThePolygonalCollimator": [5, 10, 60, 10, 60, 70, 5, 70],
-    }  # fmt: skip
+    }
     found = load(make.save(make.radiograph(**tags), tmp_path / "r.dcm"))
     area = np.pi * 25**2 if shape == "CIRCULAR" else 56 * 61
     assert found.field.sum() == pytest.approx(area, rel=0.03)

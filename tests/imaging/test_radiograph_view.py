@@ -29,11 +29,23 @@ def found(**tags):
 @pytest.mark.parametrize(
     ("position", "view"),
     [
-        ("AP", "AP"), ("ap ", "AP"), ("A.P.", "AP"), ("A/P", "AP"), ("PA", "PA"), ("AP PELVIS", "AP"),
-        ("AP_STANDING", "AP"), ("ANTERO-POSTERIOR", "AP"), ("ANTEROPOSTERIOR", "AP"), ("AP SUPINE", "AP"), ("", None),
-        ("UNKNOWN", None), ("FRONTAL", None), ("Becken AP", "AP"), ("HIP", None),
+        ("AP", "AP"),
+        ("ap ", "AP"),
+        ("A.P.", "AP"),
+        ("A/P", "AP"),
+        ("PA", "PA"),
+        ("AP PELVIS", "AP"),
+        ("AP_STANDING", "AP"),
+        ("ANTERO-POSTERIOR", "AP"),
+        ("ANTEROPOSTERIOR", "AP"),
+        ("AP SUPINE", "AP"),
+        ("", None),
+        ("UNKNOWN", None),
+        ("FRONTAL", None),
+        ("Becken AP", "AP"),
+        ("HIP", None),
     ],
-)  # fmt: skip
+)
 def test_ap_and_pa_however_written(position, view):
     tags = found(ViewPosition=position)
     assert (tags.view, tags.problems) == (view, [])
@@ -42,11 +54,33 @@ def test_ap_and_pa_however_written(position, view):
 @pytest.mark.parametrize(
     "position",
     [
-        "LL", "RL", "LLD", "RLO", "LAT", "LATERAL", "RAO", "LAO", "RPO", "LPO", "OBLIQUE", "AXIAL", "AP AXIAL", "FROG",
-        "FROG LEG", "INLET", "OUTLET", "JUDET", "LAUENSTEIN", "DUNN", "XTABLE LAT", "AP/LAT", "SUNRISE", "AP PA",
+        "LL",
+        "RL",
+        "LLD",
+        "RLO",
+        "LAT",
+        "LATERAL",
+        "RAO",
+        "LAO",
+        "RPO",
+        "LPO",
+        "OBLIQUE",
+        "AXIAL",
+        "AP AXIAL",
+        "FROG",
+        "FROG LEG",
+        "INLET",
+        "OUTLET",
+        "JUDET",
+        "LAUENSTEIN",
+        "DUNN",
+        "XTABLE LAT",
+        "AP/LAT",
+        "SUNRISE",
+        "AP PA",
         "正面",
     ],
-)  # fmt: skip
+)
 def test_any_other_view_is_named(tmp_path, position):
     assert any("ViewPosition" in p for p in found(ViewPosition=position).problems)
     if position.isascii():
@@ -96,11 +130,23 @@ def test_tags_that_contradict_each_other_are_named():
     assert found(ViewPosition="AP", ViewCodeSequence=code("399067008", "lateral")).problems
 
 
-@pytest.mark.parametrize(("towards", "kind"), [
-    (["A", "F"], "problem"), (["P", "F"], "problem"), (["L", "P"], "problem"), (["LA", "F"], "problem"),
-    (["L", "FA"], "problem"), (["L", "R"], "warning"), (["X", "F"], "warning"), (["L"], "warning"),
-    (["L", "FR"], "warning"), (["L", "F"], ""), (["R", "F"], ""), ([" l", "f "], ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("towards", "kind"),
+    [
+        (["A", "F"], "problem"),
+        (["P", "F"], "problem"),
+        (["L", "P"], "problem"),
+        (["LA", "F"], "problem"),
+        (["L", "FA"], "problem"),
+        (["L", "R"], "warning"),
+        (["X", "F"], "warning"),
+        (["L"], "warning"),
+        (["L", "FR"], "warning"),
+        (["L", "F"], ""),
+        (["R", "F"], ""),
+        ([" l", "f "], ""),
+    ],
+)
 def test_patient_orientation(towards, kind):
     tags = found(PatientOrientation=towards)
     assert bool(tags.problems) == (kind == "problem")

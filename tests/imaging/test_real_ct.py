@@ -34,9 +34,13 @@ def raw(shared_data):
 
 def row(folder, tmp_path, **more):
     return {
-        "patient_id": "real", "ct": str(folder / "ct.nii.gz"), "labels": str(folder / "totalsegmentator_total.nii.gz"),
-        "label_source": "totalsegmentator", "radiograph": str(make.save(make.radiograph(), tmp_path / "r.dcm")), **more,
-    }  # fmt: skip
+        "patient_id": "real",
+        "ct": str(folder / "ct.nii.gz"),
+        "labels": str(folder / "totalsegmentator_total.nii.gz"),
+        "label_source": "totalsegmentator",
+        "radiograph": str(make.save(make.radiograph(), tmp_path / "r.dcm")),
+        **more,
+    }
 
 
 def import_real(raw, tmp_path, **config):

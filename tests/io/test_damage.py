@@ -45,11 +45,19 @@ FLIPS = 60
 def _stack(patient):
     drr = np.abs(NOISE[None, :3]).repeat(3, axis=0)
     return Stack(
-        patient=patient, channels=CHANNELS, camera=Camera(1000.0, 2.0, (8, 8), (3.5, 3.5)), radiograph=NOISE[0],
-        field=np.ones((8, 8), bool), drr=Crops.of(drr), aligned=Crops.of(drr[:, :1]),
-        aligned_objects=(CHANNELS[0].name,), truth=np.ones((3, 3)), known=np.ones(3, bool), visible=np.ones(3),
+        patient=patient,
+        channels=CHANNELS,
+        camera=Camera(1000.0, 2.0, (8, 8), (3.5, 3.5)),
+        radiograph=NOISE[0],
+        field=np.ones((8, 8), bool),
+        drr=Crops.of(drr),
+        aligned=Crops.of(drr[:, :1]),
+        aligned_objects=(CHANNELS[0].name,),
+        truth=np.ones((3, 3)),
+        known=np.ones(3, bool),
+        visible=np.ones(3),
         source_to_isocentre_mm=800.0,
-    )  # fmt: skip
+    )
 
 
 def _tensors(path):
@@ -68,14 +76,13 @@ KINDS = {
     "evaluation/agreement.parquet": (lambda path: write_parquet(path, TABLE), read_parquet),
     "patients/A1/drr.safetensors": (lambda path: write_arrays(path, {"drr": NOISE}, {}, exact=("drr",)), read_arrays),
     "experiments/mskdex/fold0/decompositions/A1.safetensors": (
-        lambda path: write_arrays(path, {"drr": NOISE}, {}, crop=("drr",)), read_crops
+        lambda path: write_arrays(path, {"drr": NOISE}, {}, crop=("drr",)),
+        read_crops,
     ),
     "patients/A1/stack.safetensors": (lambda path: write_stack(path, _stack("A1")), read_stack),
     "experiments/mskdex/fold0/model.safetensors": (_tensors, lambda path: read_tensors(path, made_here=True)),
-    "experiments/mskdex/fold0/checkpoint/last.safetensors": (
-        _tensors, lambda path: read_tensors(path, made_here=True)
-    ),
-}  # fmt: skip
+    "experiments/mskdex/fold0/checkpoint/last.safetensors": (_tensors, lambda path: read_tensors(path, made_here=True)),
+}
 
 
 def _other(name):
@@ -176,8 +183,12 @@ def _older_nifti(path):
     ],
 )
 def test_an_artifact_without_a_digest_is_said_to_be_of_an_older_version(tmp_path, name, write):
-    readers = {"nii.gz": read_volume, "json": read_json, "parquet": read_parquet,
-               "safetensors": lambda path: read_tensors(path, made_here=True)}  # fmt: skip
+    readers = {
+        "nii.gz": read_volume,
+        "json": read_json,
+        "parquet": read_parquet,
+        "safetensors": lambda path: read_tensors(path, made_here=True),
+    }
     path = tmp_path / name
     write(path)
     content = path.read_bytes()

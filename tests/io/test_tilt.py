@@ -91,9 +91,11 @@ def test_a_tilted_ct_comes_back_upright(tmp_path, degrees, form):
 def test_volumes_and_places_of_labels_on_a_tilted_grid_are_kept(tmp_path, form):
     ct, labels = sheared(15.0)
     row = {
-        "patient_id": "P01", "label_source": "phantom", "labels": str(sform(tmp_path / "l.nii.gz", labels)),
+        "patient_id": "P01",
+        "label_source": "phantom",
+        "labels": str(sform(tmp_path / "l.nii.gz", labels)),
         "ct": str(series(ct, tmp_path / "s") if form == "dicom" else sform(tmp_path / "ct.nii.gz", ct)),
-    }  # fmt: skip
+    }
     found = read_patient_volumes(row, make.settings(ct={"resample_tilted": True}))
     assert found.labels.array.shape == found.ct.array.shape
     names = {1: "pelvis_left", 2: "pelvis_right", 3: "femur_left", 4: "femur_right"}
@@ -129,8 +131,10 @@ def test_rounded_axes_are_turned_to_the_nearest_rotation_and_said(tmp_path, off,
     ct, _ = make.phantom()
     affine = ct.world_from_voxel.copy()
     affine[0, 1] += off * 2.5
-    for path in (sform(tmp_path / "ct.nii.gz", Volume(ct.array, affine)),
-                 make.write(tmp_path / "ct.nrrd", Volume(ct.array, affine))):  # fmt: skip
+    for path in (
+        sform(tmp_path / "ct.nii.gz", Volume(ct.array, affine)),
+        make.write(tmp_path / "ct.nrrd", Volume(ct.array, affine)),
+    ):
         found = read_ct(path, CT)
         np.testing.assert_array_equal(found.volume.array, ct.array)
         assert [says in w for w in found.warnings] == ([True] if says else [])

@@ -42,15 +42,29 @@ def text_file(path, head: str, voxels: bytes):
 
 
 NRRD = {
-    "type": "int16", "dimension": "3", "space": "right-anterior-superior", "sizes": "40 30 20",
-    "space directions": "(2,0,0) (0,2.5,0) (0,0,3)", "kinds": "domain domain domain", "endian": "little",
-    "encoding": "raw", "space origin": "(-40,-30,100)",
-}  # fmt: skip
+    "type": "int16",
+    "dimension": "3",
+    "space": "right-anterior-superior",
+    "sizes": "40 30 20",
+    "space directions": "(2,0,0) (0,2.5,0) (0,0,3)",
+    "kinds": "domain domain domain",
+    "endian": "little",
+    "encoding": "raw",
+    "space origin": "(-40,-30,100)",
+}
 MHA = {
-    "ObjectType": "Image", "NDims": "3", "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
-    "CompressedData": "False", "TransformMatrix": "-1 0 0 0 -1 0 0 0 1", "Offset": "40 30 100",
-    "ElementSpacing": "2 2.5 3", "DimSize": "40 30 20", "ElementType": "MET_SHORT", "ElementDataFile": "LOCAL",
-}  # fmt: skip
+    "ObjectType": "Image",
+    "NDims": "3",
+    "BinaryData": "True",
+    "BinaryDataByteOrderMSB": "False",
+    "CompressedData": "False",
+    "TransformMatrix": "-1 0 0 0 -1 0 0 0 1",
+    "Offset": "40 30 100",
+    "ElementSpacing": "2 2.5 3",
+    "DimSize": "40 30 20",
+    "ElementType": "MET_SHORT",
+    "ElementDataFile": "LOCAL",
+}
 
 
 def nrrd(path, voxels=None, **changes):
@@ -217,8 +231,10 @@ def test_units_of_nifti_are_used_and_said(tmp_path, unit, factor):
     assert "metres, converted" in found.warnings[0]
 
 
-@pytest.mark.parametrize("entries", [{"cal_max": 99}, {"intent_code": 5}, {"slice_code": 3}, {"toffset": 7},
-    {"descrip": b"x"}, {"dim_info": 57}])  # fmt: skip
+@pytest.mark.parametrize(
+    "entries",
+    [{"cal_max": 99}, {"intent_code": 5}, {"slice_code": 3}, {"toffset": 7}, {"descrip": b"x"}, {"dim_info": 57}],
+)
 def test_nifti_entries_without_effect_have_none(tmp_path, entries):
     same(nifti(tmp_path / "ct.nii", **entries))
 
@@ -294,18 +310,34 @@ def test_nrrd_fields_that_cannot_be_are_refused(tmp_path, changes, message):
 def test_nrrd_fields_that_are_used(tmp_path):
     same(nrrd(tmp_path / "a.nrrd"))
     same(nrrd(tmp_path / "b.nrrd", PHANTOM.array.astype(">i2").tobytes(), endian="big"))
-    same(nrrd(tmp_path / "c.nrrd", space="LPS", space_directions="(-2,0,0) (0,-2.5,0) (0,0,3)",
-              space_origin="(40,30,100)"))  # fmt: skip
-    same(nrrd(tmp_path / "d.nrrd", space="left-anterior-superior", space_directions="(-2,0,0) (0,2.5,0) (0,0,3)",
-              space_origin="(40,-30,100)"))  # fmt: skip
+    same(
+        nrrd(
+            tmp_path / "c.nrrd", space="LPS", space_directions="(-2,0,0) (0,-2.5,0) (0,0,3)", space_origin="(40,30,100)"
+        )
+    )
+    same(
+        nrrd(
+            tmp_path / "d.nrrd",
+            space="left-anterior-superior",
+            space_directions="(-2,0,0) (0,2.5,0) (0,0,3)",
+            space_origin="(40,-30,100)",
+        )
+    )
     same(nrrd(tmp_path / "spacings.nrrd", spacings="2 2.5 3", space_dimension="3"))
     same(nrrd(tmp_path / "nan.nrrd", spacings="nan nan nan"))
     same(nrrd(tmp_path / "e.nrrd", b"12345" + PHANTOM.array.tobytes(), byte_skip="5"))
     same(nrrd(tmp_path / "f.nrrd", b"12345" + PHANTOM.array.tobytes(), byteskip="-1"))
     same(nrrd(tmp_path / "g.nrrd", b"one\ntwo\n" + PHANTOM.array.tobytes(), line_skip="2"))
     same(nrrd(tmp_path / "h.nrrd", space_units='"mm" "mm" "mm"', thicknesses="nan nan 3", content="ct", min="0"))
-    same(nrrd(tmp_path / "cm.nrrd", space_units='"cm" "cm" "cm"', space_origin="(-4,-3,10)",
-              space_directions="(.2,0,0) (0,.25,0) (0,0,.3)"), warnings=1)  # fmt: skip
+    same(
+        nrrd(
+            tmp_path / "cm.nrrd",
+            space_units='"cm" "cm" "cm"',
+            space_origin="(-4,-3,10)",
+            space_directions="(.2,0,0) (0,.25,0) (0,0,.3)",
+        ),
+        warnings=1,
+    )
     (tmp_path / "v.raw").write_bytes(PHANTOM.array.tobytes())
     same(nrrd(tmp_path / "i.nhdr", b"", datafile="v.raw"))
 
@@ -371,15 +403,23 @@ def test_metaimage_fields_that_are_used(tmp_path):
     same(mha(tmp_path / "half.mha", AnatomicalOrientation="LP"), warnings=1)
     same(mha(tmp_path / "unknown.mha", AnatomicalOrientation="???"))
     same(mha(tmp_path / "h.mha", DistanceUnits="cm", Offset="4 3 10", ElementSpacing=".2 .25 .3"), warnings=1)
-    same(mha(tmp_path / "i.mha", TransformMatrix=None, Offset=None, Orientation="-1 0 0 0 -1 0 0 0 1",
-             Position="40 30 100"))  # fmt: skip
+    same(
+        mha(
+            tmp_path / "i.mha",
+            TransformMatrix=None,
+            Offset=None,
+            Orientation="-1 0 0 0 -1 0 0 0 1",
+            Position="40 30 100",
+        )
+    )
 
 
 # ---- where the voxels lie
 
 
-@pytest.mark.parametrize("name", ["../secret.raw", "  ../secret.raw", "./a/../../secret.raw", "{root}/secret.raw",
-    "link.raw"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["../secret.raw", "  ../secret.raw", "./a/../../secret.raw", "{root}/secret.raw", "link.raw"]
+)
 @pytest.mark.parametrize("key", ["data file", "Data File", "datafile", "DATA  FILE", "ElementDataFile"])
 def test_voxels_outside_the_headers_folder_are_refused(tmp_path, name, key):
     home = tmp_path / "in"

@@ -30,10 +30,20 @@ def _batch():
     field[..., :3] = 0.0
     ones = torch.ones(2, dtype=torch.bool)
     return Batch(
-        patients=("A", "B"), partners=("C", "D"), radiograph=image, field=field, water=image, relative=ones, drr=drr,
-        partner_water=image, partner_relative=ones, aligned=aligned, available=torch.tensor([[1.0], [0.5]]),
-        target=50 * torch.rand(2, 3, 2, generator=generator), known=torch.tensor([[True, False], [True, True]]),
-    )  # fmt: skip
+        patients=("A", "B"),
+        partners=("C", "D"),
+        radiograph=image,
+        field=field,
+        water=image,
+        relative=ones,
+        drr=drr,
+        partner_water=image,
+        partner_relative=ones,
+        aligned=aligned,
+        available=torch.tensor([[1.0], [0.5]]),
+        target=50 * torch.rand(2, 3, 2, generator=generator),
+        known=torch.tensor([[True, False], [True, True]]),
+    )
 
 
 def _objective(settings):

@@ -26,13 +26,24 @@ class Orthanc:
         self.url, self.dicomweb = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{http}/dicom-web"
         node = {"AET": peers.NODE, "Host": peers.HERE, "Port": node_port, "AllowStorageCommitment": True}
         content = {
-            "Name": "tests", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
-            "HttpPort": http, "DicomPort": self.port, "DicomAet": TITLE, "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": True, "RegisteredUsers": {USER: PASSWORD}, "Plugins": [str(PLUGIN)],
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, "DicomModalities": {"node": node},
-            "DicomAlwaysAllowStore": True, "DicomCheckCalledAet": True, "SaveJobs": False,
-            "DicomAssociationCloseDelay": 0, "DicomScuTimeout": 20,
-        }  # fmt: skip
+            "Name": "tests",
+            "StorageDirectory": str(folder / "db"),
+            "IndexDirectory": str(folder / "db"),
+            "HttpPort": http,
+            "DicomPort": self.port,
+            "DicomAet": TITLE,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": True,
+            "RegisteredUsers": {USER: PASSWORD},
+            "Plugins": [str(PLUGIN)],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "DicomModalities": {"node": node},
+            "DicomAlwaysAllowStore": True,
+            "DicomCheckCalledAet": True,
+            "SaveJobs": False,
+            "DicomAssociationCloseDelay": 0,
+            "DicomScuTimeout": 20,
+        }
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "orthanc.json"
         config.write_text(json.dumps(content), encoding="utf-8")

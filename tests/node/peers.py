@@ -27,8 +27,12 @@ def settings(folder: Path, pacs_port: int = 1, **changes) -> NodeSettings:
         "queue": folder / "queue",
         "peers": [{"ae_title": MODALITY, "addresses": [HERE]}],
         "results_to": {"ae_title": PACS, "host": HERE, "port": pacs_port},
-        "port": 0, "quiet_s": 0.4, "retry_s": 0.2, "min_free_megabytes": 0, "timeout_s": 5,
-    }  # fmt: skip
+        "port": 0,
+        "quiet_s": 0.4,
+        "retry_s": 0.2,
+        "min_free_megabytes": 0,
+        "timeout_s": 5,
+    }
     return NodeSettings.model_validate(given | changes)
 
 

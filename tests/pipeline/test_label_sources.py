@@ -19,18 +19,31 @@ SIDES = {"sacrum": ("",), "lumbar_spine": ("",), "bladder": ("",)}
 # Class ids of TotalSegmentator 2's task `total` and of MuscleMap; left, right.
 IDS = {
     "totalsegmentator": {
-        "gluteus_maximus": (80, 81), "gluteus_medius": (82, 83), "gluteus_minimus": (84, 85), "pelvis": (77, 78),
-        "femur": (75, 76), "sacrum": (25,),
+        "gluteus_maximus": (80, 81),
+        "gluteus_medius": (82, 83),
+        "gluteus_minimus": (84, 85),
+        "pelvis": (77, 78),
+        "femur": (75, 76),
+        "sacrum": (25,),
         # also in its files: iliopsoas, autochthon, vertebra L5, urinary bladder
-        "iliacus": (88, 89), "psoas_major": (88, 89), "erector_spinae": (86, 87), "lumbar_spine": (27,),
+        "iliacus": (88, 89),
+        "psoas_major": (88, 89),
+        "erector_spinae": (86, 87),
+        "lumbar_spine": (27,),
         "bladder": (21,),
     },
     "musclemap": {
-        "gluteus_maximus": (6121, 6122), "gluteus_medius": (6111, 6112), "gluteus_minimus": (6101, 6102),
-        "iliacus": (6141, 6142), "obturator_externus": (6211, 6212), "pectineus": (6191, 6192),
-        "pelvis": (6151, 6152), "femur": (6171, 6172), "sacrum": (6160,),
+        "gluteus_maximus": (6121, 6122),
+        "gluteus_medius": (6111, 6112),
+        "gluteus_minimus": (6101, 6102),
+        "iliacus": (6141, 6142),
+        "obturator_externus": (6211, 6212),
+        "pectineus": (6191, 6192),
+        "pelvis": (6151, 6152),
+        "femur": (6171, 6172),
+        "sacrum": (6160,),
     },
-}  # fmt: skip
+}
 LACKED_BY_TOTALSEGMENTATOR = ("iliacus", "obturator_externus", "pectineus")
 SOURCES = {"P1": "totalsegmentator", "P2": "totalsegmentator", "P3": "totalsegmentator"}
 SOURCES |= {"P4": "musclemap", "P5": "musclemap", "P6": "musclemap"}
@@ -82,10 +95,15 @@ def hospital(finished, tmp_path_factory):
 def run(project, patients):
     """Runs the workflow on some of the patients."""
     rows = [
-        {"patient_id": p, "ct": f"{p}/ct.nii.gz", "labels": f"{p}/seg.nii.gz", "label_source": SOURCES[p],
-         "radiograph": f"{p}/radiograph.dcm"}
+        {
+            "patient_id": p,
+            "ct": f"{p}/ct.nii.gz",
+            "labels": f"{p}/seg.nii.gz",
+            "label_source": SOURCES[p],
+            "radiograph": f"{p}/radiograph.dcm",
+        }
         for p in patients
-    ]  # fmt: skip
+    ]
     pd.DataFrame(rows).to_csv(project.folder / "hospital" / "cohort.csv", index=False)
     return project.snakemake().stdout
 
@@ -102,8 +120,10 @@ def independent_sums(folder, source, name):
         rho = np.maximum(np.where(hu >= 100, 1.017 + 0.592e-3 * hu, rho), 0)
         lean = np.clip((hu + 30) / 60, 0, 1) * rho
         sums = {
-            "volume_cm3": len(hu), "weighted_volume_cm3": np.maximum(1 + hu / 1000, 0).sum(), "lean_mass_g": lean.sum(),
-        }  # fmt: skip
+            "volume_cm3": len(hu),
+            "weighted_volume_cm3": np.maximum(1 + hu / 1000, 0).sum(),
+            "lean_mass_g": lean.sum(),
+        }
         yield channel, {quantity: value * voxel_cm3 for quantity, value in sums.items()}
 
 
@@ -146,8 +166,9 @@ def check_truth(results, patients, channels, expected):
     held = {(p, c): present for p, c, present in table[["patient_id", "channel", "present"]].itertuples(index=False)}
     absent = {key for key, present in held.items() if not present and key[1] in channels}
     assert absent == absent_of(patients, channels)
-    long = table.melt(["patient_id", "channel", "present"], ["volume_cm3", "weighted_volume_cm3", "lean_mass_g"],
-                      var_name="quantity")  # fmt: skip
+    long = table.melt(
+        ["patient_id", "channel", "present"], ["volume_cm3", "weighted_volume_cm3", "lean_mass_g"], var_name="quantity"
+    )
     both = expected.merge(long, on=["patient_id", "channel", "quantity"], how="left")
     here = both["present"].to_numpy(bool)
     np.testing.assert_allclose(both["value"][here], both["expected"][here], rtol=1e-6)

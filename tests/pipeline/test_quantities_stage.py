@@ -75,8 +75,15 @@ def test_stage_writes_a_row_for_every_channel(tmp_path):
     table = pd.read_parquet(tmp_path / "q.parquet")
     assert list(table["object"]) == [c.name for c in CHANNELS]
     assert list(table.columns) == [
-        "object", "volume_cm3", "lean_mass_g", "weighted_volume_cm3", "mean_hu", "voxels", "present", "truncated",
-    ]  # fmt: skip
+        "object",
+        "volume_cm3",
+        "lean_mass_g",
+        "weighted_volume_cm3",
+        "mean_hu",
+        "voxels",
+        "present",
+        "truncated",
+    ]
     write_volume(tmp_path / "other.nii.gz", Volume(labels.array[1:], labels.world_from_voxel))
     with pytest.raises(MskdexError, match="lies on another grid"):
         quantities(tmp_path / "ct.nii.gz", tmp_path / "other.nii.gz", CHANNELS, tmp_path / "r.parquet")

@@ -23,10 +23,26 @@ from mskdex.pipeline.stage_settings import settings_of
 
 CONFIG = {"label_sources": {"phantom": {k: list(v) for k, v in make.IDS.items()}}, "ct": make.SMALL_STRUCTURES}
 STAGES = [
-    "synthesize-sheet", "synthesize", "cohort build", "cohort identity", "segment", "quality", "folds", "import",
-    "quantities", "render", "register", "qc", "stack", "train", "predict", "evaluate", "report", "virtual preview",
+    "synthesize-sheet",
+    "synthesize",
+    "cohort build",
+    "cohort identity",
+    "segment",
+    "quality",
+    "folds",
+    "import",
+    "quantities",
+    "render",
+    "register",
+    "qc",
+    "stack",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "virtual preview",
     "virtual posed-labels",
-]  # fmt: skip
+]
 
 
 def run(*arguments):

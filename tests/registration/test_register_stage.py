@@ -24,9 +24,14 @@ def folder(case, patients, tmp_path_factory):
     out = tmp_path_factory.mktemp("imported") / "V0001"
     shutil.copytree(patients / "3mm" / "imported" / "V0001", out)
     register(
-        out / "ct.nii.gz", out / "labels.nii.gz", out, CONFIG.channels, CONFIG.registration, CONFIG.rendering,
+        out / "ct.nii.gz",
+        out / "labels.nii.gz",
+        out,
+        CONFIG.channels,
+        CONFIG.registration,
+        CONFIG.rendering,
         out / "pose.json",
-    )  # fmt: skip
+    )
     return out
 
 
@@ -103,9 +108,14 @@ def test_a_start_file_replaces_the_nominal_start(folder, case, tmp_path):
         update={"attempts": 1, "bodies": CONFIG.registration.bodies[:1], "starts": str(starts)}
     )
     register(
-        astray / "ct.nii.gz", astray / "labels.nii.gz", astray, CONFIG.channels, settings, CONFIG.rendering,
+        astray / "ct.nii.gz",
+        astray / "labels.nii.gz",
+        astray,
+        CONFIG.channels,
+        settings,
+        CONFIG.rendering,
         astray / "pose.json",
-    )  # fmt: skip
+    )
     entry = json.loads((astray / "pose.json").read_text(encoding="utf-8"))["bodies"]["pelvis"]
     assert entry["accepted"], entry["reason"]
     error = pose_error(np.array(entry["start"]), case.truth["pelvis"], body.targets_mm, view.camera)
@@ -120,9 +130,14 @@ def test_a_body_without_labels_is_an_entry_with_a_reason(folder, tmp_path):
     write_volume(tmp_path / "labels.nii.gz", labels)
     settings = CONFIG.registration.model_copy(update={"attempts": 1, "restarts": 2})
     register(
-        folder / "ct.nii.gz", tmp_path / "labels.nii.gz", folder, CONFIG.channels, settings, CONFIG.rendering,
+        folder / "ct.nii.gz",
+        tmp_path / "labels.nii.gz",
+        folder,
+        CONFIG.channels,
+        settings,
+        CONFIG.rendering,
         tmp_path / "pose.json",
-    )  # fmt: skip
+    )
     entry = json.loads((tmp_path / "pose.json").read_text(encoding="utf-8"))["bodies"]["femur_right"]
     assert entry["camera_from_ct"] is None
     assert not entry["accepted"]
@@ -134,7 +149,12 @@ def test_labels_of_another_grid_are_an_error(folder, tmp_path):
     write_volume(tmp_path / "labels.nii.gz", type(labels)(labels.array[:-1], labels.world_from_voxel))
     with pytest.raises(MskdexError, match="import the patient again"):
         register(
-            folder / "ct.nii.gz", tmp_path / "labels.nii.gz", folder, CONFIG.channels, CONFIG.registration,
-            CONFIG.rendering, tmp_path / "pose.json",
-        )  # fmt: skip
+            folder / "ct.nii.gz",
+            tmp_path / "labels.nii.gz",
+            folder,
+            CONFIG.channels,
+            CONFIG.registration,
+            CONFIG.rendering,
+            tmp_path / "pose.json",
+        )
     assert not (tmp_path / "pose.json").exists()

@@ -64,8 +64,10 @@ def test_the_sides_unfold(index: Browser) -> None:
 def test_switching_the_object_changes_plots_and_decompositions(index: Browser) -> None:
     index.wait("document.querySelector('.viewer').dataset.shown")
     before = index.run("document.querySelector('.viewer canvas').toDataURL()")
-    index.run("(() => { const s = document.querySelector('#object'); s.value = 'sacrum';"
-              " s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    index.run(
+        "(() => { const s = document.querySelector('#object'); s.value = 'sacrum';"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
     index.wait("document.querySelector('.viewer').dataset.shown === 'sacrum lean_mass_g'")
     assert index.run("document.querySelector('.viewer canvas').toDataURL()") != before
     assert index.run("document.querySelector('[data-object-name]').textContent") == "Sacrum"
@@ -73,8 +75,10 @@ def test_switching_the_object_changes_plots_and_decompositions(index: Browser) -
 
 
 def test_an_undefined_object_says_so(index: Browser) -> None:
-    index.run("(() => { const s = document.querySelector('#object'); s.value = 'femur';"
-              " s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    index.run(
+        "(() => { const s = document.querySelector('#object'); s.value = 'femur';"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
     assert index.run("document.querySelector('#no-scatter').hidden") is False
     assert index.run("document.querySelector('#plot-scatter').hidden") is True
 
@@ -101,8 +105,10 @@ def test_dark_and_light(index: Browser) -> None:
 def test_rows_are_filtered(index: Browser) -> None:
     shown = "[...document.querySelectorAll('#table-patients tbody')].filter((b) => !b.hidden).length"
     assert index.run("document.querySelectorAll('#table-patients tbody').length") == 20
-    index.run("(() => { const i = document.querySelector('[data-filter=table-patients]'); i.value = 'P003';"
-              " i.dispatchEvent(new Event('input')); })()")  # fmt: skip
+    index.run(
+        "(() => { const i = document.querySelector('[data-filter=table-patients]'); i.value = 'P003';"
+        " i.dispatchEvent(new Event('input')); })()"
+    )
     assert index.run(shown) == 1
 
 
@@ -113,8 +119,10 @@ def test_a_patients_page_opens_from_the_index_and_switches_the_object(index: Bro
     index.wait("document.querySelector('#viewer').dataset.shown")
     assert index.run("document.querySelectorAll('#viewer canvas').length") == 5
     before = index.run("document.querySelector('#viewer canvas').toDataURL()")
-    index.run("(() => { const s = document.querySelector('#object'); s.value = 'pelvis_right';"
-              " s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    index.run(
+        "(() => { const s = document.querySelector('#object'); s.value = 'pelvis_right';"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
     index.wait("document.querySelector('#viewer').dataset.shown === 'pelvis_right lean_mass_g'")
     assert index.run("document.querySelector('#viewer canvas').toDataURL()") != before
 

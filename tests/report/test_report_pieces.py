@@ -47,8 +47,13 @@ def test_decimals(value: float, places: int, text: str) -> None:
 
 def test_quantities_have_three_digits() -> None:
     assert [quantity(v) for v in (1234.5, 123.4, 12.34, 1.234, 0.01234, 0.0)] == [
-        "1234", "123", "12.3", "1.23", "0.012", "0.0",
-    ]  # fmt: skip
+        "1234",
+        "123",
+        "12.3",
+        "1.23",
+        "0.012",
+        "0.0",
+    ]
 
 
 def test_other_numbers() -> None:

@@ -32,11 +32,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meta = {"objects": names, "drr_camera": rendered.stack.camera.as_dict()}
     write_arrays(root / "virtual" / tested / "truth_images.safetensors", {"drr": images}, meta)
     rows = [
-        {"method": "mskdex", "fold": 0, "patient_id": tested, "structure": c.object, "side": c.side, "channel": c.name,
-         "kind": c.kind, "quantity": "volume_cm3", "psnr_db": 20.0, "ssim": 0.9, "relative_l1": 0.25, "dice": 0.75,
-         "data_range": 1.0}
+        {
+            "method": "mskdex",
+            "fold": 0,
+            "patient_id": tested,
+            "structure": c.object,
+            "side": c.side,
+            "channel": c.name,
+            "kind": c.kind,
+            "quantity": "volume_cm3",
+            "psnr_db": 20.0,
+            "ssim": 0.9,
+            "relative_l1": 0.25,
+            "dice": 0.75,
+            "data_range": 1.0,
+        }
         for c in rendered.stack.channels
-    ]  # fmt: skip
+    ]
     write_parquet(root / "evaluation" / "maps.parquet", pd.DataFrame(rows))
     manifest = root / "experiments" / "mskdex" / "fold0" / "train.json"
     known = {"device": "Arvik / Lumen 40", "scale": "relative", "patients": 7, "own_greys": True, "error_nepers": 0.125}

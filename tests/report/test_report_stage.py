@@ -34,9 +34,16 @@ def _section(html: str, name: str) -> str:
 def test_every_figure_stands_as_svg_png_and_csv(report_folder: Path) -> None:
     names = {p.stem for p in (report_folder / "figures").iterdir()}
     assert names >= {
-        "correlation_lean_mass_g", "scatter_lean_mass_g", "scatter_volume_cm3", "bland_altman_lean_mass_g",
-        "cohort_bmi_volume", "cohort_bmi_density", "registration_confidence", "training", "decompositions",
-    }  # fmt: skip
+        "correlation_lean_mass_g",
+        "scatter_lean_mass_g",
+        "scatter_volume_cm3",
+        "bland_altman_lean_mass_g",
+        "cohort_bmi_volume",
+        "cohort_bmi_density",
+        "registration_confidence",
+        "training",
+        "decompositions",
+    }
     for name in names:
         for suffix in ("svg", "png", "csv"):
             assert (report_folder / "figures" / f"{name}.{suffix}").stat().st_size > 100, f"{name}.{suffix}"
@@ -134,9 +141,11 @@ def test_the_run_ends_with_the_correlations_and_the_path(report_folder: Path) ->
 
 def test_without_patient_pages_nothing_links_to_them(report_folder: Path) -> None:
     config = Config(
-        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"), evaluation=SETTINGS, experiments=EXPERIMENTS,
+        cohort=CohortSettings(sheet="ward7/mustermann/hips.tsv"),
+        evaluation=SETTINGS,
+        experiments=EXPERIMENTS,
         report=ReportSettings(patient_pages=False, notice="Not to be <shown>."),
-    )  # fmt: skip
+    )
     html = make_index(report_folder.parent, config, "again")
     assert "hips.tsv" in html
     assert "mustermann" not in html
@@ -169,8 +178,11 @@ def test_missing_demographics_and_a_single_experiment(tmp_path: Path) -> None:
 
 
 def test_an_ablation_is_shown_beside_the_papers(tmp_path: Path) -> None:
-    losses = {"mskdex": LossSettings(), "none": LossSettings(lambda_is=0.0, lambda_bone=0.0),
-              "sums": LossSettings(lambda_bone=0.0)}  # fmt: skip
+    losses = {
+        "mskdex": LossSettings(),
+        "none": LossSettings(lambda_is=0.0, lambda_bone=0.0),
+        "sums": LossSettings(lambda_bone=0.0),
+    }
     experiments = {n: ExperimentSettings(losses=v) for n, v in losses.items()}
     config = Config(
         evaluation=SETTINGS.model_copy(update={"tuning_folds": (1,), "baseline": "none"}), experiments=experiments
@@ -257,8 +269,15 @@ def test_the_first_table_holds_what_the_evaluation_found(report_folder: Path) ->
     added = pd.read_parquet(report_folder.parent / "evaluation" / "added_value.parquet")
     table = pd.read_csv(report_folder / "tables" / "added_value_volume_cm3.csv")
     rows = table[table["Structure"] == "Mean of the muscles"].set_index("Method")
-    assert list(rows.index) == ["mskdex", "fused", "conventional", "age, sex, height, weight", "thumbnail ridge",
-                                "demographics + thumbnail", "mean of training"]  # fmt: skip
+    assert list(rows.index) == [
+        "mskdex",
+        "fused",
+        "conventional",
+        "age, sex, height, weight",
+        "thumbnail ridge",
+        "demographics + thumbnail",
+        "mean of training",
+    ]
     some = added[(added["structure"] == "mean_of_muscles") & (added["quantity"] == "volume_cm3")]
     for column, measure in (
         ("PCC", "pcc"),

@@ -75,9 +75,14 @@ def pairs(tmp_path_factory):
 def test_shapes_and_names(pairs):
     found, _, _ = pairs
     assert found.objects == (
-        "pelvis_left", "pelvis_right", "femur_left", "femur_right", "sacrum", "gluteus_maximus_left",
+        "pelvis_left",
+        "pelvis_right",
+        "femur_left",
+        "femur_right",
+        "sacrum",
+        "gluteus_maximus_left",
         "gluteus_maximus_right",
-    )  # fmt: skip
+    )
     assert found.radiograph.shape == found.weight.shape == (2, 32, 32)
     assert [c.shape for c in found.drr] == [(3, 7, 32, 32)] * 2
     assert found.camera.shape == (32, 32)
@@ -129,8 +134,9 @@ def test_radiograph_and_drrs_agree_pixel_by_pixel(tmp_path):
 def test_the_registered_pose_moves_the_bone(tmp_path):
     straight, _, _ = made(tmp_path / "P01", stage(variants=1), turn=(0.0, 0.0, 0.0))
     turned, _, _ = made(tmp_path / "P02", stage(variants=1), turn=(0.0, 12.0, 0.0))
-    moved = [np.abs(a - b).sum() / a.sum() for a, b in zip(straight.drr[0].dense()[1], turned.drr[0].dense()[1],
-                                                          strict=True)]  # fmt: skip
+    moved = [
+        np.abs(a - b).sum() / a.sum() for a, b in zip(straight.drr[0].dense()[1], turned.drr[0].dense()[1], strict=True)
+    ]
     assert moved[2] > 0.3
     assert max(moved[i] for i in (0, 1, 3, 4)) < 0.05
 

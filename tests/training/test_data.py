@@ -105,9 +105,13 @@ def test_water_and_targets_change_by_the_same_factor(tmp_path, stacks):
         write_stack(tmp_path / f"{s.patient}.safetensors", pure[-1])
     store = StackStore({s.patient: tmp_path / f"{s.patient}.safetensors" for s in pure}, 1e9)
     moving = AugmentationSettings(
-        rotation_deg=8.0, shear_deg=5.0, shift_fraction=0.02, zoom_fraction=0.15,
-        contrast_fraction=0.3, brightness_fraction=0.3,
-    )  # fmt: skip
+        rotation_deg=8.0,
+        shear_deg=5.0,
+        shift_fraction=0.02,
+        zoom_fraction=0.15,
+        contrast_fraction=0.3,
+        brightness_fraction=0.3,
+    )
     factors = []
     for seed in range(6):
         batch = _loader(store, moving, seed=seed).batch(0, 0)
@@ -157,9 +161,12 @@ def test_intensity_sum_weighs_the_same_relative_error_alike_at_every_resolution(
         camera = coarse.camera.resized((64 * times, 64 * times), coarse.camera.pixel_mm / times)
         one = np.ones((times, times), np.float32)
         fine = dataclasses.replace(
-            coarse, camera=camera, drr=Crops.of(drr), radiograph=np.kron(coarse.radiograph, one),
+            coarse,
+            camera=camera,
+            drr=Crops.of(drr),
+            radiograph=np.kron(coarse.radiograph, one),
             field=np.kron(coarse.field, one) > 0,
-        )  # fmt: skip
+        )
         scale = torch.as_tensor(fit_normalisation([fine]).drr, dtype=torch.float32)
         truth = torch.as_tensor(drr.sum((-2, -1)))[None] / scale
         known = torch.ones(1, 3, dtype=torch.bool)

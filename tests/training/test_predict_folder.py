@@ -25,9 +25,14 @@ def broken_files(folder):
     (folder / "good.dcm").unlink()
     ct = make.slice_datasets(make.phantom()[0])[0]
     contents = {
-        "empty.dcm": b"", "cut.dcm": good[: len(good) // 2], "head.dcm": good[:140], "text.png": b"no picture",
-        "cut.png": b"\x89PNG\r\n\x1a\n" + bytes(20), "word.dcm": b"PK\x03\x04" + bytes(100), "noise": bytes(range(256)),
-    }  # fmt: skip
+        "empty.dcm": b"",
+        "cut.dcm": good[: len(good) // 2],
+        "head.dcm": good[:140],
+        "text.png": b"no picture",
+        "cut.png": b"\x89PNG\r\n\x1a\n" + bytes(20),
+        "word.dcm": b"PK\x03\x04" + bytes(100),
+        "noise": bytes(range(256)),
+    }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     make.save(ct, folder / "ct.dcm")

@@ -27,9 +27,15 @@ from mskdex.pipeline.stages.predict_radiographs import predict_radiographs
 SIDE = 32
 GRID = Camera(1000.0, 430.0 / SIDE, (SIDE, SIDE), ((SIDE - 1) / 2, (SIDE - 1) / 2))
 SETTINGS = RadiographSettings(
-    intensity="linear", grey_increases_with="exposure", air_grey=60000.0, sdd_mm=1000.0, source_to_isocentre_mm=830.0,
-    pixel_mm=430.0 / SIDE / 16, working_pixel_mm=None, mask_markers=False,
-)  # fmt: skip
+    intensity="linear",
+    grey_increases_with="exposure",
+    air_grey=60000.0,
+    sdd_mm=1000.0,
+    source_to_isocentre_mm=830.0,
+    pixel_mm=430.0 / SIDE / 16,
+    working_pixel_mm=None,
+    mask_markers=False,
+)
 
 
 def _card():
@@ -216,14 +222,22 @@ def test_calibration_without_an_object_of_the_model_is_refused(tmp_path, model, 
 def _evaluation(folder, trained_on=("P000", "P002")):
     """Held-out errors of women about 0 and of men about 100, and a regression on sex and height."""
     rows = [
-        {"experiment": "mine", "fold": 1, "estimate": estimate, "channel": c.name, "quantity": q, "sex": sex,
-         "scale": "absolute", "error": base + shift + i}
+        {
+            "experiment": "mine",
+            "fold": 1,
+            "estimate": estimate,
+            "channel": c.name,
+            "quantity": q,
+            "sex": sex,
+            "scale": "absolute",
+            "error": base + shift + i,
+        }
         for c in CHANNELS
         for q in ("volume_cm3", "lean_mass_g")
         for sex, base in (("F", 0.0), ("M", 100.0))
         for estimate, shift in (("image", 0.0), ("fused", 1000.0))
         for i in range(19)
-    ]  # fmt: skip
+    ]
     write_parquet(folder / "errors.parquet", pd.DataFrame(rows))
     part = {"coefficients": [300.0, 2.0, 50.0], "mean": 280.0, "spread": 40.0, "weights": [0.1, 0.3, 0.6]}
     parts = [{"channel": c.name, "quantity": q, **part} for c in CHANNELS for q in ("volume_cm3", "lean_mass_g")]

@@ -55,9 +55,14 @@ def patient(tmp_path):
 
 def _run(folder, chosen=CHANNELS, image=IMAGE):
     stack(
-        folder / "drr.safetensors", folder / "aligned.safetensors", folder, folder / "quantities.parquet",
-        chosen, image, folder / "stack.safetensors",
-    )  # fmt: skip
+        folder / "drr.safetensors",
+        folder / "aligned.safetensors",
+        folder,
+        folder / "quantities.parquet",
+        chosen,
+        image,
+        folder / "stack.safetensors",
+    )
     return read_stack(folder / "stack.safetensors")
 
 

@@ -90,9 +90,17 @@ def test_the_conventional_baseline_is_config_alone(cohort, tmp_path):
     train(*cohort, 0, _experiment(CONVENTIONAL_LOSSES, epochs=1), tmp_path / "x" / "fold0")
     history = pd.read_parquet(tmp_path / "x" / "fold0" / "history.parquet")
     assert set(history.columns) == {
-        "epoch", "learning_rate", "gc_alpha", "cycle_radiograph", "cycle_drr",
-        "gan_drr", "gan_radiograph", "total", "discriminator_drr", "discriminator_radiograph",
-    }  # fmt: skip
+        "epoch",
+        "learning_rate",
+        "gc_alpha",
+        "cycle_radiograph",
+        "cycle_drr",
+        "gan_drr",
+        "gan_radiograph",
+        "total",
+        "discriminator_drr",
+        "discriminator_radiograph",
+    }
 
 
 def test_without_discriminators_a_training_ends_and_is_taken_up_again(cohort, tmp_path):
@@ -101,8 +109,14 @@ def test_without_discriminators_a_training_ends_and_is_taken_up_again(cohort, tm
         train(*cohort, 0, _experiment(losses, epochs=1), tmp_path / "x" / "fold0")
         history = pd.read_parquet(tmp_path / "x" / "fold0" / "history.parquet")
         assert set(history.columns) == {
-            "epoch", "learning_rate", "gc_alpha", "gc_beta", "intensity_sum", "bone", "total",
-        }  # fmt: skip
+            "epoch",
+            "learning_rate",
+            "gc_alpha",
+            "gc_beta",
+            "intensity_sum",
+            "bone",
+            "total",
+        }
     facts = json.loads((tmp_path / "x" / "fold0" / "train.json").read_text(encoding="utf-8"))
     assert facts["settings"]["losses"]["lambda_gan"] == 0.0
 
@@ -314,10 +328,17 @@ def test_a_stack_in_another_order_gets_the_same_predictions_by_name(cohort, trai
     predict_fold(trained / "model.safetensors", *cohort, 1, tmp_path / "before")
     for patient in ("P001", "P005"):
         old = read_stack(cohort[0] / patient / "stack.safetensors")
-        write_stack(tmp_path / patient / "stack.safetensors", dataclasses.replace(
-            old, channels=old.channels[::-1], drr=Crops.of(old.drr.dense()[:, ::-1]), truth=old.truth[:, ::-1],
-            known=old.known[::-1], visible=old.visible[::-1],
-        ))  # fmt: skip
+        write_stack(
+            tmp_path / patient / "stack.safetensors",
+            dataclasses.replace(
+                old,
+                channels=old.channels[::-1],
+                drr=Crops.of(old.drr.dense()[:, ::-1]),
+                truth=old.truth[:, ::-1],
+                known=old.known[::-1],
+                visible=old.visible[::-1],
+            ),
+        )
     predict_fold(trained / "model.safetensors", tmp_path, cohort[1], 1, tmp_path / "after")
     tables = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("before", "after")]
     pd.testing.assert_frame_equal(*tables)

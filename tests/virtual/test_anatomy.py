@@ -47,9 +47,7 @@ def test_femur_and_socket_do_not_touch(template):
     """A joint without a gap would fuse two bodies that move apart."""
     femur = template.labels == template.label("femur_left")
     pelvis = template.labels == template.label("pelvis_left")
-    touching = sum(
-        int((np.roll(femur, shift, axis) & pelvis).sum()) for axis in range(3) for shift in (-1, 1)
-    )  # fmt: skip
+    touching = sum(int((np.roll(femur, shift, axis) & pelvis).sum()) for axis in range(3) for shift in (-1, 1))
     assert touching == 0
 
 

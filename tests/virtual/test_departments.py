@@ -89,9 +89,12 @@ KNOWN_TO_DCIODVFY = (
     # DistanceSourceToPatient is to the table's side, as PS3.3 has it; the factor is to the patient's middle.
     "EstimatedRadiographicMagnificationFactor does not match ratio",
     # A CR plate reader knows neither side nor orientation, and its consoles write the tube's filter all the same.
-    "Element=<Laterality>", "Element=<PatientOrientation>", "Filter Material", "Filter Thickness",
+    "Element=<Laterality>",
+    "Element=<PatientOrientation>",
+    "Filter Material",
+    "Filter Thickness",
     "Standard Extended SOP Class",
-)  # fmt: skip
+)
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed")

@@ -46,8 +46,13 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_files_and_grids(folder):
     assert {p.name for p in folder.iterdir()} == {
-        "ct.nii.gz", "labels.nii.gz", "labels.json", "radiograph.dcm", "truth.json", "truth_images.safetensors",
-    }  # fmt: skip
+        "ct.nii.gz",
+        "labels.nii.gz",
+        "labels.json",
+        "radiograph.dcm",
+        "truth.json",
+        "truth_images.safetensors",
+    }
     ct, labels = (read_volume(folder / f"{name}.nii.gz") for name in ("ct", "labels"))
     assert ct.array.dtype == np.int16
     assert ct.array.shape == labels.array.shape

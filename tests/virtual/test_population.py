@@ -14,8 +14,13 @@ from mskdex.virtual.population import cohort_sheet, person, person_of, write_she
 
 SETTINGS = VirtualSettings(patients=500, seed=7)
 PAPER_MUSCLES = (
-    "gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus",
-)  # fmt: skip
+    "gluteus_maximus",
+    "gluteus_medius",
+    "gluteus_minimus",
+    "iliacus",
+    "obturator_externus",
+    "pectineus",
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +111,15 @@ def test_fat_in_gluteus_maximus_spreads_as_published_and_has_a_long_tail(people)
 
 @pytest.mark.parametrize(
     ("muscle", "fifties", "eighties"),
-    [("gluteus_maximus", 35, 27), ("gluteus_medius", 47, 41), ("gluteus_minimus", 49, 38), ("iliacus", 56, 53),
-     ("obturator_externus", 45, 36), ("pectineus", 48, 46)],
-)  # fmt: skip
+    [
+        ("gluteus_maximus", 35, 27),
+        ("gluteus_medius", 47, 41),
+        ("gluteus_minimus", 49, 38),
+        ("iliacus", 56, 53),
+        ("obturator_externus", 45, 36),
+        ("pectineus", 48, 46),
+    ],
+)
 def test_muscles_turn_to_fat_with_age(women, muscle, fifties, eighties):
     age = np.array([p.age for p in women])
     hu = both(women, lambda p, side: p.muscle_hu(muscle, side))
@@ -121,9 +132,14 @@ def test_muscles_turn_to_fat_with_age(women, muscle, fifties, eighties):
 
 @pytest.mark.parametrize(
     ("muscle", "most"),
-    [("gluteus_maximus", 0.96), ("gluteus_medius", 0.97), ("gluteus_minimus", 0.98), ("obturator_externus", 0.97),
-     ("pectineus", 0.98)],
-)  # fmt: skip
+    [
+        ("gluteus_maximus", 0.96),
+        ("gluteus_medius", 0.97),
+        ("gluteus_minimus", 0.98),
+        ("obturator_externus", 0.97),
+        ("pectineus", 0.98),
+    ],
+)
 def test_lean_mass_is_not_a_copy_of_volume(people, muscle, most):
     volume = both(people, lambda p, side: p.muscle_factor(muscle, side))
     mass = both(people, lambda p, side: p.muscle_factor(muscle, side) * lean_density(p, muscle, side))

@@ -49,11 +49,19 @@ def test_predictions_become_a_table_of_every_factor(tmp_path) -> None:
     """A model that is 1 % off in one posture and 2 % in one exposure."""
     off = {"posture 2": 1.01, "exposure 2": 0.98, "all 2": 1.0, "corvia": 1.0}
     rows = [
-        {"patient": patient, "structure": "iliacus", "side": "left", "quantity": "lean_mass_g", "factor": c.factor,
-         "predicted": size * off.get(c.name, 1.0), "condition": c.name, "flags": ""}
+        {
+            "patient": patient,
+            "structure": "iliacus",
+            "side": "left",
+            "quantity": "lean_mass_g",
+            "factor": c.factor,
+            "predicted": size * off.get(c.name, 1.0),
+            "condition": c.name,
+            "flags": "",
+        }
         for patient, size in (("V0905", 80.0), ("V0906", 100.0))
         for c in bench.conditions(times=2)
-    ]  # fmt: skip
+    ]
     found = bench.summary(pd.DataFrame(rows), tmp_path).set_index("factor")
     assert found.loc["posture", "rms_cv_percent"] == pytest.approx(100 * 0.01 / 2**0.5 / 1.005)
     assert found.loc["exposure", "rms_cv_percent"] == pytest.approx(100 * 0.02 / 2**0.5 / 0.99)

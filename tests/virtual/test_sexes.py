@@ -33,9 +33,14 @@ def shapes() -> dict[str, Shape]:
         scale = scale_of(sex)
         wanted = {template.label("fat"): template.volumes_cm3[template.label("fat")] * scale.prod()}
         made[sex] = grow(
-            template, scale, wanted, box, np.random.default_rng(0), 0.0,
+            template,
+            scale,
+            wanted,
+            box,
+            np.random.default_rng(0),
+            0.0,
             lambda points, scale=scale, much=femininity: sexed_shift(points, scale, much),
-        )  # fmt: skip
+        )
     return made
 
 

@@ -134,6 +134,13 @@ def predict(
             raise typer.BadParameter(cell.problem or "write F or M", param_hint="--sex")
         person["sex"] = cell.value
     predict_radiographs(
-        path, radiographs or (), settings, out,
-        sheet=sheet, calibration=calibration, person=person, device=device, dicom_out=dicom_out,
-    )  # fmt: skip
+        path,
+        radiographs or (),
+        settings,
+        out,
+        sheet=sheet,
+        calibration=calibration,
+        person=person,
+        device=device,
+        dicom_out=dicom_out,
+    )

@@ -139,6 +139,14 @@ def stack(patient: PatientDir, options: StageOptions, out: Out) -> None:
         patient / name for name in ("drr.safetensors", "aligned.safetensors", "quantities.parquet")
     )
     stage(
-        drr, aligned, patient, quantities, s.cohort_channels, s.image, out,
-        min_visible_fraction=s.min_visible_fraction, kept_because=s.kept_because, correct=s.correct,
-    )  # fmt: skip
+        drr,
+        aligned,
+        patient,
+        quantities,
+        s.cohort_channels,
+        s.image,
+        out,
+        min_visible_fraction=s.min_visible_fraction,
+        kept_because=s.kept_because,
+        correct=s.correct,
+    )

@@ -16,9 +16,17 @@ from mskdex.imaging.label_names import strip_suffix
 _SUBJECT = re.compile(r"sub-[0-9A-Za-z]+")
 _SESSION = re.compile(r"ses-[0-9A-Za-z]+")
 _KINDS = {
-    "ct": "ct", "dseg": "labels", "seg": "labels", "mask": "labels", "probseg": "", "xr": "radiograph",
-    "xray": "radiograph", "dx": "radiograph", "cr": "radiograph", "radiograph": "radiograph",
-}  # fmt: skip
+    "ct": "ct",
+    "dseg": "labels",
+    "seg": "labels",
+    "mask": "labels",
+    "probseg": "",
+    "xr": "radiograph",
+    "xray": "radiograph",
+    "dx": "radiograph",
+    "cr": "radiograph",
+    "radiograph": "radiograph",
+}
 _MISSING = ("", "n/a", "na", "nan")
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 _FACTORS = {

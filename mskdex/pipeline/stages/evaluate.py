@@ -124,8 +124,10 @@ def evaluate(
 def _trained(experiments_root: Path, predicted: pd.DataFrame) -> dict[tuple[str, int], tuple[str, ...]]:
     """Patients whom the model of each experiment and fold has seen."""
     pairs = predicted[["method", "fold"]].drop_duplicates().itertuples(index=False)
-    return {(str(m), int(f)): training_patients(experiments_root / str(m) / f"fold{int(f)}" / "train.json")
-            for m, f in pairs}  # fmt: skip
+    return {
+        (str(m), int(f)): training_patients(experiments_root / str(m) / f"fold{int(f)}" / "train.json")
+        for m, f in pairs
+    }
 
 
 def _trained_on(folds: pd.Series, reported: Sequence[int]) -> list[str]:

@@ -63,8 +63,9 @@ def evidence(row: Mapping[str, Any], imported: Mapping[str, Any]) -> Evidence:
     """
     root = Path(str(row["data_root"]))
     files = {c: _relative(str(row[c]), root) for c in _COLUMNS if isinstance(row.get(c), str)}
-    digests = {c: [d for d in (imported.get(c, {}).get("sha256"), imported.get("content", {}).get(c)) if d]
-               for c in _COLUMNS}  # fmt: skip
+    digests = {
+        c: [d for d in (imported.get(c, {}).get("sha256"), imported.get("content", {}).get(c)) if d] for c in _COLUMNS
+    }
     files |= {c: f"the {c} of {row['patient_id']}" for c in _COLUMNS if c not in files}
     return Evidence(str(row["patient_id"]), str(row["person"]), files, digests, dicom_patient_ids(row))
 

@@ -35,9 +35,21 @@ NOTICE = "Research software, not a medical device. Intervals hold for patients l
 _GPU_BATCH = 16
 _OF_IMAGES = ("radiograph", "patient_id", "file", "status", "reason", "flags", "warnings", "dicom")
 _OF_OBJECTS = (
-    "radiograph", "status", "reason", "object", "side", "quantity", "predicted", "low", "high", "fused", "fused_low",
-    "fused_high", "flag", "flags",
-)  # fmt: skip
+    "radiograph",
+    "status",
+    "reason",
+    "object",
+    "side",
+    "quantity",
+    "predicted",
+    "low",
+    "high",
+    "fused",
+    "fused_low",
+    "fused_high",
+    "flag",
+    "flags",
+)
 
 
 @dataclass(frozen=True)

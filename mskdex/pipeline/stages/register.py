@@ -81,9 +81,13 @@ def register(
 
 
 def _estimate(
-    accepted: Mapping[str, Registration], bodies: Mapping[str, RigidBody], view: View, known: tuple[CameraPrior, Depth],
-    settings: RegistrationSettings, step_mm: float,
-) -> CameraEstimate | None:  # fmt: skip
+    accepted: Mapping[str, Registration],
+    bodies: Mapping[str, RigidBody],
+    view: View,
+    known: tuple[CameraPrior, Depth],
+    settings: RegistrationSettings,
+    step_mm: float,
+) -> CameraEstimate | None:
     """The camera of the accepted bodies, compared on the finest grid of their refinement."""
     if not accepted:
         return None
@@ -147,9 +151,17 @@ def _entry(
     if found is None:
         objects = [c.name for c in channels if c.body == name]
         found = Registration(
-            tuple(objects), None, radiograph.camera_from_ct, None, 0.0, False, "the CT's labels do not hold it",
-            None, None, 0.0,
-        )  # fmt: skip
+            tuple(objects),
+            None,
+            radiograph.camera_from_ct,
+            None,
+            0.0,
+            False,
+            "the CT's labels do not hold it",
+            None,
+            None,
+            0.0,
+        )
     return {
         "objects": list(found.objects),
         "camera_from_ct": None if found.pose is None else found.pose.tolist(),

@@ -65,13 +65,14 @@ def _source(patient_dir: Path, radiograph: Radiograph, poses: dict, settings: Si
         nominal=radiograph.camera_from_ct,
         registered={
             name: np.array(entry["camera_from_ct"], dtype=np.float64)
-            for name, entry in poses.items() if entry["accepted"]
+            for name, entry in poses.items()
+            if entry["accepted"]
         },
         detector_field=field,
         bodies=settings.bodies,
         scale=radiograph.scale,
         step_mm=settings.rendering.step_mm,
-    )  # fmt: skip
+    )
 
 
 def _together(patient: str, source: SimulationSource, radiograph: Radiograph, pairs: list[Variant]) -> Simulated:
