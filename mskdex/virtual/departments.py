@@ -73,7 +73,18 @@ DEPARTMENTS = {
     department.name: department
     for department in (
         Department("arvik", "Arvik", "Lumen 40", "3.1.2", "DX", "linear", False, 16),
-        Department("belmora", "Belmora", "Plate Reader 5", "V9.0", "CR", "log", True, 12, kv_more=-2.0),
+        Department(
+            "belmora",
+            "Belmora",
+            "Plate Reader 5",
+            "V9.0",
+            "CR",
+            "log",
+            True,
+            12,
+            changes={"BodyPartExamined": "PELVIS"},  # HIP is one of a pair, of which a CR image has to say the side
+            kv_more=-2.0,
+        ),
         Department(
             "corvia",
             "Corvia Medical",

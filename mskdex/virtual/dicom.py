@@ -62,6 +62,7 @@ def write_radiograph(path: Path, grey: np.ndarray, taken: Taken, department: Dep
     if department.modality == "CR":
         for keyword in _NOT_OF_CR:
             dataset.pop(keyword, None)
+        dataset.PatientOrientation = ""  # a plate reader does not know it
     _habits(dataset, department)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = UID(dataset.SOPClassUID)
@@ -76,12 +77,14 @@ _NOT_OF_CR = (
     "ImageLaterality",
     "AnatomicRegionSequence",
     "ViewCodeSequence",
-    "PatientOrientation",
     "AcquisitionContextSequence",
     "DetectorType",
     "PositionerType",
     "Grid",
     "AnodeTargetMaterial",
+    "FilterMaterial",
+    "FilterThicknessMinimum",
+    "FilterThicknessMaximum",
     "CollimatorShape",
     "CollimatorLeftVerticalEdge",
     "CollimatorRightVerticalEdge",
@@ -137,11 +140,14 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _geometry(dataset: Dataset, taken: Taken, department: Department) -> None:
     camera = taken.camera
-    magnification = camera.sdd_mm / taken.source_to_patient_mm
     step = department.sdd_step_mm
     dataset.DistanceSourceToDetector = round(step * round(camera.sdd_mm / step), 1)
-    dataset.DistanceSourceToPatient = round(min(taken.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
-    dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
+    # One or the other: to be one another's ratio, as PS3.3 has it, the factor would be that of the table's side.
+    if "DistanceSourceToPatient" in department.lacks:
+        magnification = camera.sdd_mm / taken.source_to_patient_mm
+        dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
+    else:
+        dataset.DistanceSourceToPatient = round(min(taken.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
     setattr(dataset, department.spacing_tag, [camera.pixel_mm, camera.pixel_mm])
     dataset.KVP = round(taken.tube_voltage_kv, 1)
     dataset.FilterMaterial = "ALUMINUM"
