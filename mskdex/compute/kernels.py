@@ -26,16 +26,29 @@ def kernel(function: Callable[..., Any]) -> Any:
     So each kernel's folder is named by a hash of its code and of all that it uses. Kernels are serial and release the
     GIL; `parallel.spread` runs them on threads.
 
+    Arithmetic is IEEE's, in the order that is written: the same sums whoever compiled them. Where they may be
+    reordered, a process that compiles a kernel and one that loads it differ in the last digit, as the copies of the
+    functions that it calls are optimised once in one and twice in the other.
+
     Args:
         function: what it uses of its module, kernels and constants, stands above it.
 
     Raises:
         TypeError: it uses something whose changes would not be noticed.
     """
+    return _compiled(function, fastmath=False)
+
+
+def image_kernel(function: Callable[..., Any]) -> Any:
+    """As `kernel`, with sums in any order: a fifth faster, for images that registration compares and nobody keeps."""
+    return _compiled(function, fastmath=True)
+
+
+def _compiled(function: Callable[..., Any], *, fastmath: bool) -> Any:
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    numba.config.CACHE_DIR = str(cache_folder() / f"{function.__name__}-{code_hash(function)}")  # type: ignore[attr-defined]
+    numba.config.CACHE_DIR = str(cache_folder() / f"{function.__name__}-{fastmath:d}-{code_hash(function)}")  # type: ignore[attr-defined]
     try:
-        return numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
+        return numba.njit(cache=True, nogil=True, fastmath=fastmath, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 

@@ -1,11 +1,11 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
-from mskdex.compute.kernels import kernel
+from mskdex.compute.kernels import image_kernel, kernel
 from mskdex.drr.march import enter
 from mskdex.drr.skipping import BLOCK, leap
 
 
-@kernel
+@image_kernel
 def march_density(density, blocks, box, coefficients, slope, weight, step, images, start, stop):
     """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
 
@@ -50,7 +50,7 @@ def march_density(density, blocks, box, coefficients, slope, weight, step, image
             images[pose, row, column] = total
 
 
-@kernel
+@image_kernel
 def march_tangents(density, blocks, box, coefficients, slope, weight, step, images, moments, start, stop):
     """As `march_density`, and the moments of the density's gradient that all six derivatives are made of.
 

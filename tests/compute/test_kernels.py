@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mskdex.compute import cache
@@ -64,6 +65,20 @@ OFFSET, HIDDEN = 3, [1.0]
 
 def _outer(x):
     return inner(x) + OFFSET
+
+
+@kernel
+def _sum(values):
+    total = 0.0
+    for i in range(values.size):
+        total += values[i]
+    return total
+
+
+def test_a_kernel_adds_in_the_order_that_is_written() -> None:
+    """So that two processes have the same bytes, of which one compiled the kernel and one loaded it."""
+    values = np.tile([1e16, 1.0, -1e16, 1.0], 64)
+    assert _sum(values) == 1.0
 
 
 def test_the_hash_follows_constants_kernels_and_functions_inside(monkeypatch: pytest.MonkeyPatch) -> None:
