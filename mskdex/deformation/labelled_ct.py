@@ -134,7 +134,7 @@ class LabelledCt:
         for number, body in enumerate(poses):
             of_codes[self.of_body(body)] = number
         inverse = np.array([to_voxel @ np.linalg.inv(pose) @ from_index for pose in poses.values()]).reshape(-1, 4, 4)
-        boxes = np.array([self._box_of(body) for body in poses], dtype=np.float64).reshape(-1, 6)
+        boxes = np.array([self._boxes[body] for body in poses], dtype=np.float64).reshape(-1, 6)
         grid, shift = soft
         place = np.r_[grid.origin_mm, 1.0 / grid.cell_mm]
         labels, codes, beyond = np.zeros((3, *shape), np.uint8)
@@ -161,6 +161,10 @@ class LabelledCt:
         from_index = grid.world_from_voxel @ np.diag([1 / FINE] * 3 + [1.0])
         from_index[:3, 3] -= grid.cell_mm * (FINE - 1) / (2 * FINE)
         return self.filled(from_index, tuple(n * FINE for n in grid.shape), soft, poses)[2]
+
+    @cached_property
+    def _boxes(self) -> dict[str, np.ndarray]:
+        return {body: self._box_of(body) for body in self.bodies}
 
     def _box_of(self, body: str) -> np.ndarray:
         """Low and high index (x, y, z) of a body's bones, half a voxel wider."""
