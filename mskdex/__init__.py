@@ -19,7 +19,7 @@ Arrays of volumes are (z, y, x) with RAS millimetres as world; images are (rows,
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Camera",

@@ -1,6 +1,7 @@
 """The documentation site: it is built without a broken link, and what is generated from the code is up to date."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,25 @@ def test_the_page_of_commands_is_that_of_the_command_line():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
     assert page.strip() == done.stdout.strip(), "make it anew: see CONTRIBUTING.md"
+
+
+def outputs() -> set[str]:
+    """Names of the files and folders in results/ that the rules make."""
+    text = "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    blocks = re.findall(r"^    output:\n(.*?)^    log:", text, re.MULTILINE | re.DOTALL)
+    return {path.rsplit("/", 1)[-1] for block in blocks for path in re.findall(r'"results/([^"]+)"', block)}
+
+
+def test_the_artifacts_of_all_rules_are_documented():
+    page = (ROOT / "docs/reference/files.md").read_text(encoding="utf-8")
+    assert len(outputs()) > 60
+    assert not {name for name in outputs() if name not in page}
+
+
+def test_every_package_is_in_the_architecture():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Packages")[2].partition("##")[0]
+    packages = {path.parent.name for path in (ROOT / "mskdex").glob("*/__init__.py")}
+    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert packages <= named
+    assert all((ROOT / "mskdex" / name).is_dir() or (ROOT / "mskdex" / f"{name}.py").is_file() for name in named)

@@ -21,6 +21,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
+def require_ordered(settings: Settings, *pairs: tuple[str, str]) -> None:
+    """Checks that in each pair of fields, (least, most), the first does not exceed the second.
+
+    Raises:
+        ValueError: one does.
+    """
+    for least, most in pairs:
+        low, high = getattr(settings, least), getattr(settings, most)
+        if low > high:
+            msg = f"{least} ({low:g}) must not exceed {most} ({high:g})"
+            raise ValueError(msg)
+
+
 def of_results(value: Any) -> Any:
     """A value of the config as plain JSON-able data, without the keys that change no result, at any depth."""
     if isinstance(value, BaseModel):

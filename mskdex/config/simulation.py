@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from mskdex.config.base import Settings
+from mskdex.config.base import Settings, require_ordered
 from mskdex.config.virtual import PostureSettings
 
 
@@ -38,9 +38,6 @@ class SimulationSettings(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> "SimulationSettings":
-        for name in ("tube_voltage_{}_kv", "grid_selectivity_{}", "blur_{}_mm", "photons_{}_per_mm2"):
-            low, high = (getattr(self, name.format(end)) for end in ("min", "max"))
-            if low > high:
-                msg = f"{name.format('min')} ({low:g}) must not exceed {name.format('max')} ({high:g})"
-                raise ValueError(msg)
+        names = ("tube_voltage_{}_kv", "grid_selectivity_{}", "blur_{}_mm", "photons_{}_per_mm2")
+        require_ordered(self, *((name.format("min"), name.format("max")) for name in names))
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mskdex.config.base import NO_RESULT, Settings
+from mskdex.config.base import NO_RESULT, Settings, require_ordered
 
 
 class PostureSettings(Settings):
@@ -43,10 +43,7 @@ class ExposureSettings(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> "ExposureSettings":
-        for low, high in (("sdd_min_mm", "sdd_max_mm"), ("tube_voltage_min_kv", "tube_voltage_max_kv")):
-            if getattr(self, low) > getattr(self, high):
-                msg = f"{low} ({getattr(self, low):g}) must not exceed {high} ({getattr(self, high):g})"
-                raise ValueError(msg)
+        require_ordered(self, ("sdd_min_mm", "sdd_max_mm"), ("tube_voltage_min_kv", "tube_voltage_max_kv"))
         return self
 
 

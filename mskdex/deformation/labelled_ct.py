@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mskdex.compute.affine import moved
 from mskdex.compute.kernels import kernel
 from mskdex.config.objects import Channel
 from mskdex.deformation.coarse_grid import Grid, trilinear
@@ -198,15 +199,6 @@ def _add_amounts(hu, labels, lean, out):
 
 
 @kernel
-def _moved(matrix, x, y, z):
-    return (
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3],
-        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3],
-    )
-
-
-@kernel
 def _between(i, j, k):
     """An evenly spread number between 0 and 1 for each voxel: multiples of the roots of x⁴ = x + 1 (Roberts 2018)."""
     value = 0.5 + 0.8191725134 * i + 0.6710436067 * j + 0.5497004779 * k
@@ -225,7 +217,7 @@ def _fill(
             for i in range(out_labels.shape[2]):
                 claimed = False
                 for b in range(inverse.shape[0]):
-                    u, v, w = _moved(inverse[b], float(i), float(j), float(k))
+                    u, v, w = moved(inverse[b], float(i), float(j), float(k))
                     inside = boxes[b, 0] <= u < boxes[b, 3] and boxes[b, 1] <= v < boxes[b, 4]
                     # A shaft that the CT cuts goes on beyond its ends as in its last slice.
                     above = w >= boxes[b, 5] and boxes[b, 5] < nz - 0.75
@@ -243,11 +235,11 @@ def _fill(
                         beyond[k, j, i] = int(r != s)
                 if claimed:
                     continue
-                x, y, z = _moved(from_index, float(i), float(j), float(k))
+                x, y, z = moved(from_index, float(i), float(j), float(k))
                 du, dv, dw = trilinear(
                     shift, (x - place[0]) * place[3], (y - place[1]) * place[3], (z - place[2]) * place[3]
                 )
-                u, v, w = _moved(to_voxel, x + du, y + dv, z + dw)
+                u, v, w = moved(to_voxel, x + du, y + dv, z + dw)
                 p, q = int(np.floor(u + _between(i, j, k))), int(np.floor(v + _between(j, k, i)))
                 r = int(np.floor(w + _between(k, i, j)))
                 a, b, c = min(max(p, 0), nx - 1), min(max(q, 0), ny - 1), min(max(r, 0), nz - 1)

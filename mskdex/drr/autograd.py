@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Real
 
 from mskdex.drr.density import Density, render_with_tangents
 from mskdex.geometry.camera import Camera
@@ -40,15 +41,15 @@ class DensityRender(torch.autograd.Function):
 
 
 def differentiable_render(
-    twist: torch.Tensor,
+    twist: Float[torch.Tensor, "6"],
     density: Density,
     camera: Camera,
-    camera_from_ct: np.ndarray,
+    camera_from_ct: Real[np.ndarray, "4 4"],
     *,
-    centre_mm: np.ndarray | None = None,
+    centre_mm: Real[np.ndarray, "3"] | None = None,
     step_mm: float = 1.0,
     conserve_sums: bool = False,
-) -> torch.Tensor:
+) -> Float[torch.Tensor, "h w"]:
     """Renders a density volume at `pose.moved(camera_from_ct, twist, centre_mm)`, differentiable in the twist.
 
     Args:

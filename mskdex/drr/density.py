@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float64, Real, UInt8
 
 from mskdex.compute.parallel import spread
 from mskdex.drr.density_kernels import empty_blocks, march_density, march_tangents
@@ -26,9 +27,9 @@ class Density:
         world_from_voxel: 4×4 of the padded array.
     """
 
-    padded: np.ndarray
-    blocks: np.ndarray
-    world_from_voxel: np.ndarray
+    padded: Float[np.ndarray, "z y x"]
+    blocks: UInt8[np.ndarray, "kz ky kx"]
+    world_from_voxel: Float64[np.ndarray, "4 4"]
 
     @classmethod
     def of(cls, values: np.ndarray, world_from_voxel: np.ndarray) -> "Density":
@@ -61,8 +62,8 @@ class Density:
         shift[:3, 3] = [c.start - _PADDING for c in reversed(crop)]
         return cls(padded, blocks, affine @ shift)
 
-    def corners_mm(self) -> np.ndarray:
-        """RAS corners (8, 3) of the box of values that are not zero, half a cell around them included."""
+    def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
+        """RAS corners, mm, of the box of values that are not zero, half a cell around them included."""
         ends = [(1.0, n - 2.0) for n in self.padded.shape]
         grid = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
         corners: np.ndarray = grid @ self.world_from_voxel[:3, :3].T + self.world_from_voxel[:3, 3]
@@ -70,8 +71,13 @@ class Density:
 
 
 def render_density(
-    density: Density, camera: Camera, camera_from_ct: np.ndarray, *, step_mm: float = 1.0, conserve_sums: bool = False
-) -> np.ndarray:
+    density: Density,
+    camera: Camera,
+    camera_from_ct: Real[np.ndarray, "*poses 4 4"],
+    *,
+    step_mm: float = 1.0,
+    conserve_sums: bool = False,
+) -> Float[np.ndarray, "*poses h w"]:
     """Renders one density volume.
 
     Args:
@@ -95,12 +101,12 @@ def render_density(
 def render_with_tangents(
     density: Density,
     camera: Camera,
-    camera_from_ct: np.ndarray,
+    camera_from_ct: Real[np.ndarray, "*poses 4 4"],
     *,
-    centre_mm: np.ndarray | None = None,
+    centre_mm: Real[np.ndarray, "3"] | None = None,
     step_mm: float = 1.0,
     conserve_sums: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, "*poses h w"], Float[np.ndarray, "*poses 6 h w"]]:
     """Renders one density volume with its derivatives by the six pose parameters, in one pass.
 
     The parameters are a twist ξ = (ω, t), rotation vector in rad and translation in mm, both along the

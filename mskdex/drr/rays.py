@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Real
 
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
@@ -24,13 +25,13 @@ class Rays:
         step_mm: distance between samples in depth.
     """
 
-    coefficients: np.ndarray
-    slope: np.ndarray
-    weight: np.ndarray
+    coefficients: Float64[np.ndarray, "6 3"]
+    slope: Float64[np.ndarray, "2 3"]
+    weight: Float64[np.ndarray, "3"]
     step_mm: float
 
 
-def checked_pose(pose: np.ndarray) -> np.ndarray:
+def checked_pose(pose: np.ndarray) -> Float64[np.ndarray, "4 4"]:
     """A rigid 4×4 float64 pose.
 
     Raises:
@@ -50,7 +51,7 @@ def checked_pose(pose: np.ndarray) -> np.ndarray:
     return pose
 
 
-def checked_affine(world_from_voxel: np.ndarray) -> np.ndarray:
+def checked_affine(world_from_voxel: np.ndarray) -> Float64[np.ndarray, "4 4"]:
     """An invertible 4×4 float64 affine.
 
     Raises:
@@ -81,13 +82,19 @@ def checked_depth(camera: Camera, nearest_mm: float) -> None:
         raise MskdexError(msg)
 
 
-def voxel_from_camera(world_from_voxel: np.ndarray, camera_from_ct: np.ndarray) -> np.ndarray:
-    """4×4 float64 that takes camera-frame mm to voxel coordinates (i along x, j, k)."""
+def voxel_from_camera(
+    world_from_voxel: Real[np.ndarray, "4 4"], camera_from_ct: Real[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "4 4"]:
+    """The matrix that takes camera-frame mm to voxel coordinates (i along x, j, k)."""
     return np.linalg.inv(camera_from_ct @ world_from_voxel)
 
 
 def make_rays(
-    camera: Camera, world_from_voxel: np.ndarray, camera_from_ct: np.ndarray, step_mm: float, conserve_sums: bool
+    camera: Camera,
+    world_from_voxel: Real[np.ndarray, "4 4"],
+    camera_from_ct: Real[np.ndarray, "4 4"],
+    step_mm: float,
+    conserve_sums: bool,
 ) -> Rays:
     """The rays of `camera` at a pose.
 

@@ -4,24 +4,25 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Float64, Integer, Real
 
 from mskdex.geometry.camera import Camera
 from mskdex.quantities import HU_MIN
 
 
 def render_reference(
-    ct: np.ndarray,
-    labels: np.ndarray,
-    world_from_voxel: np.ndarray,
+    ct: Integer[np.ndarray, "z y x"],
+    labels: Integer[np.ndarray, "z y x"],
+    world_from_voxel: Real[np.ndarray, "4 4"],
     label_ids: Sequence[int],
     camera: Camera,
-    camera_from_ct: np.ndarray,
-    tables: np.ndarray,
+    camera_from_ct: Real[np.ndarray, "4 4"],
+    tables: Float[np.ndarray, "q hu"],
     *,
     step_mm: float = 1.0,
     conserve_sums: bool = True,
     oversampling: int = 1,
-) -> np.ndarray:
+) -> Float64[np.ndarray, "q n h w"]:
     """Object-wise images by the trilinear march; arguments as in `render.render`, one pose.
 
     Samples stand at the depths k · step_mm. Each corner of a sample's cell gives its quantity, times its

@@ -1,25 +1,27 @@
 """Likeness of predicted and aligned DRRs: PSNR, SSIM and gradient correlation."""
 
 import numpy as np
+from jaxtyping import Real
 from scipy import ndimage
 from skimage.metrics import structural_similarity
+
+Image = Real[np.ndarray, "h w"]
 
 IMAGE_MEASURES = ("psnr_db", "ssim", "gc")
 
 
-def psnr_db(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> float:
+def psnr_db(predicted: Image, truth: Image, data_range: float) -> float:
     """Peak signal-to-noise ratio, 20·log10(range / RMSE), in dB; infinite for equal images.
 
     Args:
-        predicted: (H, W).
-        truth: (H, W), the same unit.
+        predicted, truth: images in one unit.
         data_range: the data set's fixed intensity range, never that of one image.
     """
     error = float(np.sqrt(np.mean((predicted.astype(np.float64) - truth.astype(np.float64)) ** 2)))
     return float("inf") if error == 0 else 20.0 * float(np.log10(data_range / error))
 
 
-def ssim(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> float:
+def ssim(predicted: Image, truth: Image, data_range: float) -> float:
     """Structural similarity, mean over the image.
 
     scikit-image's `structural_similarity` with the settings of Wang et al. 2004: Gaussian window of
@@ -37,7 +39,7 @@ def ssim(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> float:
     )
 
 
-def gradient_correlation(first: np.ndarray, second: np.ndarray) -> float:
+def gradient_correlation(first: Image, second: Image) -> float:
     """Mean of the normalised cross-correlations of the signed Sobel x and y responses, −1 … 1.
 
     Returns:
@@ -54,7 +56,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float((first * second).sum()) / norm if norm > 0 else float("nan")
 
 
-def measures(predicted: np.ndarray, truth: np.ndarray, data_range: float) -> dict[str, float]:
+def measures(predicted: Image, truth: Image, data_range: float) -> dict[str, float]:
     """All of `IMAGE_MEASURES` of one predicted DRR."""
     return {
         "psnr_db": psnr_db(predicted, truth, data_range),

@@ -1,6 +1,7 @@
 """Partial correlation and R² of several columns under many weightings of the patients."""
 
 import numpy as np
+from jaxtyping import Float64, Real
 
 from mskdex.evaluation.agreement import Pairs, undefined
 
@@ -8,7 +9,9 @@ _RCOND = 1e-10
 _NO_SPREAD = 1e-9
 
 
-def partial_correlation(pairs: Pairs, design: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
+def partial_correlation(
+    pairs: Pairs, design: Real[np.ndarray, "patients k"], counts: Real[np.ndarray, "weightings patients"]
+) -> tuple[Float64[np.ndarray, "weightings columns"], list[str | None]]:
     """Correlation of truth and prediction when both are freed of what the design explains linearly.
 
     By the Schur complement of the weighted products: the same as the correlation of the residuals of two regressions.
@@ -50,7 +53,9 @@ def _schur(products: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(products[:, k:, k:] - across.transpose(0, 2, 1) @ inverse @ across)
 
 
-def r_squared(pairs: Pairs, counts: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
+def r_squared(
+    pairs: Pairs, counts: Real[np.ndarray, "weightings patients"]
+) -> tuple[Float64[np.ndarray, "weightings columns"], list[str | None]]:
     """1 − Σ(truth − prediction)² / Σ(truth − its mean)²; negative where the mean of the patients would be better.
 
     Args:

@@ -1,12 +1,13 @@
 """Tests of one method against another on the same patients."""
 
 import numpy as np
+from jaxtyping import Float64, Real
 from scipy import stats
 
 _UNDEFINED = (float("nan"), float("nan"))
 
 
-def one_way_anova(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def one_way_anova(first: Real[np.ndarray, "n"], second: Real[np.ndarray, "m"]) -> tuple[float, float]:
     """One-way analysis of variance of two groups of absolute errors, as in MSKdeX (Gu et al. 2023).
 
     Returns:
@@ -21,7 +22,7 @@ def one_way_anova(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return float(result.statistic), float(result.pvalue)
 
 
-def paired_wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def paired_wilcoxon(first: Real[np.ndarray, "pairs"], second: Real[np.ndarray, "pairs"]) -> tuple[float, float]:
     """Wilcoxon signed-rank test of paired values, two-sided; pairs with a NaN are left out.
 
     Returns:
@@ -34,11 +35,11 @@ def paired_wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, float
     return float(result.statistic), float(result.pvalue)
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: Real[np.ndarray, "tests"]) -> Float64[np.ndarray, "tests"]:
     """Holm's step-down correction over a family of tests.
 
     Args:
-        p_values: (tests,); NaN entries are no tests: they stay NaN and do not count.
+        p_values: NaN entries are no tests: they stay NaN and do not count.
 
     Source: Holm 1979.
     """

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float64, Real
 
 from mskdex.errors import MskdexError
 
@@ -42,15 +43,15 @@ class Camera:
             msg = f"camera: beam is {self.beam!r}; allowed are cone and parallel"
             raise MskdexError(msg)
 
-    def pixel_centres_mm(self) -> tuple[np.ndarray, np.ndarray]:
+    def pixel_centres_mm(self) -> tuple[Float64[np.ndarray, "rows 1"], Float64[np.ndarray, "1 columns"]]:
         """Position of the pixels on the detector: y (rows, 1) and x (1, columns), mm from the principal point."""
         row, column = self.principal_point_px
         y = (np.arange(self.shape[0], dtype=np.float64)[:, None] - row) * self.pixel_mm
         x = (np.arange(self.shape[1], dtype=np.float64)[None, :] - column) * self.pixel_mm
         return y, x
 
-    def project(self, points_mm: np.ndarray) -> np.ndarray:
-        """Projects camera-frame points (…, 3) in mm to pixels (…, 2) as (row, column)."""
+    def project(self, points_mm: Real[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 2"]:
+        """Projects camera-frame points in mm to pixels as (row, column)."""
         points_mm = np.asarray(points_mm, dtype=np.float64)
         depth = points_mm[..., 2] if self.beam == "cone" else np.full(points_mm.shape[:-1], self.sdd_mm)
         scale = self.sdd_mm / (depth * self.pixel_mm)
@@ -95,7 +96,9 @@ AP_ROTATION = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]])
 """Rotation from RAS to the camera of an AP view: source in front, +x left, +y caudal, +z dorsal."""
 
 
-def nominal_pose(isocentre_mm: np.ndarray, source_to_isocentre_mm: float, view: str = "AP") -> np.ndarray:
+def nominal_pose(
+    isocentre_mm: Real[np.ndarray, "3"], source_to_isocentre_mm: float, view: str = "AP"
+) -> Float64[np.ndarray, "4 4"]:
     """camera_from_ct (4×4, float64) of an upright AP or PA view centred on `isocentre_mm` (RAS).
 
     Args:

@@ -1,13 +1,14 @@
 """Rigid poses as 4×4 float64 matrices: exponential, logarithm, motion about a centre."""
 
 import numpy as np
+from jaxtyping import Float64, Real
 
 _SMALL = 1e-4
 """Below this angle the series replaces the closed form; its first term left out is 1e-16."""
 
 
-def hat(vector: np.ndarray) -> np.ndarray:
-    """Cross-product matrix (3, 3) of a vector (3,)."""
+def hat(vector: Real[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
+    """Cross-product matrix of a vector."""
     x, y, z = vector
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
@@ -20,14 +21,14 @@ def _coefficients(angle: float) -> tuple[float, float, float]:
     return np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3
 
 
-def left_jacobian(omega: np.ndarray) -> np.ndarray:
-    """V(ω) (3, 3): exp(ω + δ) = exp(V(ω)·δ)·exp(ω) to first order in δ, and the translation of `exp` is V(ω)·v."""
+def left_jacobian(omega: Real[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
+    """V(ω) of ω in rad: exp(ω + δ) = exp(V(ω)·δ)·exp(ω) to first order in δ; the translation of `exp` is V(ω)·v."""
     turn = hat(omega)
     _, b, c = _coefficients(float(np.linalg.norm(omega)))
     return np.asarray(np.eye(3) + b * turn + c * turn @ turn)
 
 
-def exp(twist: np.ndarray) -> np.ndarray:
+def exp(twist: Real[np.ndarray, "6"]) -> Float64[np.ndarray, "4 4"]:
     """Exponential of se(3).
 
     Args:
@@ -47,7 +48,7 @@ def exp(twist: np.ndarray) -> np.ndarray:
     return pose
 
 
-def log(pose: np.ndarray) -> np.ndarray:
+def log(pose: Real[np.ndarray, "4 4"]) -> Float64[np.ndarray, "6"]:
     """Logarithm of a rigid pose: the twist (6,) with `exp(twist) == pose` and a rotation of at most π.
 
     At π the axis comes from the symmetric part, where the antisymmetric one vanishes.
@@ -68,8 +69,8 @@ def log(pose: np.ndarray) -> np.ndarray:
     return np.concatenate([omega, np.linalg.solve(left_jacobian(omega), pose[:3, 3])])
 
 
-def inverse(pose: np.ndarray) -> np.ndarray:
-    """Inverse of a rigid pose, (…, 4, 4)."""
+def inverse(pose: Real[np.ndarray, "*poses 4 4"]) -> Float64[np.ndarray, "*poses 4 4"]:
+    """Inverse of rigid poses."""
     pose = np.asarray(pose, dtype=np.float64)
     out = np.zeros_like(pose)
     turned = np.swapaxes(pose[..., :3, :3], -1, -2)
@@ -79,7 +80,11 @@ def inverse(pose: np.ndarray) -> np.ndarray:
     return out
 
 
-def moved(camera_from_ct: np.ndarray, twist: np.ndarray, centre_mm: np.ndarray | None = None) -> np.ndarray:
+def moved(
+    camera_from_ct: Real[np.ndarray, "4 4"],
+    twist: Real[np.ndarray, "6"],
+    centre_mm: Real[np.ndarray, "3"] | None = None,
+) -> Float64[np.ndarray, "4 4"]:
     """The pose after the volume was turned about `centre_mm` by ω and then shifted by t, along the camera's axes.
 
     Args:
@@ -96,7 +101,9 @@ def moved(camera_from_ct: np.ndarray, twist: np.ndarray, centre_mm: np.ndarray |
     return np.asarray(motion @ camera_from_ct)
 
 
-def difference(first: np.ndarray, second: np.ndarray, centre_mm: np.ndarray) -> tuple[float, float]:
+def difference(
+    first: Real[np.ndarray, "4 4"], second: Real[np.ndarray, "4 4"], centre_mm: Real[np.ndarray, "3"]
+) -> tuple[float, float]:
     """How far two poses lie apart: angle in degrees, and distance in mm at the RAS point `centre_mm`."""
     relative = second[:3, :3] @ first[:3, :3].T
     angle = np.linalg.norm(log(np.block([[relative, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]]))[:3])

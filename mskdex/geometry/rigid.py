@@ -1,6 +1,7 @@
 """The six parameters that a search moves a body by, for many poses at once."""
 
 import numpy as np
+from jaxtyping import Float64, Real
 
 from mskdex.geometry.pose import log
 
@@ -11,8 +12,8 @@ RAD_PER_UNIT = np.array([np.pi / 180] * 3 + [1.0] * 3)
 """Takes `PARAMETERS` to the twist of `mskdex.geometry.pose`."""
 
 
-def rotations(vectors_deg: np.ndarray) -> np.ndarray:
-    """Rotation matrices (N, 3, 3) of rotation vectors (N, 3) in degrees (Rodrigues)."""
+def rotations(vectors_deg: Real[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3 3"]:
+    """Rotation matrices of rotation vectors in degrees (Rodrigues)."""
     vectors = np.deg2rad(vectors_deg)
     angle = np.linalg.norm(vectors, axis=1)[:, None, None]
     turn = np.zeros((len(vectors), 3, 3))
@@ -22,8 +23,10 @@ def rotations(vectors_deg: np.ndarray) -> np.ndarray:
     return np.asarray(np.eye(3) + sine * turn + cosine * turn @ turn)
 
 
-def moved(pose: np.ndarray, pivot_mm: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Poses after motions about a pivot, in the camera's axes: `projection.pose.moved` for a batch.
+def moved(
+    pose: Real[np.ndarray, "4 4"], pivot_mm: Real[np.ndarray, "3"], parameters: Real[np.ndarray, "*n 6"]
+) -> Float64[np.ndarray, "*n 4 4"]:
+    """Poses after motions about a pivot, in the camera's axes: `geometry.pose.moved` for a batch.
 
     Args:
         pose: camera_from_ct, (4, 4).
@@ -41,7 +44,9 @@ def moved(pose: np.ndarray, pivot_mm: np.ndarray, parameters: np.ndarray) -> np.
     return result[0] if np.ndim(parameters) == 1 else result
 
 
-def along_ray(pose: np.ndarray, pivot_mm: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+def along_ray(
+    pose: Real[np.ndarray, "4 4"], pivot_mm: Real[np.ndarray, "3"], parameters: Real[np.ndarray, "*n 6"]
+) -> Float64[np.ndarray, "*n 4 4"]:
     """As `moved`, but depth moves the pivot along its ray, so that its projection stays.
 
     In one view, shift and depth are strongly coupled off the axis; these parameters are not.
@@ -52,8 +57,10 @@ def along_ray(pose: np.ndarray, pivot_mm: np.ndarray, parameters: np.ndarray) ->
     return moved(pose, pivot_mm, parameters)
 
 
-def difference(pose: np.ndarray, reference: np.ndarray, pivot_mm: np.ndarray) -> np.ndarray:
-    """The `PARAMETERS`, (6,), that take `reference` to `pose` by `moved`."""
+def difference(
+    pose: Real[np.ndarray, "4 4"], reference: Real[np.ndarray, "4 4"], pivot_mm: Real[np.ndarray, "3"]
+) -> Float64[np.ndarray, "6"]:
+    """The `PARAMETERS` that take `reference` to `pose` by `moved`."""
     turn = np.eye(4)
     turn[:3, :3] = pose[:3, :3] @ reference[:3, :3].T
     shift = (pose - reference)[:3, :3] @ pivot_mm + (pose - reference)[:3, 3]

@@ -1,6 +1,6 @@
 """Tables 1 and 2 of the paper, its supplement's, and the further statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -194,14 +194,29 @@ def bone_tables(results: Results) -> list[Table]:
 
 
 def _bone_row(rows: pd.DataFrame, name: str, quantity: str, methods: list[Method], measures: tuple) -> list[Cell]:
-    patients = rows["patient_id"].nunique()
-    row = [words(title(name)), Cell(str(patients), patients)]
-    for measure, _, places in measures:
-        for m in methods:
-            values = rows.loc[rows["method"] == m.id, measure].replace(float("inf"), float("nan")).dropna()
-            spread = f"± {number(values.std(), places).text}" if len(values) > 1 else ""
-            row.append(number(values.mean() if len(values) else float("nan"), places, below=spread))
+    row = [words(title(name)), *over_patients(rows, methods, measures)]
     for measure, _, places in measures[:2]:
         pair = published(measure, quantity, name) or (float("nan"), float("nan"))
         row += [number(v, places, style="published", hint=SOURCE) for v in pair]
     return row
+
+
+def over_patients(
+    rows: pd.DataFrame, methods: Sequence[Method], measures: Iterable[tuple[str, str, int]]
+) -> list[Cell]:
+    """Number of patients, then mean ± standard deviation over them of each measure by each method.
+
+    Args:
+        rows: method, patient_id and the measures; what a patient has several rows of, as two sides, is averaged first.
+        methods: of the columns.
+        measures: column of `rows`, its heading, and decimal places.
+    """
+    patients = rows["patient_id"].nunique()
+    cells = [Cell(str(patients), patients)]
+    for measure, _, places in measures:
+        for m in methods:
+            of = rows[rows["method"] == m.id].replace(float("inf"), float("nan"))
+            values = of.groupby("patient_id")[measure].mean().dropna()
+            spread = f"± {number(values.std(), places).text}" if len(values) > 1 else ""
+            cells.append(number(values.mean() if len(values) else float("nan"), places, below=spread))
+    return cells

@@ -4,8 +4,9 @@ import pandas as pd
 
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
+from mskdex.report.agreement_tables import over_patients
 from mskdex.report.data import Method, Results, title
-from mskdex.report.html_tables import Cell, Column, Table, number, plain, words
+from mskdex.report.html_tables import Cell, Column, Table, plain, words
 
 _MEASURES = (("psnr_db", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("relative_l1", "Relative L1", 2), ("dice", "Dice", 2))
 
@@ -40,12 +41,4 @@ def map_tables(results: Results) -> list[Table]:
 
 
 def _row(rows: pd.DataFrame, name: str, methods: list[Method]) -> list[Cell]:
-    patients = rows["patient_id"].nunique()
-    row = [words(name), Cell(str(patients), patients)]
-    for measure, _, places in _MEASURES:
-        for m in methods:
-            of = rows[rows["method"] == m.id].replace(float("inf"), float("nan"))
-            values = of.groupby("patient_id")[measure].mean().dropna()
-            spread = f"± {number(values.std(), places).text}" if len(values) > 1 else ""
-            row.append(number(values.mean() if len(values) else float("nan"), places, below=spread))
-    return row
+    return [words(name), *over_patients(rows, methods, _MEASURES)]

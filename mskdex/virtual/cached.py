@@ -40,7 +40,7 @@ def cached(name: str, count: int, make: Callable[[], Sequence[np.ndarray]]) -> l
 
 def _read_only(array: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(array)
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mskdex.compute.affine import moved
 from mskdex.compute.kernels import kernel
 from mskdex.deformation.coarse_grid import trilinear
 from mskdex.deformation.template import Tissue
@@ -15,15 +16,6 @@ _SHELL_MM = 2.0
 
 BODILY, FIRST_BODY = 1, 2
 """Bits of a cell that holds more than air, and of one that may hold bone of body 0; body b's is FIRST_BODY << b."""
-
-
-@kernel
-def _moved(matrix, x, y, z):
-    return (
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3],
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3],
-        matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3],
-    )
 
 
 @kernel
@@ -221,7 +213,7 @@ def fill(
         for j in range(out_labels.shape[1]):
             row_known = False
             for i in range(out_labels.shape[2]):
-                x, y, z = _moved(from_index, float(i), float(j), float(k))
+                x, y, z = moved(from_index, float(i), float(j), float(k))
                 a = int(np.rint((x - cells_at[0]) * cells_at[3]))
                 b = int(np.rint((y - cells_at[1]) * cells_at[3]))
                 c = int(np.rint((z - cells_at[2]) * cells_at[3]))
@@ -242,7 +234,7 @@ def fill(
                 claimed, best = bodies == 0, 0.0
                 for body in range(bodies):
                     if here & (FIRST_BODY << body):
-                        p, q, r = _moved(inverse_poses[body], x, y, z)
+                        p, q, r = moved(inverse_poses[body], x, y, z)
                         p, q, r, on_map = _shifted_index(bony, bony_at, to_template, labels, p, q, r)
                         if on_map:
                             strength = _strength(p, q, r, labels, depths, body_of, body)

@@ -1,5 +1,6 @@
 """Rigid motions: exponential, logarithm, composition, interpolation."""
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,3 +67,8 @@ def test_motion_about_a_centre_leaves_the_centre() -> None:
     angle, distance = p.difference(pose, turned, centre)
     assert angle == pytest.approx(np.degrees(np.linalg.norm([0.2, -0.4, 0.1])))
     assert distance == pytest.approx(0.0, abs=1e-9)
+
+
+def test_shapes_are_checked_while_the_tests_run():
+    with pytest.raises(jaxtyping.TypeCheckError, match="twist"):
+        p.exp(np.zeros(5))
