@@ -82,7 +82,7 @@ def render(
         pose: of the CT in the camera's frame, or its 4×4 matrix; None is an AP view through the middle of the bones,
             150 mm before the detector.
         step_mm: distance between samples along a ray.
-        device: "auto" (the CPU), "cpu", "cuda" or "cuda:i".
+        device: "auto" (what is estimated to be faster), "cpu", "cuda" or "cuda:i".
 
     Raises:
         MskdexError: labels of another CT, or a pose that cannot be rendered, e.g. a source within the patient.

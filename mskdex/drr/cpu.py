@@ -20,42 +20,54 @@ from mskdex.drr.skipping import (
     occupied_blocks,
     tile_depths,
 )
+from mskdex.drr.views import View
 from mskdex.drr.walk import walk
 from mskdex.geometry.camera import Camera
 
 
-def add_images(
+def render_views(
     scene: Scene,
-    ids: Sequence[int],
+    views: Sequence[View],
     camera: Camera,
-    pose: np.ndarray,
     tables: np.ndarray,
     sampling: Sampling,
     images: np.ndarray,
 ) -> None:
-    """Fills `images` (Q, N, H, W), zero before, with the labels at one pose; labels without voxels stay zero."""
-    box = scene.box(ids)
-    if box is None:
-        return
-    scene.depths_mm(box, camera, pose)
+    """Fills `images` (P, Q, N, H, W), zero before, with the objects of each view; without voxels they stay zero."""
+    for view in views:
+        if view.box is None:
+            continue
+        target = images[view.index]
+        if len(view.members) == target.shape[1]:
+            _add_images(scene, view, camera, tables, sampling, target)
+        else:
+            part = np.zeros((len(tables), len(view.members), *camera.shape), np.float32)
+            _add_images(scene, view, camera, tables, sampling, part)
+            target[:, list(view.members)] = part
+
+
+def _add_images(
+    scene: Scene, view: View, camera: Camera, tables: np.ndarray, sampling: Sampling, images: np.ndarray
+) -> None:
+    assert view.box is not None
     step = sampling.step_mm if sampling.method == "march" else 1.0
-    rays = make_rays(camera, scene.world_from_voxel, pose, step, sampling.conserve_sums)
-    lookup = label_lookup(ids)
-    cells, blocks = skip_map(scene, lookup, box)
-    reach = _tile_depths(scene, blocks, camera, pose)
+    rays = make_rays(camera, scene.world_from_voxel, view.pose, step, sampling.conserve_sums)
+    lookup = label_lookup(view.ids, range(len(view.ids)))
+    cells, blocks = skip_map(scene, lookup, view.box)
+    reach = _tile_depths(scene, blocks, camera, view.pose)
     if sampling.method == "march":
         volume: tuple[np.ndarray, ...] = (scene.ct, scene.labels, cells, blocks)
-        limits = cell_limits(box)
+        limits = cell_limits(view.box)
     else:
         volume = (scene.ct, scene.labels, blocks)
-        limits = np.ascontiguousarray(box[:, ::-1] - 0.5)
+        limits = np.ascontiguousarray(view.box[:, ::-1] - 0.5)
     kernel = march if sampling.method == "march" else walk
     for start in range(0, len(tables), LANES):
         part = tables[start : start + LANES]
         table = np.zeros((tables.shape[1], LANES), np.float32)
         table[:, : len(part)] = part.T
         constants = (*volume, lookup, table, limits, rays.coefficients, rays.slope, rays.weight, step, reach)
-        _over_rows(kernel, constants, sampling.oversampling, images[start : start + len(part)])
+        _over_rows(kernel, constants, view.oversampling, images[start : start + len(part)])
 
 
 def _over_rows(kernel: Callable[..., None], constants: tuple[Any, ...], oversampling: int, images: np.ndarray) -> None:
@@ -77,11 +89,11 @@ def _tile_depths(scene: Scene, blocks: np.ndarray, camera: Camera, pose: np.ndar
     return reach
 
 
-def label_lookup(ids: Sequence[int]) -> np.ndarray:
+def label_lookup(ids: Sequence[int], objects: Sequence[int]) -> np.ndarray:
     """Object of each cell value (256,) int16: -1 for a cell of several labels, -2 for a label of no object."""
     lookup = np.full(256, -2, np.int16)
     lookup[MIXED] = -1
-    lookup[list(ids)] = np.arange(len(ids))
+    lookup[list(ids)] = objects
     return lookup
 
 

@@ -2,14 +2,15 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from mskdex.drr import cpu
-from mskdex.drr.rays import checked_pose
+from mskdex.drr.choice import choose_device
 from mskdex.drr.sampling import Method, Sampling
 from mskdex.drr.scene import Scene
+from mskdex.drr.views import make_views
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.quantities import HU_MAX, HU_MIN
@@ -24,10 +25,12 @@ class Rendering:
             density × mm of a plain line integral.
         outside: (N,) or (P, N): fraction of each object's volume that projects outside the detector; 1 where
             the pose misses the detector altogether, NaN where the object has no voxels. Images are zero then.
+        device: "cpu" or "cuda…", where they were rendered.
     """
 
     images: np.ndarray
     outside: np.ndarray
+    device: str
 
 
 def render(
@@ -44,6 +47,7 @@ def render(
     method: Method = "march",
     oversampling: int | None = None,
     device: str = "auto",
+    renders: int = 1,
 ) -> Rendering:
     """Renders every object and quantity in one pass.
 
@@ -63,7 +67,8 @@ def render(
         conserve_sums: weight by (z/SDD)², so that sums are conserved; False is the plain line integral in mm.
         method: "march" (trilinear, the better image) or "walk" (exact lengths through voxels, Siddon; faster).
         oversampling: rays per pixel edge; None takes what keeps rays no farther apart than voxels.
-        device: "cpu", "cuda" or "cuda:i" (Triton); "auto" is the CPU.
+        device: "cpu", "cuda" or "cuda:i" (Triton); "auto" is what is estimated to be faster, see `choice`.
+        renders: how many renders of about this size this process makes; a GPU's start counts once for all of them.
 
     Raises:
         MskdexError: arrays that do not match, HU out of range, a pose that is not rigid or not finite, a
@@ -71,7 +76,7 @@ def render(
     """
     scene = Scene.of(ct, labels, world_from_voxel)
     sampling = Sampling(step_mm, conserve_sums, method, oversampling or 0)
-    return render_scene(scene, label_ids, camera, camera_from_ct, tables, sampling, device)
+    return render_scene(scene, label_ids, camera, camera_from_ct, tables, sampling, device, renders)
 
 
 def render_scene(
@@ -82,25 +87,11 @@ def render_scene(
     tables: np.ndarray,
     sampling: Sampling,
     device: str = "auto",
+    renders: int = 1,
 ) -> Rendering:
     """As `render`, of a scene that was checked before; an oversampling of 0 is chosen by the voxels."""
-    ids = _checked_ids(label_ids)
-    tables = _checked_tables(tables)
-    if not sampling.step_mm > 0:
-        msg = f"step_mm is {sampling.step_mm}; it must be positive"
-        raise MskdexError(msg)
-    add_images = _kernels(device)
-    images = np.zeros((len(tables), len(ids), *camera.shape), np.float32)
-    outside = np.full(len(ids), np.nan)
-    for pose, members in _by_pose(camera_from_ct, len(ids)):
-        chosen = [ids[i] for i in members]
-        rays = replace(sampling, oversampling=sampling.oversampling or auto_oversampling(scene, chosen, camera, pose))
-        part = np.zeros((len(tables), len(chosen), *camera.shape), np.float32) if len(chosen) < len(ids) else images
-        add_images(scene, chosen, camera, pose, tables, rays, part)
-        outside[members] = scene.outside(chosen, camera, pose)
-        if part is not images:
-            images[:, members] = part
-    return Rendering(images, outside)
+    found = render_poses(scene, label_ids, camera, np.asarray(camera_from_ct)[None], tables, sampling, device, renders)
+    return Rendering(found.images[0], found.outside[0], found.device)
 
 
 def render_poses(
@@ -111,50 +102,36 @@ def render_poses(
     tables: np.ndarray,
     sampling: Sampling,
     device: str = "auto",
+    renders: int = 1,
 ) -> Rendering:
-    """A batch: as `render_scene` for each of P poses, (P, 4, 4) or (P, N, 4, 4); adds an axis of poses in front."""
-    parts = [render_scene(scene, label_ids, camera, pose, tables, sampling, device) for pose in np.asarray(poses)]
-    return Rendering(np.stack([p.images for p in parts]), np.stack([p.outside for p in parts]))
+    """A batch: as `render_scene` for each of P poses, (P, 4, 4) or (P, N, 4, 4); adds an axis of poses in front.
 
-
-def auto_oversampling(scene: Scene, ids: Sequence[int], camera: Camera, pose: np.ndarray) -> int:
-    """Rays per pixel edge so that neighbours lie no farther apart than voxels at the objects' middle depth.
-
-    Coarser rays step over parts of small objects: at pixels three voxels wide the sums of the smallest hip
-    muscles are off by up to 1.5 %, at rays one voxel apart by 0.05 %.
+    On a CUDA device the batch is one launch, and the scene stays in its memory as long as it is held.
     """
-    box = scene.box(ids)
-    if box is None:
-        return 1
-    pitch = camera.pixel_mm
-    if camera.beam == "cone":
-        pitch *= sum(scene.depths_mm(box, camera, pose)) / 2.0 / camera.sdd_mm
-    voxel = np.linalg.norm(scene.world_from_voxel[:3, :3], axis=0).min()
-    return max(1, int(np.ceil(pitch / voxel - 0.05)))
+    ids = _checked_ids(label_ids)
+    tables = _checked_tables(tables)
+    if not sampling.step_mm > 0:
+        msg = f"step_mm is {sampling.step_mm}; it must be positive"
+        raise MskdexError(msg)
+    views = make_views(scene, ids, camera, list(poses), sampling)
+    chosen = choose_device(device, scene, views, camera, tables, sampling, renders)
+    images = np.zeros((len(poses), len(tables), len(ids), *camera.shape), np.float32)
+    _renderer(chosen)(scene, views, camera, tables, sampling, images)
+    outside = np.full((len(poses), len(ids)), np.nan)
+    for view in views:
+        outside[view.index, list(view.members)] = scene.outside(view.ids, camera, view.pose)
+    return Rendering(images, outside, chosen)
 
 
-def _kernels(device: str) -> Callable[..., None]:
-    if device in ("auto", "cpu"):
-        return cpu.add_images
+def _renderer(device: str) -> Callable[..., None]:
+    if device == "cpu":
+        return cpu.render_views
     try:
         from mskdex.drr import cuda
     except ImportError as error:
         msg = f"rendering on {device} needs torch for CUDA with Triton ({error}); use auto or cpu"
         raise MskdexError(msg) from error
-    return functools.partial(cuda.add_images, device=device)
-
-
-def _by_pose(camera_from_ct: np.ndarray, count: int) -> list[tuple[np.ndarray, list[int]]]:
-    poses = np.asarray(camera_from_ct, dtype=np.float64)
-    if poses.ndim == 2:
-        return [(checked_pose(poses), list(range(count)))]
-    if poses.shape != (count, 4, 4):
-        msg = f"camera_from_ct has shape {poses.shape}; (4, 4) or one per object, ({count}, 4, 4), is needed"
-        raise MskdexError(msg)
-    groups: dict[bytes, list[int]] = {}
-    for index, pose in enumerate(poses):
-        groups.setdefault(pose.tobytes(), []).append(index)
-    return [(checked_pose(poses[members[0]]), members) for members in groups.values()]
+    return functools.partial(cuda.render_views, device=device)
 
 
 def _checked_ids(label_ids: Sequence[int]) -> list[int]:

@@ -14,9 +14,9 @@ from mskdex.geometry.camera import Camera
 from mskdex.quantities import HU_MAX, HU_MIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """A labelled CT that was checked once.
+    """A labelled CT that was checked once; its arrays must not change after that.
 
     Attributes:
         ct: (z, y, x) int16 HU. labels: (z, y, x) uint8. Both C-contiguous.

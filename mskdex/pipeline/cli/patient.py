@@ -76,11 +76,11 @@ def render(
         ct, labels, camera = folder / "ct.nii.gz", folder / "labels.nii.gz", folder / "camera.json"
         target = out if len(patient) == 1 else folder / out.name
         if poses is None:
-            render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, target)
+            render_nominal(ct, labels, camera, s.channels, s.image, s.rendering, target, len(patient))
         else:
             own = poses if len(patient) == 1 else folder / poses.name
             field = folder / "field.nii.gz"
-            render_aligned(ct, labels, camera, own, s.channels, s.image, s.rendering, target, field)
+            render_aligned(ct, labels, camera, own, s.channels, s.image, s.rendering, target, field, len(patient))
 
 
 @app.command()

@@ -29,12 +29,13 @@ def render_nominal(
     image: ImageSettings,
     rendering: RenderingSettings,
     out: Path,
+    patients: int = 1,
 ) -> None:
     """Renders every object at the nominal pose of `camera_json` into `out` (drr.safetensors).
 
     The file holds "drr" (3, N, H, W) float32 in the order of `QUANTITIES`; its meta tells the objects, the
     camera, camera_from_ct, the fraction of each object outside the detector (null where the object is
-    absent) and the manifest.
+    absent) and the manifest. `patients` is how many this process renders, see `render.render`.
 
     Raises:
         MskdexError: a file that cannot be read, or a pose that cannot be rendered.
@@ -42,13 +43,13 @@ def render_nominal(
     started = time.time()
     patient = read_labelled(ct, labels)
     camera, nominal = _camera(camera_json, image)
-    result = _render(patient, channels, camera, nominal, rendering, ct)
+    result = _render(patient, channels, camera, nominal, rendering, ct, patients)
     meta = {
         "objects": [c.name for c in channels],
         "camera": camera.as_dict(),
         "camera_from_ct": nominal.tolist(),
         "outside": [None if np.isnan(f) else round(float(f), 6) for f in result.outside],
-        "manifest": manifest("render_nominal", started, step_mm=rendering.step_mm, device=rendering.device),
+        "manifest": manifest("render_nominal", started, step_mm=rendering.step_mm, device=result.device),
     }
     write_arrays(out, {"drr": result.images}, meta, exact=("drr",))
 
@@ -63,6 +64,7 @@ def render_aligned(
     rendering: RenderingSettings,
     out: Path,
     field: Path | None = None,
+    patients: int = 1,
 ) -> None:
     """Renders the bones of accepted bodies at their registered poses into `out` (aligned.safetensors).
 
@@ -74,6 +76,7 @@ def render_aligned(
         ct: ct.nii.gz. labels: labels.nii.gz. camera_json: camera.json. pose_json: pose.json. channels: all objects.
         image: the image grid. rendering: steps and device. out: the file to write.
         field: field.nii.gz, the radiograph's exposed pixels; None where the whole detector was exposed.
+        patients: how many this process renders, see `render.render`.
 
     Raises:
         MskdexError: as `render_nominal`.
@@ -90,7 +93,7 @@ def render_aligned(
     fallback = next(iter(accepted.values()), nominal)
     poses = [accepted.get(c.body or "", fallback) for c in channels]
     aligned = [i for i, c in enumerate(channels) if c.body in accepted]
-    result = _render(patient, channels, camera, np.stack(poses), rendering, ct)
+    result = _render(patient, channels, camera, np.stack(poses), rendering, ct, patients)
     shares = visible_fractions(result.images[QUANTITIES.index("weighted_volume")], result.outside, exposed)
     visible = {c.name: None if np.isnan(f) else round(float(f), 6) for c, f in zip(channels, shares, strict=True)}
     meta = {
@@ -98,7 +101,7 @@ def render_aligned(
         "camera": camera.as_dict(),
         "camera_from_ct": {channels[i].name: poses[i].tolist() for i in aligned},
         "visible": visible,
-        "manifest": manifest("render_aligned", started, step_mm=rendering.step_mm, device=rendering.device),
+        "manifest": manifest("render_aligned", started, step_mm=rendering.step_mm, device=result.device),
     }
     write_arrays(out, {"aligned": result.images[:, aligned]}, meta, exact=("aligned",))
 
@@ -128,10 +131,11 @@ def _render(
     poses: np.ndarray,
     rendering: RenderingSettings,
     source: Path,
+    patients: int,
 ) -> Rendering:
     volume, labels = patient
     ids = [c.label for c in channels]
-    options: dict[str, Any] = {"step_mm": rendering.step_mm, "device": rendering.device}
+    options: dict[str, Any] = {"step_mm": rendering.step_mm, "device": rendering.device, "renders": patients}
     try:
         return render(volume.array, labels, volume.world_from_voxel, ids, camera, poses, density_table(), **options)
     except MskdexError as error:
