@@ -252,8 +252,11 @@ def differing(one: bytes, other: bytes) -> set[str]:
 
 
 def _weaker(claim: str, what: str) -> str:
-    """Bytes under another VR, and one frame's own values, may be read as they are or be refused, but change nothing."""
-    return "twice" if claim == "used" and " as VR " in what else claim
+    """Bytes under another VR may be read as they are or be refused, but change nothing.
+
+    UN is read as the tag's own VR: DICOM PS3.5, 6.2.2.
+    """
+    return "twice" if claim == "used" and " as VR " in what and not what.endswith(" UN") else claim
 
 
 def claim_of(keyword: str) -> str:

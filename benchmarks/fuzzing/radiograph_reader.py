@@ -48,7 +48,9 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     values = values * slope + intercept
     exposure = values if rises == (slope > 0) else values.max() + 1 - values
-    towards = [str(v).strip().upper() for v in dataset.get("PatientOrientation") or ["L", "F"]]
+    towards = dataset.get("PatientOrientation") or ["L", "F"]
+    towards = towards.split("\\") if isinstance(towards, str) else towards  # of a text, which has one value
+    towards = [str(v).strip().upper() for v in towards]
     image = -np.log(np.maximum(exposure, 0.5))
     image = _turned(image, towards, view)
     sdd = _number(dataset.DistanceSourceToDetector)

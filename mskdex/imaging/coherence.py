@@ -12,6 +12,9 @@ _MOST_SHARE = 0.4
 _TIMES = 2.5
 """Along a scrambled axis neighbours differ by this many times as much as along the best one; noise is alike in all."""
 
+_SWAPPED_SHARE, _SWAPPED_TIMES = 0.1, 3.0
+"""Bytes are in the wrong order where neighbours differ by more than this share, and less by these times if turned."""
+
 _PLANES = 5
 _CANDIDATES = 25
 _SIDE = 256
@@ -46,6 +49,36 @@ def require_coherent(image: np.ndarray, path: Path, what: str) -> None:
                 "export it again"
             )
             raise MskdexError(msg)
+
+
+def require_byte_order(image: np.ndarray, path: Path) -> None:
+    """Refuses an image of 16 bits that is far smoother with the bytes of each value the other way round.
+
+    Args:
+        image: (rows, columns); of other than 16 bits nothing is asked.
+        path: for the message.
+
+    Raises:
+        MskdexError: the bytes are in the wrong order.
+    """
+    if image.dtype.kind not in "iu" or image.dtype.itemsize != 2:
+        return
+    step = 1 + max(image.shape) // (4 * _SIDE)
+    part = np.ascontiguousarray(image[::step])
+    own, turned = _roughness(part), _roughness(part.byteswap())
+    if own > _SWAPPED_SHARE and own > _SWAPPED_TIMES * turned:
+        msg = (
+            f"{path}: its grey values jump from pixel to pixel, and are smooth with the bytes of each value the other "
+            "way round: they are stored in the wrong byte order; export it again"
+        )
+        raise MskdexError(msg)
+
+
+def _roughness(image: np.ndarray) -> float:
+    """Mean difference of neighbours in a row over that of any two values."""
+    values = image.astype(np.float32)
+    spread = float(np.abs(values.ravel() - np.random.default_rng(0).permutation(values.ravel())).mean())
+    return float(np.abs(np.diff(values, axis=1)).mean()) / spread if spread else 0.0
 
 
 def _fullest(volume: np.ndarray) -> list[int]:

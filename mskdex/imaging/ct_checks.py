@@ -27,6 +27,16 @@ _AIR_HU, _FAT_HU = (-1100, -850), -250
 _LEAST_BETWEEN = 0.1
 """Share of voxels between air and fat; lungs in a CT of a whole trunk are some percent."""
 
+_AIR_PEAK_HU, _AIR_SHARE = (-1020, -900), 0.02
+"""Air beside a patient is a narrow peak, of at least this share of the voxels within 5 HU of it; lungs are broad."""
+
+_AIR_OFF_HU = 20
+"""Scanners are calibrated to air at -1000 HU and hold it within some HU."""
+
+_FILL_SHARE, _FILL_TIMES = 0.02, 4.0
+"""Voxels of 0 HU in the volume's faces are a fill value if they are this share, and this many times as many as those
+of -1 and 1 HU."""
+
 _SMALL = 1 << 23
 """Voxels that are all counted; of a larger CT every second column and row are."""
 
@@ -65,7 +75,7 @@ def check_hu(volume: Volume, path: Path, lowest: float) -> list[str]:
     _require_body_size(sample > _BODY_HU, np.array(volume.spacing_mm[::-1]) * (step, 4, 4), path)
     apart = 1 if volume.array.size < _SMALL else 2
     told_of_values = _window_warnings(volume.array[::step, ::apart, ::apart]) or _air_warnings(sample, lowest)
-    return told_of_values + odd_planes(volume.array)
+    return told_of_values + _fill_warnings(volume.array) + odd_planes(volume.array)
 
 
 def _require_body_size(body: np.ndarray, spacing_mm: np.ndarray, path: Path) -> None:
@@ -94,7 +104,8 @@ def _window_warnings(hu: np.ndarray) -> list[str]:
         told.append((low, counts[values[0]] / hu.size))
     return [
         f"{100 * share:.2g} % of the voxels are at exactly {value} HU, the {'highest' if value == high else 'lowest'} "
-        "value: the CT was cut to a display window, and HU beyond it are lost; use the original CT"
+        "value: the CT was cut to a display window, and HU beyond it are lost, or its slope and intercept are wrong; "
+        "use the original CT"
         for value, share in told
     ]
 
@@ -108,12 +119,39 @@ def _air_warnings(hu: np.ndarray, lowest: float) -> list[str]:
             "has next to none: slope or intercept may be wrong; look at the HU of air and muscle"
         ]
     lower, air = float(np.mean(hu <= HU_MIN)), float(np.mean((hu > HU_MIN) & (hu <= _AIR_HU[1])))
-    if lowest < _AIR_HU[0] and lower > 0.01 and air < 0.001:
+    if lowest < HU_MIN - 5 and lower > 0.01 and air < 0.001:
         return [
             f"{100 * lower:.0f} % of the voxels lie below {HU_MIN} HU (down to {lowest:.0f}) and none is air, near "
             "-1000: that is padding around a narrow field, or slope or intercept are wrong; look at the HU of muscle"
         ]
+    peak = _air_peak(hu)
+    if peak is not None and peak > -1000 + _AIR_OFF_HU:
+        return [
+            f"air lies at {peak} HU instead of -1000: the intercept may be wrong by {peak + 1000}, and so the HU of "
+            "muscle; compare with the original CT"
+        ]
     return []
+
+
+def _air_peak(hu: np.ndarray) -> int | None:
+    """The HU that most of the air has, None where there is hardly any."""
+    low, high = _AIR_PEAK_HU
+    near = np.bincount((hu[(hu >= low) & (hu < high)] - low).astype(np.int64), minlength=high - low)
+    smooth = np.convolve(near, np.ones(11), "same")
+    best = int(np.flatnonzero(smooth == smooth.max()).mean())
+    return low + best if smooth.max() > _AIR_SHARE * hu.size else None
+
+
+def _fill_warnings(hu: np.ndarray) -> list[str]:
+    """That what a turned or shifted volume did not hold was filled with 0 HU, which is water."""
+    faces = np.concatenate([np.take(hu, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    zero, beside = (int(np.count_nonzero(np.abs(faces) == n)) for n in (0, 1))
+    if zero <= _FILL_SHARE * faces.size or zero <= _FILL_TIMES * beside / 2:
+        return []
+    return [
+        f"{100 * zero / faces.size:.2g} % of the voxels in its faces are exactly 0 HU: what it did not hold was filled "
+        "with water instead of air, as when it was turned or shifted; use the original CT, or fill with -1000"
+    ]
 
 
 def _is_end(counts: np.ndarray, at: int, body: int) -> bool:

@@ -73,6 +73,7 @@ _ENERGY = {
 }
 """Words of images in HU that depend on the energy chosen or on a material taken out."""
 
+_AIR_HU = -900
 _HU_UNITS = ("[hnsf'U]", "HU", "HOUNSFIELD")
 
 
@@ -120,7 +121,8 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
             hu: np.ndarray = pixels.astype(np.int32) + int(intercept)
         else:
             hu = pixels * np.float32(slope) + np.float32(intercept)
-        if padded is not None:
+        if padded is not None and padded.any():
+            warnings += _padding_in_tissue(dataset, float(hu[padded].max()))
             hu[padded] = HU_MIN
     return hu, warnings
 
@@ -198,6 +200,16 @@ def _padding(dataset: Dataset, pixels: np.ndarray, path: Path) -> np.ndarray | N
         return None
     ends = sorted([_as_stored(padding, pixels), _as_stored(padding if limit is None else limit, pixels)])
     return (pixels >= ends[0]) & (pixels <= ends[1])
+
+
+def _padding_in_tissue(dataset: Dataset, hu: float) -> list[str]:
+    if hu <= _AIR_HU:
+        return []
+    value = shown(text(dataset, "PixelPaddingValue"), 40)
+    return [
+        f"PixelPaddingValue {value} stands for {hu:.0f} HU, which tissue has too: its voxels were taken for padding; "
+        "look at the CT for holes, and export it again if it has some"
+    ]
 
 
 def _as_stored(value: float, pixels: np.ndarray) -> int:

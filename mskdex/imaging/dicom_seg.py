@@ -177,6 +177,12 @@ def _require_all_frames(header: Dataset, file: Path) -> None:
         if frames != groups:
             msg = f"{file} has {frames} frames and describes {groups}; export it again"
             raise MskdexError(msg)
+        shared = next(iter(header.get("SharedFunctionalGroupsSequence") or []), Dataset())
+        for number, group in enumerate(header.PerFrameFunctionalGroupsSequence or [], start=1):
+            for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+                if not (group.get(name) or shared.get(name)):
+                    msg = f"{file}: frame {number} has no {name}, so nothing says where it lies; export it again"
+                    raise MskdexError(msg)
 
 
 def _names(header: Dataset, file: Path) -> dict[int, str]:

@@ -92,6 +92,12 @@ def require_apart(frames: Sequence[Frame], along: np.ndarray, where: Path) -> No
             "one copy of the series in the folder"
         )
         raise MskdexError(msg)
+    if np.ptp(along) < 0.01:
+        msg = (
+            f"{where}: all its {len(frames)} slices lie at one position, {along[0]:.4g} mm along their normal: their "
+            "ImagePositionPatient was overwritten, or it is one slice taken many times; export the series again"
+        )
+        raise MskdexError(msg)
     positions = ", ".join(f"{v:.4g}" for v in along[same][:6]) + (", ..." if same.size > 6 else "")
     start = f"{where} has {same.size + 1} or more slices at one position, at {positions} mm"
     for tag in _TELLS_APART:

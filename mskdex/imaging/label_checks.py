@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_pieces import label_pieces
 from mskdex.imaging.label_places import check_places
 from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
 from mskdex.imaging.usual_volumes import USUAL_VOLUMES_CM3
@@ -29,7 +29,7 @@ _SHIFT_LEAST_VOXELS = 50
 def structure_facts(
     ct: Volume, labels: Volume, channels: Sequence[Channel], cut: Collection[int] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Voxels, volume, HU, pieces and truncation of every channel that is present, by its name.
+    """Voxels, volume, HU, pieces, voxels far away and truncation of every channel that is present, by its name.
 
     Args:
         ct: HU int16 in RAS order.
@@ -39,15 +39,17 @@ def structure_facts(
     """
     histograms = hu_histograms(ct.array, labels.array, len(channels))
     truncated = truncated_labels(ct.array, labels.array) | set(cut)
-    pieces = _pieces(labels.array)
+    pieces = label_pieces(labels)
     return {
         c.name: {
             "voxels": int(histograms[c.label].sum()),
             "volume_cm3": float(histograms[c.label].sum() * ct.voxel_volume_cm3),
             "mean_hu": round(mean_hu(histograms[c.label]), 2),
             "median_hu": median_hu(histograms[c.label]),
-            "pieces": len(pieces[c.label]),
-            "largest_piece": round(pieces[c.label][0] / sum(pieces[c.label]), 4),
+            "pieces": len(pieces[c.label].sizes),
+            "largest_piece": round(pieces[c.label].sizes[0] / sum(pieces[c.label].sizes), 4),
+            "far_voxels": pieces[c.label].far_voxels,
+            "farthest_mm": round(pieces[c.label].farthest_mm, 1),
             "truncated": c.label in truncated,
         }
         for c in channels
@@ -68,7 +70,8 @@ def check_structures(
         settings: the config's ct section.
 
     Returns:
-        Warnings: structures in several pieces, muscle that is too bright, a patient upside down or front to back.
+        Warnings: structures in several pieces or with voxels far away, muscle that is too bright, a patient upside
+        down or front to back.
 
     Raises:
         MskdexError: bone labels that are not on bone or lie beside it, muscle labels on bone or air, left and right
@@ -88,6 +91,12 @@ def check_structures(
             f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
             for name, f in facts.items()
             if f["largest_piece"] < 0.9
+        ]
+        + [
+            f"{name} has voxels far from the rest of it ({f['far_voxels']}, up to {f['farthest_mm']:.0f} mm away), "
+            "which count in its volume and mass; look at them, and remove what is not of it"
+            for name, f in facts.items()
+            if f["far_voxels"]
         ]
     )
 
@@ -172,24 +181,3 @@ def _check_shift(ct: Volume, labels: Volume, channels: Sequence[Channel]) -> Non
         f"front and top: their position is wrong; make labels of this very CT, or correct the label file's header"
     )
     raise MskdexError(msg)
-
-
-def _pieces(labels: np.ndarray) -> dict[int, list[int]]:
-    """Sizes of the connected pieces (26 neighbours) of every label, the largest first."""
-    used = np.flatnonzero(labels.any(axis=(1, 2)))
-    if not used.size:
-        return {}
-    labels = labels[used[0] : used[-1] + 1]
-    rows = np.flatnonzero(labels.any(axis=(0, 2)))
-    labels = labels[:, rows[0] : rows[-1] + 1]
-    columns = np.flatnonzero(labels.any(axis=(0, 1)))
-    labels = np.ascontiguousarray(labels[:, :, columns[0] : columns[-1] + 1])
-    boxes = sitk.LabelShapeStatisticsImageFilter()
-    boxes.Execute(sitk.GetImageFromArray(labels))
-    found: dict[int, list[int]] = {}
-    for label in boxes.GetLabels():
-        i, j, k, width, height, depth = boxes.GetBoundingBox(label)
-        part = labels[k : k + depth, j : j + height, i : i + width] == label
-        joined = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(part.astype(np.uint8)), True))
-        found[label] = sorted(np.bincount(joined.ravel())[1:].tolist(), reverse=True)
-    return found

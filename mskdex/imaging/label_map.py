@@ -52,7 +52,7 @@ def from_map(
         raise MskdexError(msg)
     warnings = refuse_another_source(request, have)
     if not have & set(label_of):
-        _raise_none_found(request, have)
+        _raise_none_found(request, have, names)
     in_order = to_ras(Volume(translated(raw.array, label_of), raw.world_from_voxel))
     mapped, laid = lay_on(in_order, ct, path, settings)
     cut = cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty)
@@ -89,7 +89,14 @@ def _require_agreement(
             raise MskdexError(msg)
 
 
-def _raise_none_found(request: LabelRequest, have: set[int]) -> None:
+def _raise_none_found(request: LabelRequest, have: set[int], names: dict[str, tuple[int, ...]] | None) -> None:
+    if names is not None and not lists_ids(request.source):
+        told = f"{', '.join(shown(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
+        msg = (
+            f"{request.path}: none of its names is one of the config's structures, or they have no voxel (it names "
+            f"{told}); rename them, or list their ids in label_sources in config.yaml"
+        )
+        raise MskdexError(msg)
     ids = [0, *sorted(have)]
     told = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
     msg = (

@@ -13,10 +13,12 @@ from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
 from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.dead_lines import dead_lines
 from mskdex.imaging.field import field_from_tags, grown, without_blades, without_blank_borders, without_markers
 from mskdex.imaging.grey_scale import GreyScale, grey_scale
 from mskdex.imaging.grey_values import GreyValues, grey_values
 from mskdex.imaging.intensity import clipped, log_attenuation, relative_exposure, require_possible_attenuation
+from mskdex.imaging.picture_header import header_doubts
 from mskdex.imaging.radiograph_source import Source, read_source, read_tags
 from mskdex.imaging.relative import standardisation
 from mskdex.imaging.seen_direction import seen_direction
@@ -147,6 +149,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
         }
     )
     warnings = source.warnings + geometry.warnings + greys.warnings + found.warnings
+    warnings += header_doubts(source.facts, geometry.pixel_mm, absolute=found.scale.absolute)
     return Imported(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
 
 
@@ -176,6 +179,8 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
     if not field.any():
         msg = "no pixel of it is in the exposed field; check its collimator, shutter and padding tags"
         raise MskdexError(msg)
+    dead, lines = dead_lines(source.grey, field)
+    field = field & ~dead
     scale = grey_scale(source, greys, seen_direction(greys.values, field), row, settings)
     exposure = relative_exposure(greys.values, scale)
     text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
@@ -197,7 +202,7 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
         lowest = scale.low if scale.rises_with == "attenuation" else -scale.high
         facts["standardisation"] = [gain * (scale.high - scale.low), offset + gain * lowest]
         scale = replace(scale, nepers_per_unit=None)
-    return _Exposed(exposure.astype(np.float32), field, scale, facts, wrong + scale.warnings)
+    return _Exposed(exposure.astype(np.float32), field, scale, facts, wrong + lines + scale.warnings)
 
 
 def _attenuation(

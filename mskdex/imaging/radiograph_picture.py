@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
+from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, sample_bits, samples
 from mskdex.io.files import WithinFile, reading, require_size, shown
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
@@ -18,7 +19,7 @@ PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
 _BY_PILLOW = PICTURES[:3]
 _GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L", "F")
 _COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
-_ORIENTATION, _PHOTOMETRIC, _SAMPLE_BITS, _COMPRESSION = 0x0112, 262, 258, 259
+_ORIENTATION, _PHOTOMETRIC, _COMPRESSION = 0x0112, 262, 259
 _WHITE_IS_ZERO = 0
 
 
@@ -78,8 +79,12 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
         warnings.simplefilter("ignore")
         try:
             opened = Image.open(path)
-        except UnidentifiedImageError:
-            return _by_sitk(path, max_megapixels)  # TIFFs of double precision and the like.
+        except UnidentifiedImageError as error:
+            msg = (
+                f"{path} cannot be read: it is damaged, or of a kind that is not read (several values per pixel, 12 or "
+                "64 bits); save it in grey of 8 or 16 bits without an alpha channel"
+            )
+            raise MskdexError(msg) from error
         except Image.DecompressionBombError as error:
             msg = f"{path}: its header claims more pixels than any radiograph has ({error}); crop or export it again"
             raise MskdexError(msg) from error
@@ -90,14 +95,18 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             if (pages := int(getattr(image, "n_frames", 1))) > 1:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)
+            bits_of_one = sample_bits(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
-            grey, bits, told = _grey_of(upright, path)
+            grey, bits, told = _grey_of(upright, path, bits_of_one, samples(image))
+            if grey.dtype == np.int32 and bits == 32 and is_unsigned(image):
+                grey = grey.view(np.uint32)
             if _stored_white_low(image) and grey.dtype.itemsize == 2:
                 grey = np.iinfo(grey.dtype).max - grey
             lossy = image.format == "JPEG"
-    facts = {
+            shown_as = display_facts(image)
+    facts = shown_as | {
         "format": str(opened.format or "").lower(),
         "bits": bits,
         "turned_by_orientation_tag": turned,
@@ -122,12 +131,20 @@ def _stored_white_low(image: Image.Image) -> bool:
     return tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _grey_of(image: Image.Image, path: Path) -> tuple[np.ndarray, int, list[str]]:
+def _grey_of(
+    image: Image.Image, path: Path, bits: int | None, values_a_pixel: int
+) -> tuple[np.ndarray, int, list[str]]:
     if image.mode in _GREY_MODES:
+        if values_a_pixel > 1:
+            msg = f"{path} has {values_a_pixel} values per pixel (an alpha channel?); export it with grey values alone"
+            raise MskdexError(msg)
         grey = np.asarray(image)
-        return grey, _bits(image, grey), []
+        return grey, bits or 8 * grey.dtype.itemsize, []
     if image.mode not in _COLOUR_MODES:
         msg = f"{path} is no grey image (mode {image.mode}); export the radiograph itself in grey"
+        raise MskdexError(msg)
+    if (bits or 8) > 8:  # of which Pillow reads 8
+        msg = f"{path} stores its pixels as colours of {bits} bits; export it in grey, with one value per pixel"
         raise MskdexError(msg)
     rgba = np.asarray(image.convert("RGBA"))
     if rgba[..., 3].min() < 255:
@@ -143,12 +160,6 @@ def _grey_of(image: Image.Image, path: Path) -> tuple[np.ndarray, int, list[str]
 def _grey_tolerance(image: Image.Image) -> int:
     """JPEG rounds the colours of a grey picture apart by a few steps."""
     return 4 if image.format == "JPEG" else 0
-
-
-def _bits(image: Image.Image, grey: np.ndarray) -> int:
-    tags = getattr(image, "tag_v2", None)
-    stored = tags.get(_SAMPLE_BITS) if tags is not None else None
-    return int(stored[0]) if isinstance(stored, tuple) and stored else 8 * grey.dtype.itemsize
 
 
 def _by_sitk(path: Path, max_megapixels: float) -> Picture:
@@ -171,4 +182,5 @@ def _by_sitk(path: Path, max_megapixels: float) -> Picture:
         msg = f"{path} cannot be read, it is damaged or incomplete; copy or export it again"
         raise MskdexError(msg) from error
     suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:])
-    return Picture(grey, 8 * grey.dtype.itemsize, {"format": suffix.lstrip(".").lower()}, [])
+    facts = {"format": suffix.lstrip(".").lower()} | grid_facts(reader.GetSpacing(), reader.GetDirection())
+    return Picture(grey, 8 * grey.dtype.itemsize, facts, [])

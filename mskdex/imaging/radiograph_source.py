@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.coherence import require_coherent
+from mskdex.imaging.coherence import require_byte_order, require_coherent
 from mskdex.imaging.device import device_name
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
@@ -23,6 +23,7 @@ _OVERLAYS = range(0x6000, 0x6020, 2)
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
 _PRESENTATION_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"
 
 
@@ -89,6 +90,7 @@ def read_source(path: Path, max_megapixels: float, root: Path | None = None) -> 
     kind = require_kind(path, ("dicom", *PICTURES), "the radiograph")
     with reading(path):
         found = _from_dicom(path, max_megapixels) if kind == "dicom" else _from_picture(path, kind, max_megapixels)
+        require_byte_order(found.grey, path)
         require_coherent(found.grey, path, "numbers of rows and columns")
     return found
 
@@ -166,6 +168,8 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
     facts["burned_in_annotation"] = burnt_in or None
     facts["device"] = _device(header)
     warnings = ["tag BurnedInAnnotation is YES: text in the image may name the patient"] if burnt_in == "YES" else []
+    if f"{text_of(header, 'SOPClassUID')}.".startswith(f"{_SECONDARY_CAPTURE}."):
+        warnings.append("it is a secondary capture, which a program made of another image; use the X-ray unit's own")
     return Source(grey, tags, camera_tags(header), facts, dataset, warnings + _passed_over(header))
 
 

@@ -48,7 +48,9 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
         MskdexError: no pixels, cut short, or a transfer syntax that no installed decoder reads.
     """
     if "PixelData" not in dataset or not dataset.PixelData:
-        msg = f"{path} has no pixel data; copy or export it again"
+        floats = [k for k in ("FloatPixelData", "DoubleFloatPixelData") if k in dataset]
+        told = f"holds {floats[0]}, no integers; export it as a CT or radiograph" if floats else "has no pixel data"
+        msg = f"{path} {told}{'' if floats else '; copy or export it again'}"
         raise MskdexError(msg)
     try:
         with warnings.catch_warnings():

@@ -30,6 +30,8 @@ _SIGNATURES = (
     ("png", 0, b"\x89PNG\r\n\x1a\n"),
     ("tiff", 0, b"II*\0"),
     ("tiff", 0, b"MM\0*"),
+    ("tiff", 0, b"II+\0"),
+    ("tiff", 0, b"MM\0+"),
     ("jpeg", 0, b"\xff\xd8\xff"),
     ("archive", 0, b"PK\x03\x04"),
     ("archive", 0, b"7z\xbc\xaf"),
@@ -37,6 +39,7 @@ _SIGNATURES = (
     ("archive", 0, b"BZh"),
     ("archive", 0, b"\xfd7zXZ"),
     ("archive", 257, b"ustar"),
+    ("mgh", 0, b"\0\0\0\1\0\0"),
     ("nifti", 344, b"n+1\0"),
     ("nifti", 344, b"ni1\0"),
     ("nifti", 4, b"n+2\0"),
@@ -108,7 +111,7 @@ def file_kind(path: Path) -> str:
     """The format of a file by its first bytes.
 
     Returns:
-        nifti, nrrd, metaimage, dicom, png, tiff, jpeg, archive or unknown.
+        nifti, nrrd, metaimage, dicom, png, tiff, jpeg, mgh (FreeSurfer), archive or unknown.
 
     Raises:
         MskdexError: unreadable, empty, or no file.
@@ -124,7 +127,8 @@ def file_kind(path: Path) -> str:
     if start[:2] == b"\x1f\x8b":
         inside = _gunzipped_start(path)
         damaged = not inside and path.name.lower().endswith(_SUFFIXES["nifti"])
-        return "nifti" if damaged or _signature(inside) == "nifti" else "archive"
+        kind = "nifti" if damaged else _signature(inside)
+        return kind if kind in ("nifti", "mgh") else "archive"
     kind = _signature(start)
     if kind == "unknown" and re.match(rb"\s*(ObjectType|NDims)\s*=", start):
         return "metaimage"

@@ -96,6 +96,9 @@ def read_metaimage_header(path: Path, what: str) -> VoxelHeader:
     dtype = _dtype(path, fields)
     count = int(np.prod([float(n) for n in size])) * components * dtype.itemsize
     data, codec, start = _place(path, fields, length, count)
+    if len(size) > 3:
+        msg = f"{path} has {len(size)} dimensions ({fields['DimSize']}); export the one volume that is meant"
+        raise MskdexError(msg)
     affine, warnings = _affine(path, fields, len(size))
     return VoxelHeader(size, components, dtype, codec, data, start, 0, affine, {}, warnings)
 

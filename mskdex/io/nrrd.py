@@ -140,6 +140,8 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
         if line.startswith("#") or not line.strip():
             continue
         name, colon, value = line.partition(":")
+        if name.strip().lower() in ("data file", "datafile") and value.strip().upper().startswith("LIST"):
+            data_file(path, value.strip())  # refuses it; the lines after it are names of files
         if colon and value.startswith("="):
             key, target, value = name, free, value[1:].replace("\\n", "\n").replace("\\\\", "\\")
         else:
@@ -222,6 +224,9 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
     if len(found) != axes or len(kinds) != axes:
         msg = f"{path} gives {len(found)} space directions and {len(kinds)} kinds for {axes} axes; export it again"
         raise MskdexError(msg)
+    if axes > 3 and any(v is not None and v.size > 3 for v in found):
+        msg = f"{path} has {axes} dimensions ({fields['sizes']}), one of them time; export the one volume that is meant"
+        raise MskdexError(msg)
     for vector, kind in zip(found, kinds, strict=True):
         if vector is not None and (vector.size != 3 or kind.lower() not in ("domain", "space", "???", "none")):
             told = f"{shown(kind, 60)} with the direction {vector.tolist()}"
@@ -277,7 +282,13 @@ def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions:
 
 def _scale(path: Path, fields: Mapping[str, str]) -> float:
     """Millimetres per unit; where no unit is given it is the millimetre, as of every program for images of patients."""
-    told = {w.strip().lower() for k in ("space units", "units") for w in re.findall(r'"([^"]*)"', fields.get(k, ""))}
+    told = set()
+    for key in ("space units", "units"):
+        given = fields.get(key, "")
+        told |= {w.strip().lower() for w in re.findall(r'"([^"]*)"', given)}
+        if set(re.sub(r'"[^"]*"', "", given).lower().split()) - {"none", "???"}:
+            msg = f"{path}: its {key} are {shown(given, 60)}, no words in quotes; export it again"
+            raise MskdexError(msg)
     told -= {"", "none", "???"}
     if len(told) > 1 or not told <= set(MM_PER_UNIT):
         msg = f"{path} has the units {', '.join(sorted(told))}; export it in mm"

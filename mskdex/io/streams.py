@@ -85,7 +85,7 @@ def _decompressed(handle: IO[bytes], codec: Codec) -> Iterator[bytes]:
     if codec == "raw":
         yield from iter(lambda: handle.read(_CHUNK), b"")
         return
-    bits = {"gzip": 31, "zlib": 15}[codec]
+    bits = {"gzip": 31, "zlib": 47}[codec]  # 47: zlib or gzip by its first bytes, as ITK reads MetaImage
     engine = zlib.decompressobj(bits)
     while block := handle.read(_CHUNK):
         while block:

@@ -231,3 +231,25 @@ def test_many_pieces_are_a_warning():
     facts, mapped = facts_of(ct, array)
     warnings = check_structures(facts, ct, mapped, SETTINGS.channels, SETTINGS.ct)
     assert any("gluteus_maximus_left is in 2 pieces" in w for w in warnings)
+
+
+@pytest.mark.parametrize(("box", "away_mm"), [(np.s_[1:2, 1:2, 1:2], 28), (np.s_[1:3, 3:6, 15:19], 18)])
+def test_voxels_far_from_their_structure_are_said(box, away_mm):
+    ct, labels = make.phantom()
+    array = expected(labels)
+    array[box] = CHANNELS["gluteus_maximus_left"].label
+    facts, mapped = facts_of(ct, array)
+    assert facts["gluteus_maximus_left"]["far_voxels"] == np.zeros_like(array)[box].size
+    told = check_structures(facts, ct, mapped, SETTINGS.channels, SETTINGS.ct)
+    assert [w for w in told if "gluteus_maximus_left has voxels far from the rest of it" in w and f"{away_mm} mm" in w]
+
+
+def test_a_piece_beside_its_structure_is_not_far():
+    ct, labels = make.phantom()
+    array = expected(labels)
+    own = np.argwhere(labels.array == 6)
+    k, j, i = own[own[:, 2].argmin()]
+    array[k, j, i - 3] = CHANNELS["gluteus_maximus_left"].label
+    facts, mapped = facts_of(ct, array)
+    assert (facts["gluteus_maximus_left"]["pieces"], facts["gluteus_maximus_left"]["far_voxels"]) == (2, 0)
+    assert check_structures(facts, ct, mapped, SETTINGS.channels, SETTINGS.ct) == []

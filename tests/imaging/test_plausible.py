@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import hospital as make
@@ -173,3 +174,48 @@ def test_long_values_are_cut_in_messages(tmp_path):
     with pytest.raises(MskdexError, match=r"add it to config\.yaml") as error:
         imported(row, tmp_path)
     assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(("shift", "told"), [(24, "air lies at -976 HU .* wrong by 24"), (-40, "below -1024 .* -1040")])
+def test_an_intercept_that_moves_air_is_said(tmp_path, shift, told):
+    noise = np.random.default_rng(0).normal(0, 3, CT.array.shape) if shift > 0 else 0
+    row = with_hu(tmp_path / "in", np.rint(CT.array + shift + noise).astype(np.int16))
+    assert any(re.search(told, w) for w in imported(row, tmp_path)["warnings"])
+
+
+def test_a_volume_filled_with_water_is_said(tmp_path):
+    filled = CT.array.copy()
+    filled[:, :2] = filled[:, :, :2] = 0
+    told = imported(with_hu(tmp_path / "in", filled), tmp_path)["warnings"]
+    assert any("in its faces are exactly 0 HU" in w for w in told)
+
+
+def test_soft_tissue_in_the_faces_is_no_fill(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 10, CT.array.shape)
+    tissue = np.where(CT.array > -100, np.rint(CT.array - 40 + noise), CT.array).astype(np.int16)
+    path = make.write(tmp_path / "ct.nii.gz", Volume(tissue, CT.world_from_voxel))
+    assert read_ct(path, NO_LIMITS).warnings == []
+
+
+def test_padding_that_tissue_has_too_is_said(tmp_path):
+    datasets = make.slice_datasets(CT, PixelPaddingValue=1074)
+    found = read_ct(make.save_all(datasets, tmp_path / "s"), NO_LIMITS)
+    assert any("PixelPaddingValue 1074 stands for 50 HU, which tissue has too" in w for w in found.warnings)
+
+
+def test_slices_that_all_lie_at_one_position_are_no_two_scans(tmp_path):
+    datasets = make.slice_datasets(CT)
+    for dataset in datasets:
+        dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], 0]
+    with pytest.raises(MskdexError, match=r"all its 20 slices lie at one position, 0 mm .* was overwritten"):
+        read_ct(make.save_all(datasets, tmp_path / "s"), NO_LIMITS)
+
+
+def test_pixels_in_floating_point_are_called_that(tmp_path):
+    datasets = make.slice_datasets(CT)
+    for dataset in datasets:
+        values = np.frombuffer(dataset.PixelData, np.int16).astype(np.float32)
+        del dataset.PixelData
+        dataset.FloatPixelData, dataset.BitsAllocated = values.tobytes(), 32
+    with pytest.raises(MskdexError, match="holds FloatPixelData, no integers"):
+        read_ct(make.save_all(datasets, tmp_path / "s"), NO_LIMITS)

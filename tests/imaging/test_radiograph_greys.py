@@ -428,3 +428,10 @@ def test_an_unknown_presentation_intent_is_told(tmp_path):
     assert other.warnings == [
         "tag PresentationIntentType is PROCESSING, neither FOR PROCESSING nor FOR PRESENTATION; passed over"
     ]
+
+
+def test_a_secondary_capture_is_said(tmp_path):
+    dataset = make.radiograph()
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    found = import_radiograph(make.save(dataset, tmp_path / "r.dcm"), {}, RadiographSettings())
+    assert any("it is a secondary capture" in w for w in found.warnings)

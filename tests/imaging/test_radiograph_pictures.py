@@ -1,5 +1,6 @@
 """Radiographs as PNG, JPEG and TIFF, however they were exported."""
 
+import re
 import struct
 import zlib
 
@@ -218,3 +219,119 @@ def test_eight_bit_nrrd_is_processed_and_floats_are_read(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.where(VALUES > 3, np.nan, VALUES)), str(tmp_path / "n.mha"))
     with pytest.raises(MskdexError, match="NaN"):
         load(tmp_path / "n.mha", ROW)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_with(path, kind: bytes, body: bytes):
+    content = saved(LINEAR, path).read_bytes()
+    path.write_bytes(content[:33] + chunk(kind, body) + content[33:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        (b"gAMA", struct.pack(">I", 45455), r"made for display \(gamma 0\.4546\)"),
+        (b"sRGB", b"\0", r"made for display \(sRGB\)"),
+        (b"pHYs", struct.pack(">IIB", 10000, 5000, 1), "pixels are oblong .height 2 times their width"),
+    ],
+)
+def test_what_a_pngs_header_says_of_its_pixels_is_told(tmp_path, kind, body, told):
+    found = load(png_with(tmp_path / "r.png", kind, body), ROW)
+    assert any(re.search(told, w) for w in found.warnings)
+    np.testing.assert_allclose(found.image, VALUES, atol=1e-3)
+
+
+def test_a_linear_gamma_and_square_pixels_are_in_order(tmp_path):
+    for kind, body in ((b"gAMA", struct.pack(">I", 100000)), (b"pHYs", struct.pack(">IIB", 3780, 3780, 1))):
+        assert load(png_with(tmp_path / "r.png", kind, body), ROW).warnings == []
+
+
+def test_the_display_gamma_of_a_processed_picture_is_without_effect(tmp_path):
+    found = load(png_with(tmp_path / "r.png", b"gAMA", struct.pack(">I", 45455)), ROW | {"intensity": "processed"})
+    assert not any("made for display" in w for w in found.warnings)
+
+
+def test_bytes_in_the_wrong_order_are_refused(tmp_path):
+    path = saved(LINEAR.byteswap(), tmp_path / "r.png")
+    with pytest.raises(MskdexError, match=r"r\.png: .* stored in the wrong byte order"):
+        load(path, ROW)
+    dataset = make.radiograph()
+    dataset.PixelData = LINEAR.astype(">u2").tobytes()
+    with pytest.raises(MskdexError, match=r"r\.dcm: .* stored in the wrong byte order"):
+        load(make.save(dataset, tmp_path / "r.dcm"), {})
+
+
+def tiff(path, values, *, magic: int = 42, **tags):
+    """A TIFF of one strip, as few programs write it: tags by number."""
+    samples = values.shape[2] if values.ndim == 3 else 1
+    wide = 8 if magic == 43 else 4
+    start = 16 if magic == 43 else 8
+    data = values.tobytes()
+    bits = 8 * values.dtype.itemsize
+    entries = {256: values.shape[1], 257: values.shape[0], 258: bits, 259: 1, 262: 1, 273: start, 277: samples}
+    entries |= {278: values.shape[0], 279: len(data), 339: 1} | {int(k[1:]): v for k, v in tags.items()}
+    at = start + len(data)
+    directory = struct.pack("<Q" if magic == 43 else "<H", len(entries))
+    for number, value in sorted(entries.items()):
+        directory += struct.pack("<HH", number, 4) + (1).to_bytes(wide, "little") + value.to_bytes(wide, "little")
+    head = b"II" + struct.pack("<H", magic) + (struct.pack("<HHQ", 8, 0, at) if magic == 43 else struct.pack("<I", at))
+    path.write_bytes(head + data + directory + bytes(wide))
+    return path
+
+
+def test_a_big_tiff_and_unsigned_values_of_32_bits_are_read(tmp_path):
+    np.testing.assert_allclose(load(tiff(tmp_path / "b.tif", LINEAR, magic=43), ROW).image, VALUES, atol=1e-3)
+    found = load(tiff(tmp_path / "u.tif", LINEAR.astype(np.uint32) << 16), ROW)
+    np.testing.assert_allclose(found.image, VALUES, atol=1e-3)
+    assert found.warnings == []
+
+
+def test_grey_with_a_second_value_per_pixel_is_refused(tmp_path):
+    both = np.stack([LINEAR, np.full_like(LINEAR, 65535)], axis=-1)
+    with pytest.raises(MskdexError, match=r"a\.tif .*values per pixel"):
+        load(tiff(tmp_path / "a.tif", both, _338=2), ROW)
+
+
+def test_grey_saved_as_colours_of_16_bits_is_not_read_as_8_bits(tmp_path):
+    colours = np.stack([LINEAR] * 3, axis=-1)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    header = struct.pack(">IIBBBBB", LINEAR.shape[1], LINEAR.shape[0], 16, 2, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    (tmp_path / "r.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    with pytest.raises(MskdexError, match="stores its pixels as colours of 16 bits; export it in grey"):
+        load(tmp_path / "r.png", ROW | {"intensity": "processed"})
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction", "told"),
+    [
+        ((0.5, 0.5), (1, 0, 0, 1), r"its header says pixels of 0\.5 x 0\.5 mm, 0\.9 x 0\.9 mm were taken"),
+        ((0.9, 1.8), (1, 0, 0, 1), r"its header says pixels of 1\.8 x 0\.9 mm"),
+        ((0.9, 0.9), (-1, 0, 0, 1), "its header turns or mirrors its axes"),
+    ],
+)
+def test_a_volume_file_whose_grid_contradicts_the_sheet_is_said(tmp_path, spacing, direction, told):
+    image = sitk.GetImageFromArray(LINEAR)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    sitk.WriteImage(image, str(tmp_path / "r.mha"))
+    assert any(re.search(told, w) for w in load(tmp_path / "r.mha", ROW).warnings)
+    image.SetSpacing((1.0, 1.0))
+    image.SetDirection((1, 0, 0, 1))
+    sitk.WriteImage(image, str(tmp_path / "r.mha"))
+    assert load(tmp_path / "r.mha", ROW).warnings == []
+
+
+def test_dead_lines_are_left_out_of_the_field_and_said(tmp_path):
+    dead = LINEAR.copy()
+    dead[30], dead[:, 40:42] = 0, 0
+    found = load(saved(dead, tmp_path / "r.png"), ROW)
+    assert any("rows 31 and columns 41, 42 hold one value throughout" in w for w in found.warnings)
+    assert not found.field[30].any()
+    assert not found.field[:, 40:42].any()
+    whole = load(saved(LINEAR, tmp_path / "r.png"), ROW)
+    np.testing.assert_allclose(found.image[found.field], whole.image[found.field], atol=1e-6)

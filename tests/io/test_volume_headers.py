@@ -300,6 +300,18 @@ def test_a_body_that_no_patient_has_stops_the_import(tmp_path):
         ({"byte_skip": "-7"}, "cannot be"),
         ({"data_file": "LIST"}, "lists several data files"),
         ({"data_file": "ct%03d.raw 1 20 1"}, "lists several data files"),
+        ({"data_file": "LIST\ns0.raw\ns1.raw"}, "lists several data files"),
+        ({"units": 'space "mm" "mm" "mm"'}, "its units are .*, no words in quotes"),
+        (
+            {
+                "dimension": "4",
+                "sizes": "40 30 20 1",
+                "kinds": "domain domain domain time",
+                "space": "right-anterior-superior-time",
+                "space_directions": "(2,0,0,0) (0,2.5,0,0) (0,0,3,0) (0,0,0,1)",
+            },
+            r"has 4 dimensions \(40 30 20 1\), one of them time",
+        ),
     ],
 )
 def test_nrrd_fields_that_cannot_be_are_refused(tmp_path, changes, message):
@@ -385,6 +397,7 @@ def test_a_field_given_twice_is_refused(tmp_path):
         ({"ElementDataFile": "ct%03d.raw 1 20 1"}, "lists several data files"),
         ({"ElementNumberOfChannels": "3"}, "3 values per voxel"),
         ({"ElementSize": "1 1 1"}, "says two voxel sizes"),
+        ({"NDims": "4", "DimSize": "40 30 20 1"}, r"has 4 dimensions \(40 30 20 1\)"),
     ],
 )
 def test_metaimage_fields_that_cannot_be_are_refused(tmp_path, changes, message):
@@ -397,6 +410,9 @@ def test_metaimage_fields_that_are_used(tmp_path):
     same(mha(tmp_path / "b.mha", PHANTOM.array.astype(">i2").tobytes(), BinaryDataByteOrderMSB="True"))
     same(mha(tmp_path / "c.mha", b"12345" + PHANTOM.array.tobytes(), HeaderSize="5"))
     same(mha(tmp_path / "d.mha", b"12345" + PHANTOM.array.tobytes(), HeaderSize="-1"))
+    voxels = PHANTOM.array.tobytes()
+    for name, zipped in (("zlib.mha", zlib.compress(voxels)), ("gzip.mha", gzip.compress(voxels))):
+        same(mha(tmp_path / name, zipped, CompressedData="True"))
     same(mha(tmp_path / "e.mha", Modality="MET_MOD_CT", ElementSize="2 2.5 1", CenterOfRotation="9 9 9", Comment="x"))
     same(mha(tmp_path / "f.mha", AnatomicalOrientation="LPI"))
     same(mha(tmp_path / "g.mha", AnatomicalOrientation="SAR"), warnings=1)
@@ -479,3 +495,11 @@ def test_a_short_header_is_one_sentence(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(MskdexError):
             read_volume_file(tmp_path / name, "the CT", 800)
+
+
+def test_a_freesurfer_volume_is_called_by_its_name_and_no_archive(tmp_path):
+    image = nibabel.MGHImage(PHANTOM.array.transpose(2, 1, 0).astype(np.int32), AFFINE.astype(np.float32))
+    for name in ("ct.mgz", "ct.mgh"):
+        nibabel.save(image, tmp_path / name)
+        with pytest.raises(MskdexError, match=rf"{name} is a MGH file; the CT may be NIFTI"):
+            read_ct(tmp_path / name, CT)

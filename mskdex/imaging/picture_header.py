@@ -1,0 +1,105 @@
+"""What a picture's header says of its pixels beside their grey values, and what of it contradicts the sheet."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_SAMPLE_BITS, _SAMPLES, _SAMPLE_FORMAT = 258, 277, 339
+_UNSIGNED = 1
+_PNG_DEPTH_AT = 24
+_SAME = 0.01
+"""Sizes that differ by less than this share are the same."""
+
+
+def sample_bits(image: Image.Image, path: Path) -> int | None:
+    """Bits of one value in a TIFF or PNG; None where the format has 8 alone, or does not say."""
+    if image.format == "PNG":
+        with open(path, "rb") as handle:
+            return handle.read(_PNG_DEPTH_AT + 1)[_PNG_DEPTH_AT]
+    stored = _tag(image, _SAMPLE_BITS)
+    return int(stored[0]) if isinstance(stored, tuple) and stored else None
+
+
+def samples(image: Image.Image) -> int:
+    """Values a pixel of a TIFF, 1 of others."""
+    return int(_tag(image, _SAMPLES) or 1)
+
+
+def is_unsigned(image: Image.Image) -> bool:
+    """Whether a TIFF says that its integers are unsigned; Pillow takes those of 32 bits for signed ones."""
+    form = _tag(image, _SAMPLE_FORMAT)
+    return _tag(image, _SAMPLE_BITS) is not None and (form is None or tuple(np.atleast_1d(form)) == (_UNSIGNED,))
+
+
+def display_facts(image: Image.Image) -> dict[str, Any]:
+    """What import.json records: how grey values are meant for display, and the sides of a pixel to each other.
+
+    Returns:
+        `display`, the PNG chunk or profile that makes values other than linear in light, None without one; and
+        `oblong`, height over width of a pixel, None where they are alike or not said.
+    """
+    gamma = image.info.get("gamma")
+    display = None
+    if "srgb" in image.info:
+        display = "sRGB"
+    elif gamma is not None and abs(float(gamma) - 1) > _SAME:
+        display = f"gamma {float(gamma):.4g}"
+    across, down = image.info.get("dpi") or image.info.get("aspect") or (1, 1)
+    oblong = float(across) / float(down) if across and down else 1.0
+    return {"display": display, "oblong": None if abs(oblong - 1) < _SAME else round(oblong, 4)}
+
+
+def grid_facts(spacing: tuple[float, ...], direction: tuple[float, ...]) -> dict[str, Any]:
+    """The same of a two-dimensional volume: its pixel size in mm where one is given, and how its axes point.
+
+    Args:
+        spacing: of the header, columns before rows; 1 and 1 stand for none.
+        direction: 2×2, by rows.
+    """
+    sizes = [float(s) for s in spacing[:2]]
+    given = not np.allclose(sizes, 1.0)
+    along = np.reshape(direction, (len(spacing), -1))[:2, :2]
+    return {
+        "header_pixel_mm": sizes[::-1] if given else None,
+        "header_axes": None if np.allclose(along, np.eye(2), atol=1e-3) else along.round(3).ravel().tolist(),
+    }
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    tags = getattr(image, "tag_v2", None)
+    return None if tags is None else tags.get(number)
+
+
+def header_doubts(facts: dict[str, Any], pixel_mm: tuple[float, float], *, absolute: bool) -> list[str]:
+    """Warnings where the header of a picture contradicts what the sheet or the config says.
+
+    Args:
+        facts: of `display_facts` or `grid_facts`.
+        pixel_mm: height and width that were taken.
+        absolute: whether grey values were taken as linear or log.
+    """
+    told = []
+    if absolute and facts.get("display"):
+        told.append(
+            f"its header says that its grey values are made for display ({facts['display']}), which are neither linear "
+            "nor log; they were taken as the sheet or the config says: check intensity"
+        )
+    if facts.get("oblong"):
+        told.append(
+            f"its header says that pixels are oblong (height {facts['oblong']:g} times their width); they were taken "
+            "as square: check the picture's resolution, and export it with square pixels"
+        )
+    said = facts.get("header_pixel_mm")
+    if said and not np.allclose(said, pixel_mm, rtol=_SAME):
+        told.append(
+            f"its header says pixels of {said[0]:g} x {said[1]:g} mm, {pixel_mm[0]:g} x {pixel_mm[1]:g} mm were taken: "
+            "check pixel_mm, which is the size at the detector"
+        )
+    if facts.get("header_axes"):
+        told.append(
+            f"its header turns or mirrors its axes (direction {facts['header_axes']}), and pixels were taken as they "
+            "are stored: look at the image, and give orientation in the sheet where it is not L and F"
+        )
+    return told
