@@ -4,6 +4,7 @@ import ast
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mskdex.cohort.folds import NO_FOLD
@@ -50,3 +51,14 @@ def test_the_sheet_keeps_the_patients_from_training(tmp_path, monkeypatch):
     write_sheet(tmp_path / "cohort.tsv", rows)
     sheet, _ = check_sheet(tmp_path / "cohort.tsv", CohortSettings(), files=False)
     assert list(folds_of_patients(sheet, FoldSettings())[0].values()) == [NO_FOLD, NO_FOLD]
+
+
+@pytest.mark.parametrize("spacing_mm", [2.0, 2.5, 3.0])
+def test_slices_begin_on_a_plane_of_the_body(spacing_mm, monkeypatch):
+    """Otherwise a CT of the body's own spacing shows it up to a millimetre from where the true poses say."""
+    monkeypatch.syspath_prepend(WORLD[0].parent)
+    lattice = importlib.import_module("warp").Lattice((216, 10, 10), np.array([0.0, 0.0, -215.0]), np.full(3, 2.0))
+    found = importlib.import_module("scan").slices_mm(-165.1, 170.0, spacing_mm, lattice)
+    assert found[0] == -165.0
+    np.testing.assert_allclose(np.diff(found), spacing_mm)
+    assert 170.0 - spacing_mm <= found[-1] < 170.0

@@ -31,6 +31,8 @@ KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as imported": lambda r: r,
     "decades x 0.5": lambda r: 0.5 * r,
     "decades x 2": lambda r: 2.0 * r,
+    "5 decades read as 4": lambda r: 0.8 * r,
+    "3 decades read as 4": lambda r: 4.0 / 3.0 * r,
     "no air (-0.8 nepers)": lambda r: r - 0.8,
     "saturated at half of air": lambda r: np.maximum(r - np.log(2.0), 0.0),
     "saturated at a tenth of air": lambda r: np.maximum(r - np.log(10.0), 0.0),

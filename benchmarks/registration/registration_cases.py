@@ -29,18 +29,35 @@ REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
 LINEAR = ("arvik",)
 """The virtual department whose grey values need no unravelling."""
 
+DEFAULT_SEED = VirtualSettings().seed
+
 
 @dataclass(frozen=True)
 class Case:
-    """A patient to register, the true camera_from_ct of every body, and the CT; none of it where it must be refused."""
+    """A patient to register.
+
+    Attributes:
+        name: of patient and kind. patient: what is registered. ct: the CT.
+        truth: camera_from_ct of every body.
+        labels, camera: of virtual patients, the CT's labels and the camera that took the radiograph.
+    """
 
     name: str
     patient: PatientViews
     truth: dict[str, np.ndarray]
     ct: Volume
+    labels: Volume | None = None
+    camera: Camera | None = None
+
+    @property
+    def true_camera(self) -> Camera:
+        """The camera that took the radiograph, where nothing else is known the one that it is registered in."""
+        return self.camera or self.patient.view.camera
 
 
-def virtual(number: int, root: Path, voxel_mm: float, departments: tuple[str, ...] = LINEAR) -> Case:
+def virtual(
+    number: int, root: Path, voxel_mm: float, departments: tuple[str, ...] = LINEAR, seed: int = DEFAULT_SEED
+) -> Case:
     """Virtual patient `number` (from 1), synthesised and imported into `root` unless it is there.
 
     Args:
@@ -48,10 +65,12 @@ def virtual(number: int, root: Path, voxel_mm: float, departments: tuple[str, ..
         root: folder that keeps the patients.
         voxel_mm: of the CT.
         departments: names as in `virtual.departments`.
+        seed: of the cohort.
     """
-    settings = VirtualSettings(patients=300, voxel_mm=voxel_mm, departments=dict.fromkeys(departments, 1.0))
+    settings = VirtualSettings(patients=300, seed=seed, voxel_mm=voxel_mm, departments=dict.fromkeys(departments, 1.0))
     config = Config()
-    root = root / "-".join([f"{voxel_mm:g}mm", *(departments if departments != LINEAR else ())])
+    names = (*(departments if departments != LINEAR else ()), *([f"seed{seed}"] if seed != DEFAULT_SEED else ()))
+    root = root / "-".join([f"{voxel_mm:g}mm", *names])
     name = f"V{number:04d}"
     imported = root / "imported" / name
     if not (imported / "import.json").exists():
@@ -60,9 +79,29 @@ def virtual(number: int, root: Path, voxel_mm: float, departments: tuple[str, ..
     radiograph = read_radiograph(imported)
     bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, config.channels)
     view = View(radiograph.image, radiograph.field, radiograph.camera)
-    poses = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))["bodies"]
-    truth = {body: np.array(poses[body]) for body in bodies}
-    return Case(name, PatientViews(bodies, view, radiograph.camera_from_ct), truth, ct)
+    told = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))
+    truth = {body: np.array(told["bodies"][body]) for body in bodies}
+    camera = true_camera(radiograph.camera, told["camera"]["sdd_mm"])
+    return Case(name, PatientViews(bodies, view, radiograph.camera_from_ct), truth, ct, labels, camera)
+
+
+def true_camera(camera: Camera, sdd_mm: float) -> Camera:
+    """The camera that took a virtual patient's radiograph, on its grid: the central ray meets the image's middle.
+
+    That does not hold of the cropped radiographs of `corvia`.
+
+    Args:
+        camera: as imported.
+        sdd_mm: its true source distance.
+    """
+    middle = ((camera.shape[0] - 1) / 2, (camera.shape[1] - 1) / 2)
+    return replace(camera, sdd_mm=sdd_mm, principal_point_px=middle)
+
+
+def error_on_image(targets_mm: np.ndarray, found: tuple[np.ndarray, Camera], true: tuple[np.ndarray, Camera]) -> float:
+    """Mean distance in mm on the detector between projections of targets, each by its pose and its camera."""
+    shown, real = (camera.project(targets_mm @ pose[:3, :3].T + pose[:3, 3]) for pose, camera in (found, true))
+    return float(np.linalg.norm((shown - real) * true[1].pixel_mm, axis=1).mean())
 
 
 def _make(name: str, number: int, root: Path, out: Path, settings: VirtualSettings, config: Config) -> None:

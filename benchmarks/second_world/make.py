@@ -19,7 +19,7 @@ from body import Body, Posed, make_body, stand
 from detector import DEPARTMENTS, Department, detected, linear_grey, log_grey, processed_grey
 from files import write_ct, write_labels, write_radiograph, write_sheet
 from people import Person, draw_person
-from scan import as_segmented, draw_scanner, scanned
+from scan import as_segmented, draw_scanner, scanned, slices_mm
 from template import Template, read_template
 from warp import Lattice
 
@@ -92,8 +92,7 @@ def _computed_tomography(
     draw = np.random.default_rng((SEED, person.number, 51))
     scanner = draw_scanner(draw)
     step = round(scanner.spacing_mm[2] / body.lattice.spacing_mm[2], 6)
-    low, high = -185.0 * person.scale[2], 178.0 * person.scale[2]
-    z = np.arange(low, high, scanner.spacing_mm[2])
+    z = slices_mm(-185.0 * person.scale[2], 178.0 * person.scale[2], scanner.spacing_mm[2], body.lattice)
     index = (z - body.lattice.origin_mm[2]) / body.lattice.spacing_mm[2]
     nearest = np.clip(np.rint(index).astype(int), 0, body.labels.shape[0] - 1)
     labels = body.labels[nearest]

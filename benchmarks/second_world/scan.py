@@ -6,6 +6,7 @@ import numpy as np
 from people import Person
 from scipy import ndimage
 from template import Template
+from warp import Lattice
 
 AIR_HU = -1000.0
 _CORTEX_MM = (3.2, 2.0)
@@ -37,6 +38,15 @@ def draw_scanner(draw: np.random.Generator) -> Scanner:
     return Scanner(
         spacing, float(draw.uniform(8.0, 22.0)), float(draw.uniform(0.5, 1.3)), float(draw.normal(0.0, 2.0)), 0.6
     )
+
+
+def slices_mm(low_mm: float, high_mm: float, spacing_mm: float, lattice: Lattice) -> np.ndarray:
+    """Positions of a CT's slices, (n,): from the plane of the body's lattice next to `low_mm` to below `high_mm`.
+
+    Slices of the lattice's own spacing are its planes, so that they must lie on them.
+    """
+    origin, step = lattice.origin_mm[2], lattice.spacing_mm[2]
+    return np.arange(origin + np.rint((low_mm - origin) / step) * step, high_mm, spacing_mm)
 
 
 def hu_of(

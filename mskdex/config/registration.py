@@ -33,13 +33,13 @@ class CalibrationSettings(Settings):
     """What a sound radiograph's grey values are, beside the attenuation of the patient's own CT."""
 
     slope: tuple[float, float] = Field(
-        (0.85, 1.2), description="attenuation of an absolute radiograph per neper of the CT: flagged outside this"
+        (0.6, 1.2), description="attenuation of an absolute radiograph per neper of the CT: flagged outside this"
     )
     at_3_nepers: tuple[float, float] = Field(
-        (2.9, 3.7), description="its attenuation in nepers where the CT's is 3: flagged outside this"
+        (2.8, 3.6), description="its attenuation in nepers where the CT's is 3: flagged outside this"
     )
     bend: tuple[float, float] = Field(
-        (0.6, 1.3), description="steepness of its curve in thick parts over that in thin ones: flagged outside this"
+        (0.5, 3.2), description="steepness of its curve in thick parts over that in thin ones: flagged outside this"
     )
     max_residual: float = Field(
         0.15, gt=0, description="scatter around the curve, in nepers of the CT, above which any radiograph is flagged"

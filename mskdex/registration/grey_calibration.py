@@ -12,6 +12,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
 from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.fixed_image import View, near
+from mskdex.registration.joint import joint_centre
 
 PIXEL_MM = 4.0
 """Pixels on the detector that are compared: motion and skin blur finer ones."""
@@ -29,7 +30,7 @@ _TYPICAL_NEPERS = 0.15
 """Deviation from the fit beyond which a pixel counts as an outlier, as where posture differs."""
 _MOTION_MM = 12.0
 """Margin on the detector around bones that move against the pelvis."""
-_LEAST_PIXELS = 200
+LEAST_PIXELS = 200
 _KNOTS = 12
 _MOST_BEND = 100.0
 _MIDDLE = (0.2, 0.8)
@@ -108,28 +109,45 @@ def compared_pixels(
     return result
 
 
-def moving_pixels(bodies: Mapping[str, RigidBody], fixed: str, camera: Camera, pose: np.ndarray) -> np.ndarray:
+def moving_pixels(
+    bodies: Mapping[str, RigidBody], fixed: str, camera: Camera, pose: np.ndarray, *, thighs: bool = True
+) -> np.ndarray:
     """Pixels of what moves against a body between CT and radiograph, bool (H, W).
 
-    These are the other bodies, and all rows below the fixed body's lowest point: below a pelvis, the thighs.
+    These are the other bodies, and all rows below the fixed body's lowest point; with `thighs`, also all rows below its
+    joints with bodies beneath it: below the hips, the folds of the thighs and the perineum move with the femurs.
 
     Args:
         bodies: by name.
         fixed: the body that is registered at `pose`.
         camera: of the pixels.
         pose: camera_from_ct.
+        thighs: whether rows below the joints count.
     """
+    own = bodies[fixed]
+    lowest = _rows(own.surface_mm, camera, pose).max()
+    joints = [
+        _rows(joint_centre(body.surface_mm, own.surface_mm)[None], camera, pose).max()
+        for body in bodies.values()
+        if thighs
+        and body is not own
+        and _rows(body.centre_mm[None], camera, pose) > _rows(own.centre_mm[None], camera, pose)
+    ]
     moving = np.zeros(camera.shape, dtype=bool)
-    for name, body in bodies.items():
-        pixel = np.round(camera.project(body.surface_mm @ pose[:3, :3].T + pose[:3, 3])).astype(int)
-        if name == fixed:
-            moving[max(int(pixel[:, 0].max()), 0) :] = True
-        else:
+    moving[max(int(min([lowest, *joints])), 0) :] = True
+    for body in bodies.values():
+        if body is not own:
+            pixel = np.round(camera.project(body.surface_mm @ pose[:3, :3].T + pose[:3, 3])).astype(int)
             inside = np.all((pixel >= 0) & (pixel < camera.shape), axis=1)
             shadow = np.zeros_like(moving)
             shadow[tuple(pixel[inside].T)] = True
             moving |= near(shadow, _MOTION_MM / camera.pixel_mm)
     return moving
+
+
+def _rows(points_mm: np.ndarray, camera: Camera, pose: np.ndarray) -> np.ndarray:
+    rows: np.ndarray = np.round(camera.project(points_mm @ pose[:3, :3].T + pose[:3, 3])[:, 0])
+    return rows
 
 
 def covered_rays(attenuation: np.ndarray, world_from_voxel: np.ndarray, camera: Camera, pose: np.ndarray) -> np.ndarray:
@@ -176,7 +194,7 @@ def fit_greys(attenuation: np.ndarray, grey: np.ndarray) -> GreyFit | None:
         attenuation: nepers of the CT, (N,).
         grey: the radiograph's log attenuation, (N,).
     """
-    if len(grey) < _LEAST_PIXELS or np.ptp(np.quantile(attenuation, _MIDDLE)) < _TYPICAL_NEPERS:
+    if len(grey) < LEAST_PIXELS or np.ptp(np.quantile(attenuation, _MIDDLE)) < _TYPICAL_NEPERS:
         return None
     start = np.polyfit(attenuation, grey, 1)
     scale = _TYPICAL_NEPERS * max(abs(float(start[0])), 0.1)

@@ -9,12 +9,17 @@ import pytest
 
 from mskdex.config import Config
 from mskdex.config.registration import CalibrationSettings
+from mskdex.exposure.exposing import LEAN_HU, MATERIALS, Beam
+from mskdex.exposure.spectrum import DENSITY_G_CM3
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.imaging.radiograph import write_image
 from mskdex.io.artifacts import write_json
 from mskdex.io.nifti import read_nifti
 from mskdex.pipeline.stages.calibrate import _compared, _Pose, calibrate
+from mskdex.registration.bodies import find_bodies
+from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.grey_calibration import (
+    LEAST_PIXELS,
     PIXEL_MM,
     covered_rays,
     ct_nepers,
@@ -23,6 +28,7 @@ from mskdex.registration.grey_calibration import (
     patient_attenuation,
 )
 from mskdex.registration.grey_flags import correction, grey_flags
+from mskdex.registration.joint import joint_centre
 
 SETTINGS = CalibrationSettings()
 CHANNELS = Config().channels
@@ -147,6 +153,47 @@ def test_thighs_and_femurs_are_not_compared(case):
     head = case.patient.bodies["femur_left"].centre_mm
     row, column = np.round(camera.project(pose[:3, :3] @ head + pose[:3, 3])).astype(int)
     assert moving[row, column]
+
+
+def test_what_lies_below_the_hips_moves_with_the_thighs(case):
+    """The perineum, between the femurs, is as far from both of them as it can be."""
+    bodies, pose = case.patient.bodies, case.truth["pelvis"]
+    camera = case.patient.view.at(PIXEL_MM).camera
+    sides = [bodies[f"femur_{side}"].surface_mm for side in ("left", "right")]
+    hip = np.mean([joint_centre(side, bodies["pelvis"].surface_mm) for side in sides], axis=0)
+    row, column = np.round(camera.project(pose[:3, :3] @ hip + pose[:3, 3])).astype(int)
+    below = round(20.0 / camera.pixel_mm)
+    assert moving_pixels(bodies, "pelvis", camera, pose)[row + below, column]
+    assert not moving_pixels(bodies, "pelvis", camera, pose, thighs=False)[row + below, column]
+    assert not moving_pixels(bodies, "pelvis", camera, pose)[row - below, column]
+
+
+BEAMS = ((70, 3.0, 0.4), (80, 3.0, 0.6), (90, 6.0, 0.3), (75, 3.0, 0.8), (85, 4.0, 0.5))
+"""Tube voltage in kV, filtration in mm of aluminium, scattered over primary radiation behind the grid at 4 nepers."""
+
+
+@pytest.mark.parametrize("beam", BEAMS, ids=str)
+def test_other_tubes_and_grids_are_sound_and_misread_decades_are_not(beam):
+    voltage, filtration, scattered = beam
+    thick_mm = np.linspace(90.0, 240.0, 2000)
+    muscle = np.zeros((4, 2000))
+    muscle[MATERIALS.index("muscle")] = 0.1 * thick_mm * DENSITY_G_CM3["muscle"]
+    primary = Beam.of(voltage, filtration).transmission(muscle)
+    grey = -np.log(primary * (1.0 - scattered / 4.0 * np.log(primary)))
+    nepers = WATER_PER_MM * (1.0 + 0.001 * LEAN_HU) * thick_mm
+    assert grey_flags(fit_greys(nepers, grey), "absolute", SETTINGS) == []
+    for misread in (0.5, 2 / 3, 4 / 5, 4 / 3, 3 / 2, 2.0):
+        assert grey_flags(fit_greys(nepers, misread * grey), "absolute", SETTINGS), misread
+
+
+def test_a_ct_of_little_above_the_hips_is_compared_below_them(case):
+    """Rather than not at all."""
+    view, pose = case.patient.view.at(PIXEL_MM), case.truth["pelvis"]
+    hip = joint_centre(case.patient.bodies["femur_left"].surface_mm, case.patient.bodies["pelvis"].surface_mm)
+    first = int(np.ceil(np.linalg.solve(case.ct.world_from_voxel, [*hip, 1.0])[2] + 12.0 / case.ct.spacing_mm[2]))
+    bodies = find_bodies(case.ct.array[:first], case.labels.array[:first], case.ct.world_from_voxel, CHANNELS)
+    args = case.ct.array[:first], case.ct.world_from_voxel, bodies, view, _Pose("pelvis", pose)
+    assert len(_compared(*args)[0]) >= LEAST_PIXELS
 
 
 def test_the_stage_writes_fit_flags_and_correction(case, patients, tmp_path):

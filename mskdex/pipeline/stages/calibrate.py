@@ -16,6 +16,7 @@ from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import (
+    LEAST_PIXELS,
     PIXEL_MM,
     GreyFit,
     compared_pixels,
@@ -90,12 +91,26 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
     return None
 
 
+def comparison_region(
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, RigidBody], view: View, pose: _Pose
+) -> tuple[np.ndarray, np.ndarray]:
+    """The CT's nepers, (H, W), and the pixels that are compared, bool (H, W).
+
+    A CT that shows too little above the hips is compared below them too.
+    """
+    attenuation = patient_attenuation(hu)
+    nepers = ct_nepers(attenuation, world_from_voxel, view.camera, pose.camera_from_ct)
+    for thighs in (True, False):
+        moving = moving_pixels(bodies, pose.body, view.camera, pose.camera_from_ct, thighs=thighs)
+        chosen = compared_pixels(nepers, view, attenuation, world_from_voxel, pose.camera_from_ct, moving)
+        if chosen.sum() >= LEAST_PIXELS:
+            break
+    return nepers, chosen
+
+
 def _compared(
     hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, RigidBody], view: View, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The CT's nepers and the radiograph's grey values, (N,) each, of the pixels that are compared."""
-    attenuation = patient_attenuation(hu)
-    nepers = ct_nepers(attenuation, world_from_voxel, view.camera, pose.camera_from_ct)
-    moving = moving_pixels(bodies, pose.body, view.camera, pose.camera_from_ct)
-    chosen = compared_pixels(nepers, view, attenuation, world_from_voxel, pose.camera_from_ct, moving)
+    nepers, chosen = comparison_region(hu, world_from_voxel, bodies, view, pose)
     return nepers[chosen].astype(np.float64), view.image[chosen].astype(np.float64)
