@@ -84,8 +84,8 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
 
     def command(stage, settings, out, *more):
         given = ["--patient", patient] if stage != "import" else ["--row", json.dumps(row)]
-        brief = settings.model_dump_json(exclude_defaults=True)
-        return ["mskdex", stage, *given, *more, "--settings", brief, "--out", out]
+        given_settings = settings.model_dump_json(exclude_defaults=True)
+        return ["mskdex", stage, *given, *more, "--settings", given_settings, "--out", out]
 
     anatomy, render = stages.anatomy_stage(config), stages.render_stage(config)
     left_out = left_out_objects(config, sheet)

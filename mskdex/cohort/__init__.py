@@ -1,1 +1,1 @@
-"""The cohort sheet, its patients and folds, and the quality gate."""
+"""The cohort sheet, its patients and folds, and the quality check."""

@@ -180,9 +180,9 @@ def _ties(rows: list[dict[str, Any]], numbers: list[int]) -> Iterator[Problem]:
 
 def _uses(sheet: pd.DataFrame) -> Iterator[Problem]:
     """Persons of two uses, whom a fold would train on although they are to be evaluated only."""
-    kept = sheet.assign(row=sheet.attrs["rows"])[~sheet["exclude"]]
+    included = sheet.assign(row=sheet.attrs["rows"])[~sheet["exclude"]]
     first: dict[str, dict[Any, Any]] = {}
-    for cells in kept.to_dict("records"):
+    for cells in included.to_dict("records"):
         one = first.setdefault(cells["person"], cells)
         if one["use"] != cells["use"]:
             msg = (

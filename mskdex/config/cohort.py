@@ -8,7 +8,7 @@ from mskdex.config.base import NO_RESULT, Settings
 
 
 class CohortSettings(Settings):
-    """The cohort sheet and the gate that segmentations pass."""
+    """The cohort sheet and the check of segmentations."""
 
     sheet: str | None = Field(
         None,
@@ -53,7 +53,7 @@ class CohortSettings(Settings):
         ge=0,
         le=1,
         description="a segmentation is flagged when its Dice coefficient with that of the mirrored CT is below this",
-        json_schema_extra=NO_RESULT,  # of the cohort; the gate has it as a key of its own
+        json_schema_extra=NO_RESULT,  # of the cohort; the quality check has it as a key of its own
     )
     keep_pairs: dict[str, str] = Field(
         {},
@@ -65,7 +65,7 @@ class CohortSettings(Settings):
         3.5,
         gt=0,
         description="a segmentation is flagged when a robust z-score against the cohort is beyond this",
-        json_schema_extra=NO_RESULT,  # of the cohort; the gate has it as a key of its own
+        json_schema_extra=NO_RESULT,  # of the cohort; the quality check has it as a key of its own
     )
 
     @model_validator(mode="after")

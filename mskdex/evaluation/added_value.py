@@ -101,7 +101,7 @@ def added_value_table(
     """Every measure of every method, quantity and structure, with the interval of a bootstrap over persons.
 
     A structure's value is the mean of its sides' values; the mean over the muscles is the mean of theirs. The same
-    resamples serve all methods. Nothing is fitted to a patient whom it is judged on but the partial correlation, which
+    resamples serve all methods. Nothing is fitted to a patient it is evaluated on but the partial correlation, which
     describes the tested patients.
 
     Args:

@@ -20,7 +20,7 @@ def difference_table(
 ) -> pd.DataFrame:
     """Differences of each measure's mean over the muscles between every two methods, with intervals.
 
-    Both methods are judged on the same resamples of persons, so that what makes a resample hard or easy falls out of
+    Both methods are evaluated on the same resamples of persons, so that what makes a resample hard or easy falls out of
     the difference; the interval is the percentile bootstrap's.
 
     Args:

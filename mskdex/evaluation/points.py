@@ -175,7 +175,7 @@ def complete_points(points: pd.DataFrame, cohort: Cohort, min_visible_fraction: 
     Returns:
         `COLUMNS_OF_POINTS`; `left_out` is None where the row counts. Visibility is the patient's, whatever
         the method, so that all methods are compared on the same patients. The truth is that of the visible share,
-        which is what a network is trained to find; baselines and rivals, which predict whole objects, are taken
+        which is what a network is trained to find; baselines and comparators, which predict whole objects, are taken
         times the same share.
     """
     channels = pd.DataFrame(cohort.objects)[["name", "object", "side", "kind"]]

@@ -59,7 +59,7 @@ def contact_sheet(ct: Volume, labels: Volume, channels: Sequence[Channel], lines
 def _tile(
     hu: np.ndarray, ids: np.ndarray, spacing_mm: tuple[float, float], colours: np.ndarray, title: str
 ) -> Image.Image:
-    """One slice with outlines. The rows are given top first, RAS columns growing to the right of the patient."""
+    """One slice with outlines. The rows are given top first, RAS columns increasing to the right of the patient."""
     if title.startswith(("axial", "coronal")):
         hu, ids = hu[:, ::-1], ids[:, ::-1]
     grey = np.clip((hu - _WINDOW_HU[0]) / (_WINDOW_HU[1] - _WINDOW_HU[0]), 0, 1)

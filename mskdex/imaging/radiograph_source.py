@@ -9,10 +9,10 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.coherence import require_byte_order, require_coherent
-from mskdex.imaging.device import device_name
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
 from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
+from mskdex.imaging.x_ray_device import device_name
 from mskdex.io.dicom import dicom_files, read_dataset, read_header
 from mskdex.io.dicom_pixels import stored_values
 from mskdex.io.files import content_hash, reading, require_kind, require_size, shown

@@ -150,7 +150,7 @@ class Work:
 
 
 class Worker:
-    """Does the jobs one after the other; a destination that fails is left alone for a growing while."""
+    """Does the jobs one after the other; a destination that fails is left alone for longer each time."""
 
     def __init__(self, work: Work, retry_s: float):
         self._work, self._retry_s = work, retry_s

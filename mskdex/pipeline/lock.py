@@ -14,7 +14,7 @@ log = logging.getLogger("mskdex")
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
+def locked(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
     """Holds `folder` for this process; waits, and says so, while another one holds it.
 
     The lock ends with its process, however that ends. A file system without locks is let through.

@@ -63,7 +63,7 @@ class CohortStage(Anatomy):
 
 
 class QualityStage(Anatomy):
-    """Settings of the gate that segmentations pass."""
+    """Settings of the check of segmentations."""
 
     cohort_objects: tuple[str, ...]
     flag_robust_z: float
@@ -187,7 +187,7 @@ def cohort_stage(config: Config, left_out: Mapping[str, tuple[str, ...]] | None 
 
 
 def quality_stage(config: Config, cohort_channels: Sequence[Channel]) -> QualityStage:
-    """Settings of the gate that segmentations pass."""
+    """Settings of the check of segmentations."""
     objects = tuple(dict.fromkeys(c.object for c in cohort_channels))
     return QualityStage(
         **_anatomy(config),

@@ -27,7 +27,7 @@ def of_ct(body: RigidBody, min_extent_mm: float) -> str | None:
 
 
 def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | None:
-    """A bone that cannot be in the picture: judged at the start when the parent's pose gives it."""
+    """A bone that cannot be in the picture: decided at the start when the parent's pose gives it."""
     share = in_field(task, view, task.start)
     needed = settings.min_in_field if task.joint is not None else 0.0
     return None if share > needed else _not_in_field(share, settings)

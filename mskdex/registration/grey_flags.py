@@ -10,7 +10,7 @@ _FLAT = 0.1
 def grey_flags(fit: GreyFit, scale: str, settings: CalibrationSettings) -> list[str]:
     """What stands out; empty for a sound radiograph.
 
-    Of an absolute radiograph the line and its straightness are judged, of a relative one, whose tone curve is not
+    Of an absolute radiograph the line and its straightness are checked, of a relative one, whose tone curve is not
     known, only that grey values rise with attenuation everywhere and follow it closely.
 
     Args:

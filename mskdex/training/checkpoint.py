@@ -37,5 +37,5 @@ def load_optimiser(prefix: str, optimiser: torch.optim.Optimizer, tensors: Mappi
 
 def sweep(folder: Path) -> None:
     """Removes what a killed process left half written."""
-    for leftover in folder.glob(".*.safetensors"):
-        leftover.unlink(missing_ok=True)
+    for unfinished in folder.glob(".*.safetensors"):
+        unfinished.unlink(missing_ok=True)

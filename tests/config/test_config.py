@@ -105,8 +105,8 @@ def test_brief_settings_read_back_as_the_whole_ones():
         found += [register_stage(config), stack_stage(config, config.channels), evaluate_stage(config), config]
         found += [train_stage(config, name, 0) for name in config.experiments]
         for settings in found:
-            brief = settings.model_dump_json(exclude_defaults=True)
-            assert type(settings).model_validate_json(brief) == settings
+            text = settings.model_dump_json(exclude_defaults=True)
+            assert type(settings).model_validate_json(text) == settings
 
 
 def test_unknown_experiment_is_an_error():

@@ -8,9 +8,9 @@ import sys
 CODE = """
 import logging, sys
 from pathlib import Path
-from mskdex.pipeline.lock import claimed
+from mskdex.pipeline.lock import locked
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-with claimed(Path(sys.argv[1]), "the training of fold 0"):
+with locked(Path(sys.argv[1]), "the training of fold 0"):
     print("mine", flush=True)
     sys.stdin.readline()
 """

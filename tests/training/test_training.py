@@ -30,7 +30,7 @@ from mskdex.io.artifacts import write_parquet
 from mskdex.io.stack import read_stack, write_stack
 from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.models.generator import make_decomposer
-from mskdex.pipeline.lock import claimed
+from mskdex.pipeline.lock import locked
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
 from mskdex.training.data import StackStore
@@ -445,7 +445,7 @@ def test_a_checkpoint_waits_for_the_history_pools_to_be_empty_and_holds_them_aft
 
 def test_several_processes_do_not_wait_for_a_training_under_way(cohort, tmp_path, monkeypatch):
     out = tmp_path / "mine" / "fold1"
-    with claimed(out / "checkpoint", "another"):
+    with locked(out / "checkpoint", "another"):
         monkeypatch.setenv("WORLD_SIZE", "2")
         with pytest.raises(
             MskdexError, match=r"fold 1 of mine is under way already \(process \d+ on .+\); run the same"

@@ -8,14 +8,10 @@ rule synthesize_sheet:
         "results/benchmarks/synthesize_sheet.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1000, runtime=10),
     params:
-        settings=compared(CONFIG.virtual),
-        arguments=arguments(CONFIG.virtual),
-        code=stage_hash("synthesize"),
+        **stage("synthesize", CONFIG.virtual),
     shell:
         "mskdex --log {log:q} synthesize-sheet --settings {params.arguments:q} --out {output:q}"
 
@@ -35,16 +31,12 @@ rule synthesize:
         "results/benchmarks/synthesize/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1500),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1500, runtime=10),
     params:
-        settings=compared(stages.synthesize_stage(CONFIG)),
+        **stage("synthesize", stages.synthesize_stage(CONFIG)),
         atlas=atlas_digest(CONFIG, DIGESTS),
-        arguments=arguments(stages.synthesize_stage(CONFIG)),
         out=subpath(output.ct, parent=True),
-        code=stage_hash("synthesize"),
     shell:
         "mskdex --log {log:q} synthesize {wildcards.patient:q} --settings {params.arguments:q} --out {params.out:q}"
 
@@ -63,17 +55,13 @@ rule cohort:
         "results/benchmarks/cohort.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1000, runtime=10),
     params:
-        settings=compared(stages.cohort_stage(CONFIG, LEFT_OUT)),
+        **stage("cohort", stages.cohort_stage(CONFIG, LEFT_OUT)),
         rows=rows_digest(EVERYONE),
         sheet=sheet_argument,
-        arguments=arguments(stages.cohort_stage(CONFIG, LEFT_OUT)),
         out=subpath(output.patients, parent=True),
-        code=stage_hash("cohort"),
     shell:
         "mskdex --log {log:q} cohort build --settings {params.arguments:q} --out {params.out:q} -- {params.sheet:q}"
 
@@ -90,16 +78,12 @@ rule folds:
         "results/benchmarks/folds.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1000, runtime=10),
     params:
-        settings=compared(stages.folds_stage(CONFIG)),
+        **stage("folds", stages.folds_stage(CONFIG)),
         sheet=sheet_argument,
-        arguments=arguments(stages.folds_stage(CONFIG)),
         patients=compared(FOLDS),
         persons=persons_digest(SHEET),
-        code=stage_hash("folds"),
     shell:
         "mskdex --log {log:q} folds --settings {params.arguments:q} --out {output:q} -- {params.sheet:q}"

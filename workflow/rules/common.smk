@@ -274,11 +274,34 @@ def fixed(text):
     return always
 
 
-def by_attempt(first):
+def stage(name, settings):
+    """Params of whatever runs a stage: its settings, compared and as an argument, and the hash of its code.
+
+    Args:
+        name: of the module in `mskdex.pipeline.stages`.
+        settings: those of the stage, or a function of the wildcards that gives them.
+    """
+    return {
+        "settings": compared(settings),
+        "arguments": arguments(settings),
+        "code": stage_hash(name),
+    }
+
+
+def by_attempt(**first):
+    """Resources, by name, of which each further attempt asks more: as much again as the first.
+
+    Args:
+        first: what the first attempt asks for, or a function of the wildcards that gives it.
+    """
+    return {name: times_attempt(amount) for name, amount in first.items()}
+
+
+def times_attempt(first):
     """A resource that each further attempt asks more of."""
 
     def asked(wildcards, attempt):
-        return first * attempt
+        return (first(wildcards) if callable(first) else first) * attempt
 
     return asked
 

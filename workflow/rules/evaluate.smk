@@ -18,15 +18,11 @@ rule collect:
         "results/benchmarks/collect.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(30),
+        **by_attempt(mem_mb=1000, runtime=30),
     params:
-        settings=compared(stages.collect_stage(CONFIG)),
-        arguments=arguments(stages.collect_stage(CONFIG)),
+        **stage("collect", stages.collect_stage(CONFIG)),
         out=subpath(output.quantities, parent=True),
-        code=stage_hash("collect"),
     shell:
         "mskdex --log {log:q} collect --patients results/patients --table {input.patients:q} "
         "--settings {params.arguments:q} --out {params.out:q}"
@@ -73,15 +69,11 @@ rule evaluate:
         "results/benchmarks/evaluate.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1500),
-        runtime=by_attempt(60),
+        **by_attempt(mem_mb=1500, runtime=60),
     params:
-        settings=compared(stages.evaluate_stage(CONFIG)),
+        **stage("evaluate", stages.evaluate_stage(CONFIG)),
         comparators=comparators_digest(CONFIG, DIGESTS),
-        arguments=arguments(stages.evaluate_stage(CONFIG)),
         out=subpath(output.agreement, parent=True),
-        code=stage_hash("evaluate"),
     shell:
         "mskdex --log {log:q} evaluate results --settings {params.arguments:q} --out {params.out:q}"

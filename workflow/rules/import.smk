@@ -18,21 +18,17 @@ rule import_patient:
         "results/benchmarks/import/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2500),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=2500, runtime=10),
     params:
+        **stage("importing", import_settings),
         row=compared_row,
         sources=source_edition(
             "import_patient", "results/patients", "ct", "labels", "radiograph"
         ),
         patient=patient_row,
         own=own_files,
-        settings=compared(import_settings),
-        arguments=arguments(import_settings),
         out=subpath(output.ct, parent=True),
-        code=stage_hash("importing"),
     shell:
         "mskdex --log {log:q} import --row {params.patient:q} --settings {params.arguments:q} "
         "--own {params.own:q} --edition {params.sources:q} --out {params.out:q}"
@@ -52,14 +48,10 @@ rule quantities:
         "results/benchmarks/quantities/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1000, runtime=10),
     params:
-        settings=compared(stages.anatomy_stage(CONFIG)),
-        arguments=arguments(stages.anatomy_stage(CONFIG)),
+        **stage("quantities", stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("quantities"),
     shell:
         "mskdex --log {log:q} quantities --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

@@ -12,15 +12,11 @@ rule render:
         "results/benchmarks/render/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1500),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1500, runtime=10),
     params:
-        settings=compared(stages.render_stage(CONFIG)),
-        arguments=arguments(stages.render_stage(CONFIG)),
+        **stage("project", stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("project"),
     shell:
         "mskdex --log {log:q} render --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
@@ -41,15 +37,11 @@ rule render_aligned:
         "results/benchmarks/render_aligned/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1500),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1500, runtime=10),
     params:
-        settings=compared(stages.render_stage(CONFIG)),
-        arguments=arguments(stages.render_stage(CONFIG)),
+        **stage("project", stages.render_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("project"),
     shell:
         "mskdex --log {log:q} render --patient {params.patient:q} --poses {input.poses:q} "
         "--settings {params.arguments:q} --out {output:q}"
@@ -74,14 +66,10 @@ rule stack:
         "results/benchmarks/stack/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=1000, runtime=10),
     params:
-        settings=compared(stack_settings),
-        arguments=arguments(stack_settings),
+        **stage("stack", stack_settings),
         patient=subpath(input.drr, parent=True),
-        code=stage_hash("stack"),
     shell:
         "mskdex --log {log:q} stack --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

@@ -19,15 +19,11 @@ rule quality:
         "results/benchmarks/quality.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1500),
-        runtime=by_attempt(60),
+        **by_attempt(mem_mb=1500, runtime=60),
     params:
-        settings=compared(stages.quality_stage(CONFIG, CHANNELS)),
-        arguments=arguments(stages.quality_stage(CONFIG, CHANNELS)),
+        **stage("quality", stages.quality_stage(CONFIG, CHANNELS)),
         out=subpath(output.table, parent=True),
-        code=stage_hash("quality"),
     shell:
         "mskdex --log {log:q} quality --patients results/patients --table {input.patients:q} "
         "--segmentation results/segmentation --settings {params.arguments:q} --out {params.out:q}"
@@ -46,16 +42,12 @@ rule identity:
         "results/benchmarks/identity.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(30),
+        **by_attempt(mem_mb=1000, runtime=30),
     params:
-        settings=compared(stages.identity_stage(CONFIG)),
+        **stage("identity", stages.identity_stage(CONFIG)),
         sheet=sheet_argument,
-        arguments=arguments(stages.identity_stage(CONFIG)),
         patients=persons_digest(SHEET),
-        code=stage_hash("identity"),
     shell:
         "mskdex --log {log:q} cohort identity --patients results/patients --settings {params.arguments:q} "
         "--out {output:q} -- {params.sheet:q}"

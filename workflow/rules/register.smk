@@ -15,16 +15,12 @@ rule register:
         "results/benchmarks/register/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(20),
+        **by_attempt(mem_mb=2000, runtime=20),
     params:
-        settings=compared(stages.register_stage(CONFIG)),
+        **stage("register", stages.register_stage(CONFIG)),
         starts=start_edition,
-        arguments=arguments(stages.register_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("register"),
     shell:
         "mskdex --log {log:q} register --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
@@ -47,15 +43,11 @@ rule calibrate:
         "results/benchmarks/calibrate/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=2000, runtime=10),
     params:
-        settings=compared(stages.calibrate_stage(CONFIG)),
-        arguments=arguments(stages.calibrate_stage(CONFIG)),
+        **stage("calibrate", stages.calibrate_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("calibrate"),
     shell:
         "mskdex --log {log:q} calibrate --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
 
@@ -77,14 +69,10 @@ rule qc:
         "results/benchmarks/qc/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(10),
+        **by_attempt(mem_mb=2000, runtime=10),
     params:
-        settings=compared(stages.anatomy_stage(CONFIG)),
-        arguments=arguments(stages.anatomy_stage(CONFIG)),
+        **stage("qc", stages.anatomy_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("qc"),
     shell:
         "mskdex --log {log:q} qc --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

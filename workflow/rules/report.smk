@@ -60,16 +60,12 @@ rule report:
         "results/benchmarks/report.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(60),
+        **by_attempt(mem_mb=2000, runtime=60),
     params:
-        settings=compared(CONFIG),
+        **stage("report", CONFIG),
         virtual=CONFIG.cohort.sheet is None,
-        arguments=arguments(CONFIG),
         out=subpath(output[0], parent=True),
-        code=stage_hash("report"),
     shell:
         "mskdex --log {log:q} report results --settings {params.arguments:q} --out {params.out:q}"
 

@@ -13,16 +13,13 @@ rule segment:
         f"../../envs/{SEGMENTER_ENVIRONMENT}.yaml"
     threads: 4
     resources:
-        mem_mb=by_attempt(16000),
-        runtime=by_attempt(60),
+        **by_attempt(mem_mb=16000, runtime=60),
         gpu=int(CONFIG.cohort.segmenter_device != "cpu"),
     params:
+        **stage("segment", stages.segment_stage(CONFIG)),
         series=compared_series,
         sources=source_edition("segment", "results/segmentation", "ct"),
         patient=patient_row,
-        settings=compared(stages.segment_stage(CONFIG)),
-        arguments=arguments(stages.segment_stage(CONFIG)),
-        code=stage_hash("segment"),
     shell:
         "mskdex --log {log:q} segment --row {params.patient:q} --settings {params.arguments:q} "
         "--edition {params.sources:q} --out {output.labels:q}"

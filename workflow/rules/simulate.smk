@@ -16,14 +16,10 @@ rule simulate:
         "results/benchmarks/simulate/{patient}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2500),
-        runtime=by_attempt(30),
+        **by_attempt(mem_mb=2500, runtime=30),
     params:
-        settings=compared(stages.simulate_stage(CONFIG)),
-        arguments=arguments(stages.simulate_stage(CONFIG)),
+        **stage("simulate", stages.simulate_stage(CONFIG)),
         patient=subpath(input.ct, parent=True),
-        code=stage_hash("simulate"),
     shell:
         "mskdex --log {log:q} simulate --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"

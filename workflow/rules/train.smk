@@ -14,16 +14,13 @@ rule train:
         "results/benchmarks/train/{experiment}-fold{fold}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
+        **by_attempt(mem_mb=2500),
         gpu=training_gpus,
-        mem_mb=by_attempt(2500),
         runtime=1440,
     params:
-        settings=compared(train_settings),
-        arguments=arguments(train_settings),
+        **stage("train", train_settings),
         out=subpath(output.model, parent=True),
-        code=stage_hash("train"),
     shell:
         "mskdex --log {log:q} train --patients results/patients --folds {input.folds:q} "
         "--settings {params.arguments:q} --out {params.out:q}"
@@ -47,11 +44,9 @@ rule predict:
         "results/benchmarks/predict/{experiment}-fold{fold}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
+        **by_attempt(mem_mb=2000, runtime=60),
         gpu=training_gpus,
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(60),
     params:
         out=subpath(output.predictions, parent=True),
         code=stage_hash("predict"),
@@ -75,10 +70,8 @@ rule predict_external:
         "results/benchmarks/predict_external/{experiment}-fold{fold}.tsv"
     conda:
         "../../envs/mskdex.yaml"
-    threads: 1
     resources:
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(60),
+        **by_attempt(mem_mb=2000, runtime=60),
     params:
         code=stage_hash("predict"),
     shell:

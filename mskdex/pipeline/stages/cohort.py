@@ -36,21 +36,23 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
         MskdexError: the sheet has problems, nobody is left, or no object is in every label source.
     """
     rows = read_sheet(sheet, settings.cohort, files=False)
-    kept = rows[~rows["exclude"]]
-    if kept.empty:
+    included = rows[~rows["exclude"]]
+    if included.empty:
         msg = f"cohort sheet {sheet} excludes all {len(rows)} patients; correct its column exclude"
         raise MskdexError(msg)
-    left_out = lacking_objects(kept, settings) if settings.left_out is None else settings.left_out
+    left_out = lacking_objects(included, settings) if settings.left_out is None else settings.left_out
     has = [c for c in settings.channels if c.object not in left_out]
     if left_out:
         log.warning("the cohort lacks %s: left out for everyone", _told(left_out))
     out = Path(out)
-    write_parquet(out / "patients.parquet", patients_schema().validate(kept[_PATIENT_COLUMNS].reset_index(drop=True)))
+    write_parquet(
+        out / "patients.parquet", patients_schema().validate(included[_PATIENT_COLUMNS].reset_index(drop=True))
+    )
     excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
     write_parquet(out / "excluded.parquet", excluded.astype(str).reset_index(drop=True))
     write_csv(out / "excluded.csv", excluded)
     write_json(out / "objects.json", [c.model_dump() for c in has])
-    log.info("cohort: %d patients, %d excluded, %d objects", len(kept), len(excluded), len(has))
+    log.info("cohort: %d patients, %d excluded, %d objects", len(included), len(excluded), len(has))
 
 
 def patients_schema() -> "DataFrameSchema":

@@ -52,11 +52,11 @@ def check_cohort(sheet: Path, config: Config, *, quick: bool = False) -> list[Pr
     """
     table, problems = check_sheet(sheet, config.cohort)
     table = table.assign(row=table.attrs["rows"])
-    kept = table[~table["exclude"] & table["patient_id"].notna()]
+    included = table[~table["exclude"] & table["patient_id"].notna()]
     broken = {(p.row, p.column) for p in problems if p.severity == "error"}
-    problems += _cohort_problems(kept, config, {row for row, column in broken if column.startswith("label")})
+    problems += _cohort_problems(included, config, {row for row, column in broken if column.startswith("label")})
     if not quick:
-        problems += _file_problems(kept, config, broken)
+        problems += _file_problems(included, config, broken)
     return sorted(problems, key=lambda p: (p.row or 0, p.column))
 
 
@@ -71,15 +71,15 @@ def problem_table(problems: list[Problem]) -> str:
     return "\n".join([*lines, "", f"{errors} errors, {len(problems) - errors} warnings"])
 
 
-def _file_problems(kept: pd.DataFrame, config: Config, broken: set[tuple[int | None, str]]) -> list[Problem]:
+def _file_problems(included: pd.DataFrame, config: Config, broken: set[tuple[int | None, str]]) -> list[Problem]:
     from mskdex.cohort.identity import clashes
     from mskdex.pipeline.stages.patient_check import check_patient
 
     problems, cohort, numbers = [], [], {}
-    for i, row in enumerate(kept.to_dict("records"), start=1):
+    for i, row in enumerate(included.to_dict("records"), start=1):
         known: dict[str, Any] = {str(k): v for k, v in row.items() if not pd.isna(v)}
         number, patient = int(known.pop("row")), str(known["patient_id"])
-        log.info("%d of %d: %s", i, len(kept), patient)
+        log.info("%d of %d: %s", i, len(included), patient)
         usable = {k: v for k, v in known.items() if (number, k) not in broken}
         checked = check_patient(usable | {"patient_id": patient}, import_stage(config, str(known.get("label_source"))))
         problems += [Problem(number, patient, *told) for told in checked.problems]
@@ -91,13 +91,13 @@ def _file_problems(kept: pd.DataFrame, config: Config, broken: set[tuple[int | N
     return problems
 
 
-def _cohort_problems(kept: pd.DataFrame, config: Config, unlabelled: set[int | None]) -> list[Problem]:
+def _cohort_problems(included: pd.DataFrame, config: Config, unlabelled: set[int | None]) -> list[Problem]:
     """What the cohort as a whole lacks: persons for the folds, and objects that some label source has not."""
     found = []
-    if told := too_few(kept, config.folds.count):
+    if told := too_few(included, config.folds.count):
         told = f"{told}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
         found.append(Problem(None, "", "patient_id", told, "warning"))
-    sourced = kept[kept["label_source"].notna() & ~kept["row"].isin(unlabelled)]
+    sourced = included[included["label_source"].notna() & ~included["row"].isin(unlabelled)]
     lacking: dict[str, list[str]] = {}
     if told := attempt(lambda: lacking.update(_lacking(sourced, config))):
         return [*found, Problem(None, "", "label_source", told)]

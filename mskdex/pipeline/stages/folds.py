@@ -12,5 +12,5 @@ from mskdex.pipeline.settings import FoldsStage
 def folds(sheet: Path, settings: FoldsStage, out: Path) -> None:
     """Writes folds.parquet: patient_id, fold (whose test set holds the patient; -1 if evaluated only), person."""
     rows = read_sheet(sheet, settings.cohort, files=False)
-    kept = rows[~rows["exclude"]]
-    write_parquet(out, assign_folds(kept, FoldSettings(count=settings.count, seed=settings.seed)))
+    included = rows[~rows["exclude"]]
+    write_parquet(out, assign_folds(included, FoldSettings(count=settings.count, seed=settings.seed)))

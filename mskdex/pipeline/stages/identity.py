@@ -31,8 +31,8 @@ def identity(sheet: Path, settings: CohortSettings, patients_root: Path, out: Pa
     """
     started = time.time()
     rows = read_sheet(sheet, settings, files=False)
-    kept = [{str(k): v for k, v in r.items()} for r in rows[~rows["exclude"]].to_dict("records")]
-    cohort = [evidence(r, read_json(Path(patients_root) / r["patient_id"] / "import.json")) for r in kept]
+    included = [{str(k): v for k, v in r.items()} for r in rows[~rows["exclude"]].to_dict("records")]
+    cohort = [evidence(r, read_json(Path(patients_root) / r["patient_id"] / "import.json")) for r in included]
     found = clashes(cohort)
     for clash in found:
         if not clash.certain:

@@ -1,4 +1,4 @@
-"""Stage `quality`: the gate that imports pass: a table, warnings, flags and a contact sheet for each patient."""
+"""Stage `quality`: the check of imports: a table, warnings, flags and a contact sheet for each patient."""
 
 import json
 import logging

@@ -22,7 +22,7 @@ from mskdex.models.device_profiles import fit_profiles
 from mskdex.models.likeness import Likeness, fit_likeness, thumbnail
 from mskdex.models.model import ModelCard, write_model
 from mskdex.models.normalisation import fit_normalisation
-from mskdex.pipeline.lock import claimed
+from mskdex.pipeline.lock import locked
 from mskdex.pipeline.provenance import stage_hash
 from mskdex.training.data import Loader, StackStore
 from mskdex.training.distributed import Group, join_group
@@ -60,7 +60,7 @@ def train(
     first, alone = os.environ.get("RANK", "0") == "0", os.environ.get("WORLD_SIZE", "1") == "1"
     what = f"the training of fold {fold} of {name}"
     # The other processes of one training would wait for the first one, and give up.
-    with claimed(out / "checkpoint", what, wait=alone) if first else contextlib.nullcontext():
+    with locked(out / "checkpoint", what, wait=alone) if first else contextlib.nullcontext():
         _train(patients_root, folds, fold, experiment, out, name)
 
 
