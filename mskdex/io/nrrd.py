@@ -149,6 +149,9 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
         if key in target:
             msg = f"{path} gives {key} twice; export it again"
             raise MskdexError(msg)
+        if target is fields and key in _USED and not value:
+            msg = f"{path}: its {key} is blank; export it again"
+            raise MskdexError(msg)
         target[key] = value
     if end is None and "data file" not in fields:
         msg = f"{path} cannot be read, its header has no end; copy or export it again"

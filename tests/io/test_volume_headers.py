@@ -301,6 +301,8 @@ def test_a_body_that_no_patient_has_stops_the_import(tmp_path):
         ({"data_file": "LIST"}, "lists several data files"),
         ({"data_file": "ct%03d.raw 1 20 1"}, "lists several data files"),
         ({"data_file": "LIST\ns0.raw\ns1.raw"}, "lists several data files"),
+        ({"kinds": " "}, "its kinds is blank"),
+        ({"byte_skip": ""}, "its byte skip is blank"),
         ({"units": 'space "mm" "mm" "mm"'}, "its units are .*, no words in quotes"),
         (
             {
