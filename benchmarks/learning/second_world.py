@@ -1,9 +1,11 @@
 """How models that were trained on one cohort do on another that no fold trained on, beside the baselines.
 
 Predicts the second results' patients with every trained fold's model of the first and averages the folds; the baselines
-are fitted on the same training patients. Prints the measures of `curve.py`, ICC(2,1) and the calibration slope.
+are fitted on the same training patients. `fused` joins the proposed experiment with demographics by weights fitted on
+the first cohort's held-out patients. Prints the measures of `curve.py`, ICC(2,1), the calibration slope,
+and differences of PCC with 95 % intervals of a bootstrap over patients.
 
-Use: python benchmarks/learning/second_world.py results second_results [--thumbnail 16]
+Use: python benchmarks/learning/second_world.py results second_results [--proposed mskdex_simulated] [--thumbnail 16]
 """
 
 import argparse
@@ -14,8 +16,9 @@ import pandas as pd
 import torch
 from measures import Cohort, line, measures
 
-from mskdex.evaluation.agreement import Pairs, statistics
-from mskdex.evaluation.baselines import Fold, predict_baselines
+from mskdex.evaluation.agreement import Pairs, resamples, statistics
+from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, THUMBNAIL, Fold, predict_baselines
+from mskdex.evaluation.stacking import FUSED, fuse_new
 from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.models.model import read_model
 
@@ -62,10 +65,36 @@ def of_baselines(results: Path, own: Cohort, second: Path, other: Cohort, pixels
     return {method: np.mean(values, axis=0) for method, values in total.items()}
 
 
+def of_fused(
+    results: Path, own: Cohort, other: Cohort, proposed: str, estimates: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The proposed experiment's sums joined with demographics, (patients, 2, muscles)."""
+    held_out = pd.read_parquet(results / "evaluation/points.parquet")
+    channels = [own.store[own.store.patients[0]].objects[i] for i in own.muscles]
+    held_out = held_out[held_out["quantity"].isin(QUANTITIES) & held_out["channel"].isin(channels)]
+    structure = held_out.drop_duplicates("channel").set_index("channel")["structure"]
+    columns = pd.MultiIndex.from_product([QUANTITIES, channels]).swaplevel()
+    truth = pd.DataFrame(own.truth.reshape(len(own.truth), -1), index=list(own.store.patients), columns=columns)
+    asked = list(other.store.patients)
+
+    def rows(method: str) -> pd.DataFrame:
+        table = pd.MultiIndex.from_product([asked, QUANTITIES, channels], names=["patient_id", "quantity", "channel"])
+        frame = pd.DataFrame({"predicted": estimates[method].ravel(), "truth": other.truth.ravel()}, index=table)
+        frame = frame.reset_index()
+        return frame.assign(method=method, structure=frame["channel"].map(structure), visible=1.0, left_out=None)
+
+    both = pd.concat([rows(proposed), rows(DEMOGRAPHICS)], ignore_index=True)
+    table = fuse_new(held_out, both, proposed, truth).pivot_table(
+        "predicted", "patient_id", ["channel", "quantity"], dropna=False
+    )
+    return {FUSED: table.loc[asked, columns].to_numpy().reshape(len(asked), 2, -1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     parser.add_argument("second", type=Path)
+    parser.add_argument("--proposed", default="mskdex_simulated")
     parser.add_argument("--thumbnail", type=int, default=16)
     options = parser.parse_args()
     own, other = Cohort(options.results), Cohort(options.second)
@@ -74,12 +103,21 @@ def main() -> None:
         p.name: of_models(options.results, p.name, other) for p in sorted((options.results / "experiments").iterdir())
     }
     methods |= of_baselines(options.results, own, options.second, other, options.thumbnail)
+    methods |= of_fused(options.results, own, other, options.proposed, methods)
     everyone = np.arange(len(other.folds))
+    counts = np.vstack([np.ones(len(everyone)), resamples(len(everyone), 2000, 0)])
+    pcc = {}
     for name, sums in methods.items():
         pairs = Pairs(other.truth[:, 1], sums[:, 1], np.ones(sums[:, 1].shape, bool), np.zeros(len(sums), int))
-        of = statistics(pairs, np.ones((1, len(sums))))
-        agree = f"ICC {of['icc21'].mean():6.3f}  slope {of['slope'].mean():6.3f}"
+        of = {statistic: values.mean(axis=1) for statistic, values in statistics(pairs, counts).items()}
+        pcc[name] = of["pcc"]
+        agree = f"ICC {of['icc21'][0]:6.3f}  slope {of['slope'][0]:6.3f}"
         print(f"  {name:28s}  {line(measures(other, everyone, sums))}  {agree}", flush=True)
+    for name in (options.proposed, FUSED):
+        for comparator in (DEMOGRAPHICS, THUMBNAIL, DEMOGRAPHICS_THUMBNAIL):
+            difference = pcc[name] - pcc[comparator]
+            low, high = np.nanpercentile(difference[1:], [2.5, 97.5])
+            print(f"  PCC {name} - {comparator}: {difference[0]:+.3f} ({low:+.3f} to {high:+.3f})")
 
 
 if __name__ == "__main__":
