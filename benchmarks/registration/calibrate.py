@@ -1,36 +1,57 @@
-"""Fits the confidence of registered poses to records of `run.py virtual` and `run.py wrong`.
+"""Fits the confidences of registered poses to records of `run.py virtual`, `run.py perturbed` and `run.py wrong`.
 
     python benchmarks/registration/calibrate.py results/benchmarks/registration/records.jsonl
 
-writes mskdex/registration/calibration.py and prints, by leave-one-patient-out, how well the probabilities hold.
+writes mskdex/registration/calibration.py and prints, by leave-one-patient-out, how well the probabilities hold: that a
+pose is right on the image, and that it is right in space too where the camera is as it was given.
 """
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from mskdex.registration.confidence import features
+from mskdex.registration.confidence import RIGHT_MPD_MM, RIGHT_MTRE_MM, features
 
 TARGET = Path(__file__).parents[2] / "mskdex" / "registration" / "calibration.py"
-HEAD = '''"""Coefficients of the confidence, fitted by benchmarks/registration/calibrate.py to virtual patients."""
+HEAD = '''"""Coefficients of the confidences, fitted by benchmarks/registration/calibrate.py to virtual patients."""
 
 '''
 PENALTY = 0.1
 """Ridge on standardised coefficients: wrong and right poses lie so far apart that the fit has no other end."""
 
+KNOWN_MM = 2.0
+"""Error of a camera's numbers up to which poses tell what mTRE is given the camera."""
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features (n, d), whether mTRE < 2 mm (n,), and the patient (n,) of every pose that was found.
+
+@dataclass(frozen=True)
+class Poses:
+    """Poses that were found: features (n, d), whether each is right (n,), and its patient (n,)."""
+
+    values: np.ndarray
+    right: np.ndarray
+    patient: np.ndarray
+
+
+def read(path: Path) -> dict[str, Poses]:
+    """Poses for the image and, of cameras that are right, for space.
 
     Poses mostly outside the field are left out, for they are refused whatever their confidence.
     """
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if row["scores"] and "exposed field" not in (row["reason"] or "")]
-    right = [row.get("mtre_mm", np.inf) < 2.0 for row in rows]
-    return np.stack([features(row["scores"]) for row in rows]), np.array(right), np.array([r["case"][:5] for r in rows])
+    known = [row for row in rows if max(map(abs, row.get("camera_off_mm", [0.0]))) < KNOWN_MM]
+    return {"IMAGE": _poses(rows, space=False), "SPACE": _poses(known, space=True)}
+
+
+def _poses(rows: list[dict[str, Any]], *, space: bool) -> Poses:
+    right = [row.get("mpd_mm", np.inf) < RIGHT_MPD_MM and (not space or row["mtre_mm"] < RIGHT_MTRE_MM) for row in rows]
+    values = np.stack([features(row["scores"]) for row in rows])
+    return Poses(values, np.array(right), np.array([r["case"][:5] for r in rows]))
 
 
 def fit(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
@@ -44,31 +65,46 @@ def fit(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
     return found[:-1], float(found[-1])
 
 
+def held_out(values: np.ndarray, poses: Poses) -> np.ndarray:
+    """Probability of each pose by a fit without its patient, (n,)."""
+    found = np.zeros(len(poses.right))
+    for one in np.unique(poses.patient):
+        own = poses.patient == one
+        coefficients, intercept = fit(values[~own], poses.right[~own])
+        found[own] = 1 / (1 + np.exp(-(values[own] @ coefficients + intercept)))
+    return found
+
+
+def report(about: str, poses: Poses, stated: np.ndarray) -> None:
+    """Prints in tenths what was stated and what came true, of held-out patients."""
+    right = poses.right
+    print(f"\n{about}: {len(right)} poses of {len(np.unique(poses.patient))} patients, {right.sum()} right")
+    for tenth in range(10):
+        inside = np.minimum((stated * 10).astype(int), 9) == tenth
+        if inside.any():
+            shares = f"stated {stated[inside].mean():.2f}, right {right[inside].mean():.2f}"
+            print(f"{tenth / 10:.1f} to {tenth / 10 + 0.1:.1f}: {inside.sum():4d} poses, {shares}")
+    accepted = stated >= 0.5
+    print(f"{accepted.sum()} at 0.5 and above, {(~right & accepted).sum()} of them wrong")
+    print(f"Brier score {np.mean((stated - right) ** 2):.3f}, of a constant {right.mean() * (1 - right.mean()):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path)
+    parser.add_argument("--dry", action="store_true", help="print only")
     arguments = parser.parse_args()
-    raw, right, patient = read(arguments.records)
-    mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
-    values = (raw - mean) / scale
-    held_out = np.zeros(len(right))
-    for one in np.unique(patient):
-        coefficients, intercept = fit(values[patient != one], right[patient != one])
-        held_out[patient == one] = 1 / (1 + np.exp(-(values[patient == one] @ coefficients + intercept)))
-    print(f"{len(right)} poses of {len(np.unique(patient))} patients, {right.sum()} right")
-    for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.001)):
-        inside = (held_out >= low) & (held_out < high)
-        share = f"{right[inside].mean():.2f} right" if inside.any() else "none"
-        print(f"held-out confidence {low:.1f} to {min(high, 1):.1f}: {inside.sum():4d} poses, {share}")
-    print(f"Brier score {np.mean((held_out - right) ** 2):.3f}, of a constant {right.mean() * (1 - right.mean()):.3f}")
-    coefficients, intercept = fit(values, right)
-    lines = [
-        f"{name} = ({', '.join(f'{v:.5g}' for v in row)})"
-        for name, row in (("MEAN", mean), ("SCALE", scale), ("COEFFICIENTS", coefficients))
-    ]
-    TARGET.write_text(
-        HEAD + "\n".join([*lines, f"INTERCEPT = {intercept:.5g}", f"POSES = {len(right)}"]) + "\n", encoding="utf-8"
-    )
+    found = read(arguments.records)
+    mean, scale = found["IMAGE"].values.mean(axis=0), np.maximum(found["IMAGE"].values.std(axis=0), 1e-6)
+    rows = {"MEAN": mean, "SCALE": scale}
+    for about, poses in found.items():
+        values = (poses.values - mean) / scale
+        report(about, poses, held_out(values, poses))
+        coefficients, intercept = fit(values, poses.right)
+        rows[about] = np.array([*coefficients, intercept])
+    lines = [f"{name} = ({', '.join(f'{v:.5g}' for v in row)})" for name, row in rows.items()]
+    if not arguments.dry:
+        TARGET.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from mskdex.imaging.radiograph import Radiograph, read_radiograph
 from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
+from mskdex.registration.confidence import RIGHT_MPD_MM, RIGHT_MTRE_MM, in_space
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint_camera import PlacedBody, changed, estimate_camera
 from mskdex.registration.metrics import pose_error
@@ -32,7 +33,7 @@ from mskdex.registration.registering import PatientViews, no_finer_than_voxels, 
 from mskdex.registration.single import RenderedBody
 
 CONFIG = Config()
-GOOD_MM = {"image": 1.0, "space": 2.0}
+GOOD_MM = {"image": RIGHT_MPD_MM, "space": RIGHT_MTRE_MM}
 """mPD and mTRE up to which a pose is right on the image and in space."""
 
 
@@ -78,7 +79,7 @@ def registered(folder: Path, truth: dict[str, Any], off_mm: np.ndarray, name: st
             "body": body.removesuffix("_left").removesuffix("_right"),
             "scale": radiograph.scale,
             "confidence_image": one.confidence,
-            "confidence_space": one.confidence * error.within,
+            "confidence_space": in_space(one.scores) * error.within,
             "expected_mtre_mm": error.expected_mtre_mm,
             "scores": one.scores,
             "mpd_mm": float(np.linalg.norm((shown - real) * camera.pixel_mm, axis=1).mean()),

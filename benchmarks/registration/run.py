@@ -1,6 +1,7 @@
 """Accuracy, failures and time of the registration on cases with known poses, as a table.
 
     python benchmarks/registration/run.py virtual --patients 50
+    python benchmarks/registration/run.py perturbed --patients 50
     python benchmarks/registration/run.py wrong --patients 10
     python benchmarks/registration/run.py real
     python benchmarks/registration/run.py capture
@@ -19,7 +20,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from registration_cases import LINEAR, Case, another_parts, half_femurs, real_cases, virtual, wrong_inputs
+from perturbed import perturbed
+from registration_cases import (
+    DEFAULT_SEED,
+    LINEAR,
+    Case,
+    another_parts,
+    error_on_image,
+    half_femurs,
+    real_cases,
+    virtual,
+    wrong_inputs,
+)
 
 from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies
 from mskdex.geometry.rigid import moved
@@ -50,19 +62,31 @@ def records(case: Case, kind: str, settings: RegistrationSettings) -> Iterator[d
         }
         record |= {"seconds": result.seconds, "patient_seconds": seconds, "scores": result.scores}
         if result.pose is not None:
-            body = case.patient.bodies[name]
-            record |= pose_error(result.pose, case.truth[name], body.targets_mm, case.patient.view.camera).as_dict()
+            targets, camera, true = case.patient.bodies[name].targets_mm, case.patient.view.camera, case.true_camera
+            record |= pose_error(result.pose, case.truth[name], targets, camera).as_dict()
+            record["mpd_mm"] = error_on_image(targets, (result.pose, camera), (case.truth[name], true))
+            record["camera_off_mm"] = [
+                camera.sdd_mm - true.sdd_mm,
+                *((np.array(camera.principal_point_px) - true.principal_point_px) * true.pixel_mm).tolist(),
+            ]
         yield record
 
 
 def patient(number: int, arguments: argparse.Namespace) -> Case:
     """A virtual patient of the departments that are asked for."""
-    return virtual(number, arguments.root, arguments.voxel_mm, tuple(sorted(arguments.departments)))
+    return virtual(number, arguments.root, arguments.voxel_mm, tuple(sorted(arguments.departments)), arguments.seed)
 
 
 def run_virtual(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(arguments.first, arguments.first + arguments.patients):
         yield from records(patient(number, arguments), "virtual", RegistrationSettings())
+
+
+def run_perturbed(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Each patient once with camera, tone curve, labels and CT that may each be off."""
+    for number in range(arguments.first, arguments.first + arguments.patients):
+        draw = np.random.default_rng((arguments.seed, number))
+        yield from records(perturbed(patient(number, arguments), draw), "perturbed", RegistrationSettings())
 
 
 def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -116,10 +140,10 @@ def table(path: Path) -> pd.DataFrame:
 
 
 def _summary(kind: str, bone: str, group: pd.DataFrame) -> dict[str, Any]:
-    from mskdex.registration.confidence import probability
+    from mskdex.registration.confidence import on_image
 
     tried = group[group.scores.map(bool)]
-    trust = tried.scores.map(probability)
+    trust = tried.scores.map(on_image)
     accepted = tried[(trust >= RegistrationSettings().min_confidence) & tried.reason.isna()]
     row: dict[str, Any] = {"kind": kind, "bone": bone, "n": len(group), "accepted": len(accepted)}
     found = tried[tried.reason.isna()]
@@ -133,11 +157,12 @@ def _summary(kind: str, bone: str, group: pd.DataFrame) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("virtual", "wrong", "real", "capture", "table"))
+    parser.add_argument("what", choices=("virtual", "perturbed", "wrong", "real", "capture", "table"))
     parser.add_argument("--patients", type=int, default=50)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size of the virtual CTs")
     parser.add_argument("--departments", nargs="+", default=LINEAR, help="of virtual.departments, each as likely")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the virtual patients")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--sizes", nargs="+", default=["large"], choices=tuple(SIZES))
     parser.add_argument("--root", type=Path, default=Path("results/benchmarks/registration/patients"))
@@ -148,7 +173,13 @@ def main() -> None:
         print(table(arguments.records).round(2).to_string())
         return
     arguments.records.parent.mkdir(parents=True, exist_ok=True)
-    runs = {"virtual": run_virtual, "wrong": run_wrong, "real": run_real, "capture": run_capture}
+    runs = {
+        "virtual": run_virtual,
+        "perturbed": run_perturbed,
+        "wrong": run_wrong,
+        "real": run_real,
+        "capture": run_capture,
+    }
     with arguments.records.open("a", encoding="utf-8") as handle:
         for record in runs[arguments.what](arguments):
             handle.write(json.dumps(record) + "\n")

@@ -8,12 +8,11 @@ import numpy as np
 from mskdex.config.registration import CameraPriorSettings
 from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import moved
+from mskdex.registration.confidence import RIGHT_MTRE_MM
 
 _SAMPLES = 512
 _SEED = 0
 _TARGETS = 60
-_GOOD_MM = 2.0
-"""mTRE below which a pose is right, as for the confidence."""
 _STEP = 0.01
 
 
@@ -106,7 +105,7 @@ def space_error(
         expected_mpd_mm=float(_mean_lengths(own @ by_pose.T, 2).mean()),
         expected_mtre_mm=float(_mean_lengths((own + of_camera) @ in_space.T, 3).mean()),
         sd_mm=float(np.sqrt(np.trace((covariance + camera_variance)[3:, 3:]))),
-        within=float(np.mean(_mean_lengths(of_camera @ in_space.T, 3) < _GOOD_MM)),
+        within=float(np.mean(_mean_lengths(of_camera @ in_space.T, 3) < RIGHT_MTRE_MM)),
     )
 
 

@@ -1,10 +1,16 @@
-"""The probability that a pose is right, calibrated on virtual patients."""
+"""The probabilities that a pose is right on the image and in space, calibrated on virtual patients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mskdex.registration.calibration import COEFFICIENTS, INTERCEPT, MEAN, SCALE
+from mskdex.registration.calibration import IMAGE, MEAN, SCALE, SPACE
+
+RIGHT_MPD_MM = 1.0
+"""mPD below which a pose is right on the image."""
+
+RIGHT_MTRE_MM = 2.0
+"""mTRE below which one that is right on the image is right in space."""
 
 
 def features(scores: Mapping[str, float]) -> np.ndarray:
@@ -25,10 +31,19 @@ def features(scores: Mapping[str, float]) -> np.ndarray:
     )
 
 
-def probability(scores: Mapping[str, float]) -> float:
-    """Probability that mTRE < 2 mm."""
+def on_image(scores: Mapping[str, float]) -> float:
+    """Probability that mPD is below 1 mm, whatever the camera."""
+    return _probability(scores, IMAGE)
+
+
+def in_space(scores: Mapping[str, float]) -> float:
+    """Probability that mPD is below 1 mm and mTRE below 2 mm if the camera is as it was given."""
+    return min(_probability(scores, SPACE), on_image(scores))
+
+
+def _probability(scores: Mapping[str, float], coefficients: Sequence[float]) -> float:
     values = (features(scores) - np.array(MEAN)) / np.array(SCALE)
-    logit = INTERCEPT + float(values @ np.array(COEFFICIENTS))
+    logit = float(values @ np.array(coefficients[:-1])) + coefficients[-1]
     return float(1.0 / (1.0 + np.exp(-np.clip(logit, -50, 50))))
 
 

@@ -20,6 +20,9 @@ from mskdex.registration.single import Outcome, RenderedBody, Task, register_bod
 _LEAST_PIXELS_PER_VOXEL = 0.8
 """Finer pixels of the refinement than this share of a voxel show the voxels' own edges; found on virtual patients."""
 
+_SMALLER = 0.625
+"""Patches of the search in later attempts, against those of the first; tried on one failure of the first world."""
+
 _SURE = 0.8
 """Confidence from which no other search is tried."""
 
@@ -32,7 +35,7 @@ class Registration:
         pose: camera_from_ct, None where it was not accepted.
         start: camera_from_ct that the search began at.
         similarity: share of the radiograph's gradient energy near the bone that its DRR explains, 0 … 1.
-        confidence: calibrated probability that mTRE is below 2 mm if the camera is as it was given: about the image.
+        confidence: calibrated probability that mPD is below 1 mm: about the image.
         accepted: whether the pose may be used.
         reason: why not; None when accepted.
         sd_mm, sd_deg: standard deviation of the centre's position and of the rotation, given the camera.
@@ -110,7 +113,7 @@ class _Run:
             return
         task, outcome = self._best_of_attempts(task)
         self.done[name] = _Done(task, outcome, time.process_time() - started)
-        trust = confidence.probability(outcome.scores)
+        trust = confidence.on_image(outcome.scores)
         reason = checks.of_pose(task, outcome, self.views, self.settings)
         if reason is None and trust < self.settings.min_confidence:
             reason = checks.describe(outcome.scores, trust, self.settings.min_confidence)
@@ -118,16 +121,18 @@ class _Run:
             self.refused[name] = reason
 
     def _best_of_attempts(self, task: Task) -> tuple[Task, Outcome]:
-        """Searches again, from other starts and at last in the flipped radiograph, until a pose can be trusted."""
-        tried = [replace(task, seed=task.seed + attempt) for attempt in range(self.settings.attempts)]
-        looks: list[tuple[Task, Callable[..., Outcome]]] = [(one, register_body) for one in tried]
+        """Searches again, otherwise and at last in the flipped radiograph, until a pose can be trusted."""
+        looks: list[tuple[Task, Callable[..., Outcome], RegistrationSettings]] = [
+            (replace(task, seed=task.seed + attempt), register_body, _otherwise(self.settings, attempt))
+            for attempt in range(self.settings.attempts)
+        ]
         if task.joint is None:
-            looks.append((task, search_mirrored))
+            looks.append((task, search_mirrored, self.settings))
         found: list[tuple[float, Task, Outcome]] = []
-        for one, look in looks:
-            outcome = look(one, self.views, self.settings)
+        for one, look, settings in looks:
+            outcome = look(one, self.views, settings)
             outcome = replace(outcome, scores=measures(one, outcome, self.views, self.settings))
-            found.append((confidence.probability(outcome.scores), one, outcome))
+            found.append((confidence.on_image(outcome.scores), one, outcome))
             if found[-1][0] >= _SURE:
                 break
         _, best_task, best = max(found, key=lambda entry: entry[0])
@@ -164,7 +169,7 @@ class _Run:
             done.outcome.pose if reason is None else None,
             done.task.start,
             done.outcome.refined.similarity,
-            confidence.probability(scores),
+            confidence.on_image(scores),
             reason is None,
             reason,
             scores["sd_mm"],
@@ -173,6 +178,14 @@ class _Run:
             scores,
             done.outcome.refined.covariance,
         )
+
+
+def _otherwise(settings: RegistrationSettings, attempt: int) -> RegistrationSettings:
+    """Settings of an attempt's search: all runs may agree on a wrong place, which smaller patches do not favour."""
+    if attempt == 0:
+        return settings
+    patch_mm, finalists = settings.coarse_patch_mm * _SMALLER, settings.finalists * (1 if attempt == 1 else 2)
+    return settings.model_copy(update={"coarse_patch_mm": patch_mm, "finalists": min(finalists, settings.restarts)})
 
 
 def voxel_of(body: RigidBody) -> float:

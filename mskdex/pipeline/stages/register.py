@@ -16,6 +16,7 @@ from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
+from mskdex.registration.confidence import in_space
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint_camera import CameraEstimate, Depth, PlacedBody, estimate_camera
 from mskdex.registration.registering import (
@@ -128,7 +129,7 @@ def _in_space(
     error = space_error(pose, found.covariance, body.centre_mm, body.targets_mm, estimate.camera, estimate.covariance)
     return {
         "confidence_image": _rounded(found.confidence),
-        "confidence_space": _rounded(found.confidence * error.within),
+        "confidence_space": _rounded(in_space(found.scores) * error.within),
         "expected_mpd_mm": _rounded(error.expected_mpd_mm),
         "expected_mtre_mm": _rounded(error.expected_mtre_mm),
         "sd_space_mm": _rounded(error.sd_mm),

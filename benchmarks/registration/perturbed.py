@@ -1,0 +1,100 @@
+"""Right pairs whose input is off: the camera, the tone curve, the labels, the CT. Each pose may be right or wrong.
+
+`run.py perturbed` registers them, and `calibrate.py` fits the confidence to what becomes of them.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from registration_cases import Case
+from scipy import ndimage
+
+from mskdex.config import Config
+from mskdex.io.volume import Volume
+from mskdex.registration.bodies import find_bodies
+from mskdex.registration.fixed_image import View
+from mskdex.registration.joint_camera import changed
+from mskdex.registration.registering import PatientViews
+
+OFF_MM = np.array([50.0, 10.0, 10.0])
+"""Largest error of source distance, principal row and principal column."""
+
+_SLICE_MM, _NOISE_HU, _WANDER_MM, _WAVE_MM = 5.0, 30.0, 0.8, 6.0
+
+
+def perturbed(case: Case, draw: np.random.Generator) -> Case:
+    """The case with a camera, a tone curve, labels and a CT that are each off, or each with some chance as they are.
+
+    Args:
+        case: a virtual patient.
+        draw: of what is off and how far.
+    """
+    kinds = {name: str(draw.choice(options)) for name, options in _KINDS.items()}
+    off = draw.uniform(-1, 1, 3) * OFF_MM if kinds["camera"] == "off" else np.zeros(3)
+    view = case.patient.view
+    labels, hu, affine = _ct(case, kinds["labels"], kinds["ct"], draw)
+    bodies = find_bodies(hu, labels, affine, Config().channels)
+    seen = View(_toned(view, kinds["tone"]), view.field, changed(view.camera, off))
+    name = " ".join([case.name, *(f"{k}:{v}" for k, v in kinds.items())])
+    return replace(case, name=name, patient=PatientViews(bodies, seen, case.patient.nominal))
+
+
+def _ct(
+    case: Case, labels_kind: str, ct_kind: str, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, HU and world_from_voxel."""
+    assert case.labels is not None
+    hu, labels, affine = case.ct.array, case.labels.array, case.ct.world_from_voxel
+    if ct_kind == "noisy":
+        hu = np.clip(hu + draw.normal(0.0, _NOISE_HU, hu.shape), -1024, 3071)
+    labels = _redrawn(labels, case.ct, labels_kind, draw)
+    if ct_kind != "thick":
+        return labels, hu.astype(np.int16), affine
+    count = max(2, round(_SLICE_MM / case.ct.spacing_mm[2]))
+    end = len(hu) // count * count
+    thick = hu[:end].reshape(-1, count, *hu.shape[1:]).mean(axis=1)
+    coarse = affine.copy()
+    coarse[:3, 2] *= count
+    coarse[:3, 3] += affine[:3, 2] * (count - 1) / 2
+    return labels[:end][count // 2 :: count], np.rint(thick).astype(np.int16), coarse
+
+
+def _redrawn(labels: np.ndarray, ct: Volume, kind: str, draw: np.random.Generator) -> np.ndarray:
+    """Labels of bones a voxel thinner or thicker, or all boundaries displaced by a smooth field."""
+    if kind == "wandering":
+        spacing = np.array(ct.spacing_mm[::-1])
+        places = np.indices(labels.shape, dtype=np.float32)
+        for axis in range(3):
+            field = ndimage.gaussian_filter(draw.standard_normal(labels.shape), _WAVE_MM / spacing, truncate=2.5)
+            places[axis] += field * (_WANDER_MM / spacing[axis] / field.std())
+        return np.asarray(ndimage.map_coordinates(labels, places, order=0, mode="nearest"))
+    result = labels.copy()
+    for label in {c.label for c in Config().channels if c.body} if kind != "as they are" else ():
+        mask = labels == label
+        if kind == "eroded":
+            result[mask & ~ndimage.binary_erosion(mask)] = 0
+        else:
+            result[ndimage.binary_dilation(mask) & ~mask & (result == labels)] = label
+    return result
+
+
+def _toned(view: View, kind: str) -> np.ndarray:
+    """Grey values with detail enhanced, laid over a sigmoid curve, or both."""
+    image = view.image
+    if kind in ("enhanced", "both"):
+        image = image + sum(
+            gain * (image - ndimage.gaussian_filter(image, mm / view.camera.pixel_mm))
+            for mm, gain in ((1.0, 0.8), (5.0, 0.5))
+        )
+    if kind in ("sigmoid", "both"):
+        low, middle, high = np.quantile(image[view.field], [0.02, 0.5, 0.98])
+        image = 4.0 / (1.0 + np.exp(-5.0 * (image - middle) / max(high - low, 1e-6)))
+    return image.astype(np.float32)
+
+
+_KINDS = {
+    "camera": ("off", "off", "as imported"),
+    "tone": ("as it is", "sigmoid", "enhanced", "both"),
+    "labels": ("as they are", "as they are", "eroded", "dilated", "wandering"),
+    "ct": ("as it is", "as it is", "thick", "noisy"),
+}
