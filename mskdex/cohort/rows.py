@@ -13,6 +13,9 @@ _LEAST_FOR_A_MEDIAN = 5
 """Body mass indices in kg/m². Medians of hospitals' cohorts lie between 20 and 32; pounds taken for kilograms give 2.2
 times as much."""
 
+_INCHES, _ADULT_YEARS = (50.0, 85.0), 18.0
+"""A median height of adults between these is one in inches."""
+
 
 def row_problems(cells: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Contradictions between the cells of a row.
@@ -47,6 +50,10 @@ def unit_doubts(sheet: pd.DataFrame) -> Iterator[tuple[str, str]]:
     if len(bmi) >= _LEAST_FOR_A_MEDIAN and not low <= bmi.median() <= high:
         told = f"half of the patients are above and half below {bmi.median():.0f} kg/m²"
         yield "weight_kg", f"{told}; are the weights in kg (a pound is 0.454 kg) and the heights in cm?"
+    height = sheet["height_cm"][~(sheet["age"] < _ADULT_YEARS)].dropna()
+    if len(height) >= _LEAST_FOR_A_MEDIAN and _INCHES[0] <= height.median() <= _INCHES[1]:
+        told = f"half of the patients are taller and half smaller than {height.median():.0f} cm"
+        yield "height_cm", f"{told}; are the heights in inches (an inch is 2.54 cm)?"
 
 
 def _number(cells: Mapping[str, Any], column: str) -> float | None:

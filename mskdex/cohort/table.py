@@ -9,6 +9,7 @@ import pandas as pd
 
 from mskdex.cohort.columns import column_named
 from mskdex.errors import MskdexError
+from mskdex.io.files import shown
 
 _ADVICE = "save it as UTF-8 CSV or as tab-separated text"
 _BOMS = (
@@ -56,6 +57,10 @@ def read_table(path: Path) -> pd.DataFrame:
     table = table.fillna("").map(_bare)
     table.index += len(above.splitlines())
     table.columns = table.iloc[0].to_list()
+    if not any(column_named(name) for name in table.columns):
+        first = shown(", ".join(table.columns), 100)
+        msg = f"cohort sheet {path}: its first row ({first}) names no column; write patient_id, ct, ... above the rows"
+        raise MskdexError(msg)
     table = table.iloc[1:]
     table = table[(table != "").any(axis=1)]
     if table.empty:

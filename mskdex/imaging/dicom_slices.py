@@ -54,7 +54,7 @@ def order_slices(frames: Sequence[Frame], where: Path) -> Slices:
             a position.
     """
     if len(frames) < 2:
-        msg = f"{where} has a single slice; a CT needs the whole series"
+        msg = f"{where} has a single slice; a CT needs the whole series: name its folder"
         raise MskdexError(msg)
     first = frames[0]
     (directions, spacing), warnings = _plane(first), _rounded(first)

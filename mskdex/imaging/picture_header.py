@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_SAMPLE_BITS, _SAMPLES, _SAMPLE_FORMAT = 258, 277, 339
+_SAMPLE_BITS, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED = 1
 _PNG_DEPTH_AT = 24
 _SAME = 0.01
@@ -20,11 +20,6 @@ def sample_bits(image: Image.Image, path: Path) -> int | None:
             return handle.read(_PNG_DEPTH_AT + 1)[_PNG_DEPTH_AT]
     stored = _tag(image, _SAMPLE_BITS)
     return int(stored[0]) if isinstance(stored, tuple) and stored else None
-
-
-def samples(image: Image.Image) -> int:
-    """Values a pixel of a TIFF, 1 of others."""
-    return int(_tag(image, _SAMPLES) or 1)
 
 
 def is_unsigned(image: Image.Image) -> bool:

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, sample_bits, samples
+from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, sample_bits
 from mskdex.io.files import WithinFile, reading, require_size, shown
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
@@ -99,7 +99,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
-            grey, bits, told = _grey_of(upright, path, bits_of_one, samples(image))
+            grey, bits, told = _grey_of(upright, path, bits_of_one)
             if grey.dtype == np.int32 and bits == 32 and is_unsigned(image):
                 grey = grey.view(np.uint32)
             if _stored_white_low(image) and grey.dtype.itemsize == 2:
@@ -131,13 +131,8 @@ def _stored_white_low(image: Image.Image) -> bool:
     return tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _grey_of(
-    image: Image.Image, path: Path, bits: int | None, values_a_pixel: int
-) -> tuple[np.ndarray, int, list[str]]:
+def _grey_of(image: Image.Image, path: Path, bits: int | None) -> tuple[np.ndarray, int, list[str]]:
     if image.mode in _GREY_MODES:
-        if values_a_pixel > 1:
-            msg = f"{path} has {values_a_pixel} values per pixel (an alpha channel?); export it with grey values alone"
-            raise MskdexError(msg)
         grey = np.asarray(image)
         return grey, bits or 8 * grey.dtype.itemsize, []
     if image.mode not in _COLOUR_MODES:

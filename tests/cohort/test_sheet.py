@@ -214,6 +214,24 @@ def test_weights_in_pounds_are_doubted_by_the_whole_cohort(tmp_path, factor, dou
     assert all("a pound is 0.454 kg" in p.message for p in told)
 
 
+@pytest.mark.parametrize(("ages", "factor", "doubted"), [("60", 1.0, False), ("60", 2.54, True), ("3", 2.54, False)])
+def test_heights_in_inches_are_doubted_by_the_whole_cohort(tmp_path, ages, factor, doubted):
+    header = (*HEADER, "age", "height_cm")
+    rows = [(*patient(tmp_path, f"P{i}"), ages, f"{(160 + 4 * i) / factor:.0f}") for i in range(6)]
+    told = [p for p in check_sheet(written(tmp_path, *rows, header=header), SETTINGS)[1] if p.row is None]
+    assert [(p.column, p.severity) for p in told] == [("height_cm", "warning")] * doubted
+    assert all("67 cm; are the heights in inches" in p.message for p in told)
+
+
+def test_a_sheet_without_a_header_is_called_that(tmp_path):
+    path = written(tmp_path, patient(tmp_path, "P1"))
+    path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
+    with pytest.raises(
+        MskdexError, match=r"its first row \(P1, P1/ct\.nii\.gz, .*\) names no column; write patient_id"
+    ):
+        read_sheet(path, SETTINGS)
+
+
 def test_cells_are_text_of_a_known_encoding(tmp_path):
     table = read_table(written(tmp_path, patient(tmp_path, "1E5")))
     assert table.iloc[0, 0] == "1E5"
