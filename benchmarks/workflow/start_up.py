@@ -1,11 +1,12 @@
-"""What of a patient's light stages is start-up: a CT of clinical size and one of the default virtual cohort.
+"""What a patient's stages take and what of it is start-up: the default virtual cohort, and the paper's resolution.
 
-python benchmarks/workflow/start_up.py
+python benchmarks/workflow/start_up.py [virtual paper scheduling]
 
 CPU seconds and peak memory of each stage as the workflow runs it, and CPU seconds of a process that imports what the
 stage imports and does nothing; then what Snakemake spends on a trivial job.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -20,7 +21,8 @@ from mskdex.config import Config
 from mskdex.pipeline import settings as stages
 from mskdex.pipeline.workflow import included, left_out_objects, read_cohort
 
-SPACING_MM = (0.85, 0.85, 1.125)
+SPACING_MM = (1.0, 1.0, 1.0)
+PAPER = {"image": {"rows": 512, "columns": 512, "pixel_mm": 0.84}}
 NOISE_HU = 12.0
 TRIVIAL_JOBS = 200
 FILES = {"ct": "ct.nii.gz", "labels": "labels.nii.gz", "radiograph": "radiograph.dcm"}
@@ -57,7 +59,7 @@ def spent(command: list, folder: Path | None = None) -> tuple[float, float]:
 
 
 def enlarge(source: Path, target: Path) -> None:
-    """The CT and its labels at a clinical CT's spacing, with noise, which compresses as badly as a scan's."""
+    """The CT and its labels at the paper's spacing, with noise, which compresses as badly as a scan's."""
     for name, how, outside in (("ct", sitk.sitkLinear, -1000), ("labels", sitk.sitkNearestNeighbor, 0)):
         image = sitk.ReadImage(str(source / f"{name}.nii.gz"))
         size = [round(n * s / t) for n, s, t in zip(image.GetSize(), image.GetSpacing(), SPACING_MM, strict=True)]
@@ -76,7 +78,7 @@ def enlarge(source: Path, target: Path) -> None:
 
 
 def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
-    """The light stages' commands, as the rules have them; the patient's folder is made."""
+    """The stages' commands, as the rules have them; the patient's folder is made."""
     patient.mkdir(parents=True)
     sheet = included(read_cohort(config))
     row = {"patient_id": patient.name, "label_source": sheet["label_source"].iloc[0]}
@@ -95,9 +97,11 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
         "quantities": command("quantities", anatomy, patient / "quantities.parquet"),
         "render": command("render", render, patient / "drr.safetensors"),
         "register": command("register", stages.register_stage(config), patient / "pose.json"),
+        "calibrate": command("calibrate", stages.calibrate_stage(config), patient / "calibration.json"),
         "render_aligned": command("render", render, patient / "aligned.safetensors", "--poses", patient / "pose.json"),
         "stack": command("stack", stack, patient / "stack.safetensors"),
         "qc": command("qc", anatomy, patient / "qc.png"),
+        "simulate": command("simulate", stages.simulate_stage(config), patient / "simulated.safetensors"),
     }
 
 
@@ -120,12 +124,12 @@ def scheduling(folder: Path) -> float:
     return (used[1] - used[0]) / TRIVIAL_JOBS
 
 
-def report(inputs: Path, patient: Path) -> None:
-    """Runs the light stages of one patient and prints their rows."""
+def report(config: Config, inputs: Path, patient: Path) -> None:
+    """Runs the stages of one patient and prints their rows."""
     voxels = np.prod(sitk.ReadImage(str(inputs / "ct.nii.gz")).GetSize())
     print(f"\n{voxels / 1e6:.1f} million voxels\n{'stage':15} {'cpu s':>7} {'start':>6} {'MB':>6}")
     total = starts = 0.0
-    for stage, command in commands(Config(), inputs, patient).items():
+    for stage, command in commands(config, inputs, patient).items():
         start = start_up(stage)
         cpu, peak = spent(command)
         total, starts = total + cpu, starts + start
@@ -134,22 +138,27 @@ def report(inputs: Path, patient: Path) -> None:
 
 
 def main() -> None:
-    """Prints both tables and the scheduling of a job."""
+    """Prints the tables and the scheduling of a job."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["virtual", "paper", "scheduling"])
+    parts = parser.parse_args().parts
     ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        virtual, clinical = folder / "virtual", folder / "clinical"
-        clinical.mkdir()
+        virtual, paper = folder / "virtual", folder / "paper"
+        paper.mkdir()
         settings = stages.synthesize_stage(Config()).model_dump_json()
         spent(["mskdex", "synthesize", "V0001", "--settings", settings, "--out", virtual])
-        enlarge(virtual, clinical)
+        enlarge(virtual, paper)
         for file in ("radiograph.dcm", "labels.json"):
-            (clinical / file).symlink_to(virtual / file)
+            (paper / file).symlink_to(virtual / file)
         for command in commands(Config(), virtual, folder / "first" / "V0001").values():
             spent(command)  # what is imported is compiled by now
-        for inputs in (virtual, clinical):
-            report(inputs, folder / f"of {inputs.name}" / "V0001")
-        print(f"\nscheduling: {scheduling(folder):.3f} CPU s a job")
+        for inputs, config in ((virtual, Config()), (paper, Config.model_validate(PAPER))):
+            if inputs.name in parts:
+                report(config, inputs, folder / f"of {inputs.name}" / "V0001")
+        if "scheduling" in parts:
+            print(f"\nscheduling: {scheduling(folder):.3f} CPU s a job")
 
 
 if __name__ == "__main__":

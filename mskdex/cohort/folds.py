@@ -45,7 +45,11 @@ def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame
 
 
 def trained_on(patients: pd.DataFrame) -> pd.Series:
-    """Which rows of a sheet are trained on, bool by row; all of a sheet without column `use`."""
+    """Which rows of a sheet are trained on, bool by row.
+
+    Args:
+        patients: rows of the sheet; without column `use` all are trained on.
+    """
     use = patients.get("use", pd.Series(TRAIN_AND_EVALUATE, patients.index))
     return use != EVALUATE_ONLY
 

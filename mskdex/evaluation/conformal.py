@@ -81,7 +81,11 @@ def alike(sexes: np.ndarray, scales: np.ndarray, sex: Any, scale: Any, among: np
 
 
 def fewest_patients(coverage: float) -> int:
-    """The least number of held-out patients that allows an interval of this coverage."""
+    """The least number of held-out patients that allows an interval of this coverage: coverage / (1 − coverage).
+
+    Args:
+        coverage: least probability that a new patient is covered, 0 … 1.
+    """
     return math.ceil(coverage / (1.0 - coverage) - 1e-9)
 
 

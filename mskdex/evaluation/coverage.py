@@ -60,6 +60,9 @@ def coverage_of_new(
         new: completed points of the others.
         methods: those to measure.
         people: sex, scale and device of both, indexed by patient_id.
+
+    Returns:
+        `COLUMNS`, as of `coverage_table`.
     """
     found = []
     for table in (held_out, new):

@@ -36,6 +36,10 @@ def structure_facts(
         labels: uint8 Channel.label, on the same grid.
         channels: the config's.
         cut: labels that the label file's own edge cuts.
+
+    Returns:
+        By channel: voxels, volume_cm3, mean_hu, median_hu, pieces (connected, how many), largest_piece (its share of
+        the voxels), far_voxels and farthest_mm (away from the largest piece), truncated (cut by an edge of the CT).
     """
     histograms = hu_histograms(ct.array, labels.array, len(channels))
     truncated = truncated_labels(ct.array, labels.array) | set(cut)

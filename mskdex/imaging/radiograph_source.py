@@ -114,10 +114,14 @@ def read_tags(path: Path) -> tuple[CameraTags, tuple[int, int]]:
 
 
 def only_radiograph(folder: Path, root: Path | None = None) -> Path:
-    """The one radiograph among the DICOM files of a folder.
+    """The one radiograph (CR, DX, XA, RF or RG) among the DICOM files of a folder.
+
+    Args:
+        folder: searched with the folders below it.
+        root: folder that links may lead into; `folder` itself if None.
 
     Raises:
-        MskdexError: there is none, or several.
+        MskdexError: there is none, or several, or a link leads out of `root`.
     """
     found = [f for f in dicom_files(folder, root) if text_of(read_header(f), "Modality") in MODALITIES]
     if len(found) != 1:

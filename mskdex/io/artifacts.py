@@ -148,7 +148,12 @@ def write_parquet(path: Path, table: Any) -> None:
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes rows as Parquet without pandas, whose import costs as much as a light stage does."""
+    """Writes rows as a sealed Parquet file, without pandas, whose import costs as much as a light stage does.
+
+    Args:
+        path: the file, put in place when it is whole.
+        rows: by column; a key that a row lacks is null.
+    """
     import pyarrow
 
     _write_arrow(path, pyarrow.Table.from_pylist(rows))

@@ -11,7 +11,14 @@ _AXES = ("LR", "PA", "IS")
 
 
 def orientation(world_from_voxel: np.ndarray) -> str:
-    """Where i, j and k point to, e.g. RAS or LPS, by the closest axes."""
+    """Where i, j and k point to, by the closest axes.
+
+    Args:
+        world_from_voxel: 4×4, voxel (i, j, k, 1) to RAS mm.
+
+    Returns:
+        Three letters of R/L, A/P and S/I, e.g. RAS or LPS.
+    """
     letters = ""
     for column in _closest_axes(world_from_voxel):
         letters += _AXES[column[0]][1 if column[1] > 0 else 0]
@@ -19,7 +26,11 @@ def orientation(world_from_voxel: np.ndarray) -> str:
 
 
 def obliquity_deg(world_from_voxel: np.ndarray) -> float:
-    """Largest angle in degrees between a voxel axis and the closest world axis."""
+    """Largest angle in degrees between a voxel axis and the closest world axis, 0 for a grid along R, A and S.
+
+    Args:
+        world_from_voxel: 4×4, voxel (i, j, k, 1) to RAS mm.
+    """
     direction = _direction(world_from_voxel)
     cosines = [abs(direction[axis, i]) for i, (axis, _) in enumerate(_closest_axes(world_from_voxel))]
     return float(np.degrees(np.arccos(np.clip(min(cosines), 0.0, 1.0))))

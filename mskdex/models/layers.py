@@ -81,6 +81,9 @@ def norm_factory(kind: str) -> NormFactory:
         kind: "instance" (affine; a group norm of one channel a group, which is the same function with a
             faster kernel), "group" (8 channels a group), "none", or "batch", which is
             only for comparing with other implementations.
+
+    Raises:
+        KeyError: another kind.
     """
     factories: dict[str, NormFactory] = {
         "instance": lambda channels: GroupNorm(channels, channels),

@@ -69,7 +69,11 @@ def settings_of(model: type[Model], config: Config, known: Mapping[str, Any]) ->
 
 
 def row_of_sheet(config: Config, patient: str) -> dict[str, Any]:
-    """A patient's row of the config's sheet.
+    """A patient's row of the config's sheet, by column, without missing cells.
+
+    Args:
+        config: the whole config; its `cohort.sheet` is read.
+        patient: patient_id.
 
     Raises:
         MskdexError: the sheet has no such patient, or problems.

@@ -61,6 +61,12 @@ def make_networks(
 ) -> Networks:
     """The four networks, weights from the settings' seed and levels from the training patients' means.
 
+    Args:
+        settings: the experiment as one fold runs it.
+        normalisation: scales and mean images of the training patients; its images' size is the networks'.
+        channels: the objects that are decomposed.
+        device: where the networks are placed.
+
     Raises:
         MskdexError: the image is too small for the discriminators.
     """

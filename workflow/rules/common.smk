@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from mskdex.cohort.folds import NO_FOLD
-from mskdex.pipeline import provenance
+from mskdex.pipeline import provenance, resources
 from mskdex.config import load_config
 from mskdex.pipeline import settings as stages
 from mskdex.config.base import of_results
@@ -101,12 +101,17 @@ def fold_results(name):
 
 def training_stacks(wildcards):
     """The stacks of the patients that a fold trains on, and the pairs from their CTs where they are learned from."""
-    apart = (int(wildcards.fold), NO_FOLD)
-    patients = [p for p, fold in FOLDS.items() if fold not in apart]
     names = ["stack.safetensors"]
     if train_settings(wildcards).experiment.pairs != "none":
         names.append("simulated.safetensors")
+    patients = training_patients(wildcards)
     return [f"results/patients/{p}/{name}" for p in patients for name in names]
+
+
+def training_patients(wildcards):
+    """The patients that a fold trains on."""
+    apart = (int(wildcards.fold), NO_FOLD)
+    return [p for p, fold in FOLDS.items() if fold not in apart]
 
 
 def test_stacks(wildcards):
@@ -308,14 +313,36 @@ def times_attempt(first):
 
 def training_gpus(wildcards):
     """GPUs of one training, or of its predictions: one, unless the config says cpu or there is none on this machine."""
-    device = (
-        CONFIG.experiments[wildcards.experiment]
-        .of_fold(int(wildcards.fold))
-        .optimisation.device
-    )
+    device = train_settings(wildcards).experiment.optimisation.device
     return int(
         device != "cpu" and (device != "auto" or shutil.which("nvidia-smi") is not None)
     )
+
+
+def training_threads(wildcards):
+    """Threads of one training: with a GPU those that read stacks, otherwise one, for folds train beside each other."""
+    return 4 if training_gpus(wildcards) else 1
+
+
+def training_memory(wildcards):
+    """Memory of one training in MB."""
+    paired = train_settings(wildcards).experiment.pairs != "none"
+    each = 1 + paired * CONFIG.simulation.variants
+    stacks = each * len(training_patients(wildcards))
+    return memory_of(wildcards, resources.training_memory_mb, stacks)
+
+
+def prediction_memory(wildcards):
+    """Memory of the predictions of one model in MB."""
+    return memory_of(wildcards, resources.prediction_memory_mb, 0)
+
+
+def memory_of(wildcards, estimate, stacks):
+    """What a function of `mskdex.pipeline.resources` estimates for a fold of an experiment."""
+    pixels = CONFIG.image.rows * CONFIG.image.columns
+    work = resources.Work(pixels, len(CHANNELS), stacks)
+    experiment = train_settings(wildcards).experiment
+    return estimate(experiment, work, gpu=training_gpus(wildcards) > 0)
 
 
 def print_plan():

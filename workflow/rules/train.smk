@@ -14,8 +14,9 @@ rule train:
         "results/benchmarks/train/{experiment}-fold{fold}.tsv"
     conda:
         "../../envs/mskdex.yaml"
+    threads: training_threads
     resources:
-        **by_attempt(mem_mb=2500),
+        **by_attempt(mem_mb=training_memory),
         gpu=training_gpus,
         runtime=1440,
     params:
@@ -45,7 +46,7 @@ rule predict:
     conda:
         "../../envs/mskdex.yaml"
     resources:
-        **by_attempt(mem_mb=2000, runtime=60),
+        **by_attempt(mem_mb=prediction_memory, runtime=60),
         gpu=training_gpus,
     params:
         out=subpath(output.predictions, parent=True),
@@ -71,7 +72,8 @@ rule predict_external:
     conda:
         "../../envs/mskdex.yaml"
     resources:
-        **by_attempt(mem_mb=2000, runtime=60),
+        **by_attempt(mem_mb=prediction_memory, runtime=60),
+        gpu=training_gpus,
     params:
         code=stage_hash("predict"),
     shell:
