@@ -63,6 +63,7 @@ _ORIENTATION = {o.lower(): o for o in _TOWARDS} | {f"{o[0]}\\{o[1]}".lower(): o 
 _INTENSITY = {"linear": "linear", "log": "log", "processed": "processed"}
 TRAIN_AND_EVALUATE, EVALUATE_ONLY = "train_and_evaluate", "evaluate_only"
 _USE = {u: u for u in (TRAIN_AND_EVALUATE, EVALUATE_ONLY)}
+_AFFECTED = {"left": "left", "right": "right", "both": "both", "none": "none", "l": "left", "r": "right"}
 _GREY = {"exposure": "exposure", "attenuation": "attenuation"}
 
 COLUMNS: dict[str, ColumnRule] = {
@@ -77,6 +78,7 @@ COLUMNS: dict[str, ColumnRule] = {
     "age": ColumnRule("age in years", number("age in years", 0, 120, "years")),
     "height_cm": ColumnRule("height in cm", number("height in cm", 40, 250, "cm", {"m": 100, "mm": 0.1})),
     "weight_kg": ColumnRule("weight in kg", number("weight in kg", 2, 400, "kg", {"g": 0.001})),
+    "affected_side": ColumnRule("side of the diseased hip: left, right, both or none", _choice(_AFFECTED, None)),
     "exclude": ColumnRule("yes leaves the patient out", _choice(_YES, False)),
     "exclude_reason": ColumnRule("why the patient is left out"),
     "use": ColumnRule(

@@ -1,4 +1,5 @@
-"""Agreement in sub-groups of the tested patients: sex, age, body mass index, grey scale, X-ray unit."""
+"""Agreement in sub-groups of the tested patients: sex, age, body mass index, grey scale, X-ray unit,
+affected side."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ OVERWEIGHT_KG_M2 = 25.0
 
 MEASURES = ("pcc", "icc21", "bias_percent", "slope", "intercept_percent")
 """Calibration is the regression of the truth on the prediction; its intercept is in per cent of the mean truth."""
+
+AFFECTED, OTHER_SIDE = "affected side", "other side"
+"""Groups of sides of patients, by the sheet's column affected_side."""
 
 COLUMNS = ("method", "quantity", "structure", "kind", "group", "measure", "value", "n", "undefined")
 
@@ -72,13 +76,32 @@ def subgroups(patients: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: np.asarray(members, dtype=bool) for name, members in found.items() if np.asarray(members).any()}
 
 
+def side_groups(patients: pd.DataFrame, sides: np.ndarray) -> dict[str, np.ndarray]:
+    """Which sides of which patients are affected, and which are not; midline and unknown is neither.
+
+    Args:
+        patients: demographics and, where known, `affected_side`: left, right, both or none.
+        sides: (channels,) left, right or midline.
+
+    Returns:
+        (patients, channels) by group, where the sheet tells the side of somebody whose one hip is affected.
+    """
+    told = patients.get("affected_side", pd.Series(None, patients.index, dtype=object))
+    side = told.to_numpy(dtype=object)[:, None]
+    if not np.isin(side, ["left", "right"]).any():
+        return {}
+    affected = (side == sides) | ((side == "both") & (sides != "midline"))
+    other = ~affected & np.isin(side, ["left", "right", "none"]) & (sides != "midline")
+    return {AFFECTED: affected, OTHER_SIDE: other}
+
+
 def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFrame) -> pd.DataFrame:
     """Agreement and calibration in each group; a structure's value is the mean of its sides', as everywhere.
 
     Args:
         points: completed points of the reported folds.
         methods: those to look at.
-        patients: demographics, with scale and device, indexed by patient_id.
+        patients: demographics, with scale, device and affected_side where known, indexed by patient_id.
 
     Returns:
         `COLUMNS`; `mean_of_muscles` is the mean over the muscles that are defined.
@@ -86,11 +109,15 @@ def subgroup_table(points: pd.DataFrame, methods: list[str], patients: pd.DataFr
     rows: list[dict[str, Any]] = []
     for method, quantity, panel in panels(points[points["method"].isin(methods)]):
         kinds: dict[str, str] = dict(panel.channels[["structure", "kind"]].itertuples(index=False))
-        for group, members in subgroups(patients.reindex(panel.patients)).items():
+        people, sides = patients.reindex(panel.patients), panel.channels["side"].to_numpy(dtype=object)
+        groups = {name: members[:, None] for name, members in subgroups(people).items()}
+        paired = [(name, own) for name, own in panel.objects if (sides[own] != "midline").all()]
+        for group, members in (groups | side_groups(people, sides)).items():
+            objects = paired if group in (AFFECTED, OTHER_SIDE) else panel.objects
             own = panel.pairs
-            pairs = Pairs(own.truth, own.predicted, own.known & members[:, None], own.groups)
+            pairs = Pairs(own.truth, own.predicted, own.known & members, own.groups)
             common = {"method": method, "quantity": quantity, "group": group}
-            rows += [common | row for row in _rows(pairs, panel.objects, kinds)]
+            rows += [common | row for row in _rows(pairs, objects, kinds)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

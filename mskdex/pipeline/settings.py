@@ -30,7 +30,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.label_json import read_names
 from mskdex.imaging.label_names import ids_of_channels
 
-DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "exclude", "exclude_reason")
+DEMOGRAPHICS = ("sex", "age", "height_cm", "weight_kg", "affected_side", "exclude", "exclude_reason")
 """Columns of the sheet that only the evaluation sees."""
 
 PERSONS = ("same_patient_as", "person", "use")

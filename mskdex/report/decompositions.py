@@ -12,7 +12,7 @@ from mskdex.evaluation.maps import Posed, on_grid, truth_path
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.data import Results
-from mskdex.report.sprites import sheet
+from mskdex.report.sprites import close_sheet, sheet, sheets_of_three
 
 Images = Mapping[str, np.ndarray]
 """A patient's DRRs by channel name, (3, H, W) in the order of `QUANTITIES`."""
@@ -58,7 +58,7 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
 
 
 def viewer_payload(
-    results: Results, rendered: Rendered, images: Mapping[str, Images], numbers: dict[str, Any]
+    results: Results, rendered: Rendered, images: Mapping[str, Images], numbers: dict[str, Any], *, exact: bool
 ) -> dict[str, Any]:
     """What the page's viewer needs: sheets per quantity, channels, fixed ranges, numbers.
 
@@ -67,19 +67,26 @@ def viewer_payload(
         rendered: the patient's rendered DRRs.
         images: from `predicted`.
         numbers: by channel and quantity, truth and predictions.
+        exact: whether predictions are kept without loss, which costs five times the space.
     """
     channels, pixels = rendered.stack.channels, results.config.report.image_pixels
     posed = posed_truth(results, rendered.stack.patient)
     truth, stands = reference(rendered, posed), poses(rendered, posed)
-    sheets = {}
-    for q, quantity in enumerate(QUANTITIES):
-        column = COLUMNS[quantity]
-        ranges = [results.ranges[c.object][column] for c in channels]
+    columns = [COLUMNS[q] for q in QUANTITIES]
+    ranges = [[results.ranges[c.object][column] for c in channels] for column in columns]
 
-        def drawn(drr: Images, q: int = q, ranges: list[float] = ranges) -> dict[str, Any]:
-            return asdict(sheet(np.stack([drr[c.name][q] for c in channels]), ranges, pixels))
+    def stacked(drr: Images) -> np.ndarray:
+        return np.stack([drr[c.name] for c in channels], axis=1)
 
-        sheets[column] = {"truth": drawn(truth), "predicted": {m: drawn(drr) for m, drr in images.items()}}
+    drawn = sheet if exact else close_sheet
+    true = sheets_of_three(stacked(truth), ranges, pixels)
+    sheets = {
+        column: {
+            "truth": asdict(true[q]),
+            "predicted": {m: asdict(drawn(stacked(drr)[q], ranges[q], pixels)) for m, drr in images.items()},
+        }
+        for q, column in enumerate(columns)
+    }
     return {
         "sheets": sheets,
         "channels": [

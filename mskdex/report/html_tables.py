@@ -32,6 +32,8 @@ class Cell:
     @property
     def sort_key(self) -> str:
         """What the page's script compares."""
+        if isinstance(self.sort, float):
+            return f"{self.sort:.7g}"
         return self.text if self.sort is None else str(self.sort)
 
 

@@ -234,11 +234,12 @@ def _example(results: Results, label: str, patient: str, error: float) -> dict[s
 
 def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, float]]) -> dict[str, Any]:
     viewers = []
-    known = {p.id: p for p in patients(results)} if shown else {}
+    wanted = {patient for _, patient, _ in shown}
+    known = {p.id: p for p in patients(results) if p.id in wanted} if shown else {}
     for _, patient, _ in shown:
         rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
         numbers = viewer_numbers(results, known[patient])
-        viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers))
+        viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers, exact=True))
     return {
         "objects": [
             {

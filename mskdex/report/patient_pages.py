@@ -90,7 +90,7 @@ def write_patient(results: Results, patient: PatientPage, folder: Path) -> None:
     """Writes {patient}.html: radiograph, registration, DRRs of CT and predictions, and the numbers."""
     rendered = Rendered.read(results.root / "patients", patient.id, results.channel_names)
     numbers = viewer_numbers(results, patient)
-    payload = viewer_payload(results, rendered, predicted(results, rendered), numbers)
+    payload = viewer_payload(results, rendered, predicted(results, rendered), numbers, exact=False)
     page = render(
         "patient.html.j2",
         patient=patient.id,
@@ -104,11 +104,17 @@ def write_patient(results: Results, patient: PatientPage, folder: Path) -> None:
         qc=picture_uri(results.root / "patients" / patient.id / "qc.png"),
         registration_table=_registrations(patient),
         payload=pack(payload),
-        patient_js=asset("patient.js"),
         version=mskdex.__version__,
     )
     with atomic_path(folder / f"{patient.id}.html") as path:
         path.write_text(page, encoding="utf-8")
+
+
+def write_shared(folder: Path) -> None:
+    """Writes what every patient's page reads from beside it: the style sheet and the scripts."""
+    for name in ("style.css", "common.js", "patient.js"):
+        with atomic_path(folder / name) as path:
+            path.write_text(asset(name), encoding="utf-8")
 
 
 def _radiograph(folder: Path, rendered: Rendered) -> str:

@@ -30,7 +30,10 @@ _STYLE: Any = {
     "legend.frameon": False,
     "figure.dpi": 140,
 }
-_MANY = 2000
+_MANY = 500
+"""Points of a series from which they stand in the SVG as pixels, which does not grow with the patients."""
+
+_DPI = 200
 _PANEL_IN = (2.6, 2.3)
 _SINGLE_IN = (6.4, 3.8)
 _LEGEND_IN, _LINE_IN = 1.9, 0.14
@@ -54,9 +57,9 @@ def save(charts: Sequence[Chart], name: str, folder: Path, *, columns: int = 3) 
         figure = _figure(charts, columns)
         for suffix, metadata in ((".svg", {"Date": None}), (".png", None)):
             with atomic_path(folder / f"{name}{suffix}") as path:
-                figure.savefig(path, metadata=metadata)
+                figure.savefig(path, metadata=metadata, dpi=_DPI if suffix == ".svg" else "figure")
     table = pd.concat([c.table().assign(panel=c.title) for c in charts], ignore_index=True)
-    write_csv(folder / f"{name}.csv", table.dropna(axis=1, how="all"))
+    write_csv(folder / f"{name}.csv", table.dropna(axis=1, how="all"), float_format="%.7g")
 
 
 def _figure(charts: Sequence[Chart], columns: int) -> Figure:

@@ -236,6 +236,7 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
                 "age": one.age,
                 "height_cm": one.height_cm,
                 "weight_kg": one.weight_kg,
+                "affected_side": "both" if min(one.severity.values()) > 0 else one.affected,
                 "sdd_mm": _told_sdd_mm(settings, one),
                 "exclude": bool(verdict),
                 "exclude_reason": verdict,

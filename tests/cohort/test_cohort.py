@@ -270,6 +270,13 @@ def test_cohort_stage_writes_who_is_in_and_who_is_not(folder):
     assert names == {"gluteus_maximus", "gluteus_medius", "gluteus_minimus", "pelvis", "sacrum", "femur"}
 
 
+def test_the_affected_side_is_kept_where_the_sheet_tells_it(folder):
+    cohort(sheet(folder, {"affected_side": "L"}), cohort_stage(Config.model_validate({})), folder / "out")
+    assert pd.read_parquet(folder / "out" / "patients.parquet")["affected_side"].tolist() == ["left"]
+    with pytest.raises(MskdexError, match="column affected_side: 'hip' is not among left, right, both, none"):
+        read_sheet(sheet(folder, {"affected_side": "hip"}), CohortSettings())
+
+
 def test_objects_that_a_source_lacks_are_told_once(folder, caplog):
     with caplog.at_level("WARNING", "mskdex"):
         cohort(sheet(folder, {}), cohort_stage(Config.model_validate({})), folder / "out")

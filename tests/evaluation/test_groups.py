@@ -129,3 +129,48 @@ def test_grey_scales_and_units_are_groups_where_there_are_several() -> None:
     assert by_group["unit Arvik Lumen 40"] == 35
     alone = subgroups(people.assign(scale="absolute", device="Arvik Lumen 40"))
     assert not [g for g in alone if g.startswith(("unit", "absolute"))], "one of a kind is no sub-group"
+
+
+def both_sides() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sixty patients with two muscles and the sacrum; predictions of an affected left muscle are 50 too high."""
+    table, people = points()
+    people["affected_side"] = [*["left"] * 20, *["right"] * 20, *["both"] * 8, *["none"] * 8, *[None] * 4]
+    generator = np.random.default_rng(3)
+    parts = []
+    for structure, side in (("iliacus", "left"), ("iliacus", "right"), ("sacrum", "midline")):
+        part = table.assign(structure=structure, side=side, channel=f"{structure}_{side}")
+        part["kind"] = "bone" if structure == "sacrum" else "muscle"
+        part["truth"] = generator.normal(500, 60, len(part))
+        off = generator.normal(0, 5, len(part)) + 50.0 * np.isin(people["affected_side"], [side, "both"])
+        parts.append(part.assign(predicted=part["truth"] + off))
+    return pd.concat(parts, ignore_index=True), people
+
+
+def test_the_affected_and_the_other_sides_are_groups() -> None:
+    table, people = both_sides()
+    found = subgroup_table(table, ["mskdex"], people)
+    rows = found[(found["measure"] == "bias_percent") & (found["structure"] == "iliacus")].set_index("group")
+    assert rows.loc[["affected side", "other side"], "n"].tolist() == [28, 28], "of one side: 20 + 8 of both or none"
+    table["off"] = table["predicted"] - table["truth"]
+    for group, of_left, of_right in (
+        ("affected side", ["left", "both"], ["right", "both"]),
+        ("other side", ["right", "none"], ["left", "none"]),
+    ):
+        expected = []
+        for side, told in (("left", of_left), ("right", of_right)):
+            members = people.index[people["affected_side"].isin(told)]
+            own = table[(table["channel"] == f"iliacus_{side}") & table["patient_id"].isin(members)]
+            expected.append(100 * own["off"].mean() / own["truth"].mean())
+        assert rows.loc[group, "value"] == pytest.approx(np.mean(expected))
+    assert rows.loc["affected side", "value"] > 8
+    assert abs(rows.loc["other side", "value"]) < 1
+    assert set(found.loc[found["structure"] == "sacrum", "group"]).isdisjoint({"affected side", "other side"})
+
+
+@pytest.mark.parametrize("told", [None, "none", "both"])
+def test_without_a_side_that_differs_there_is_no_group_of_sides(told: str | None) -> None:
+    table, people = both_sides()
+    found = subgroup_table(table, ["mskdex"], people.assign(affected_side=told))
+    assert set(found["group"]).isdisjoint({"affected side", "other side"})
+    without = subgroup_table(table, ["mskdex"], people.drop(columns="affected_side"))
+    pd.testing.assert_frame_equal(found, without)

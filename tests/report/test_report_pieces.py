@@ -13,7 +13,7 @@ from PIL import Image
 from mskdex.report.charts import Chart, Series
 from mskdex.report.numbers import decimals, duration, p_value, quantity, significant
 from mskdex.report.published import published, published_ablation
-from mskdex.report.sprites import radiograph_uri, sheet, shrink
+from mskdex.report.sprites import close_sheet, radiograph_uri, sheet, sheets_of_three, shrink
 from mskdex.report.static import save
 
 MUSCLES = ("gluteus_maximus", "gluteus_medius", "gluteus_minimus", "iliacus", "obturator_externus", "pectineus")
@@ -78,6 +78,34 @@ def test_a_sheets_tiles_are_the_images_on_the_fixed_range() -> None:
         top, left = i // 3 * 8, i % 3 * 6
         tile = canvas[top : top + 8, left : left + 6]
         assert tile == pytest.approx(np.clip(image / ranges[i], 0, 1) * 255, abs=1.51)
+
+
+def test_a_sheet_that_need_not_be_exact_is_small_and_close() -> None:
+    generator = np.random.default_rng(2)
+    rows, columns = np.mgrid[:64, :64] / 64
+    bodies = [np.exp(-(((columns - x) ** 2 + (rows - 0.5) ** 2) / 0.02)) for x in np.linspace(0.2, 0.8, 9)]
+    images = np.stack(bodies) + generator.normal(0, 0.006, (9, 64, 64))
+    exact, close = (make(images, [1.0] * 9, 64) for make in (sheet, close_sheet))
+    assert len(close.uri) < len(exact.uri) / 3
+    assert (close.rows, close.columns, close.across) == (exact.rows, exact.columns, exact.across)
+    off = (
+        _pixels(close.uri)[..., 0].astype(float)
+        - np.concatenate([np.concatenate(list(np.clip(images[i : i + 3], 0, 1)), axis=1) for i in (0, 3, 6)]) * 255
+    )
+    assert np.sqrt(np.mean(off**2)) < 2.5, "1 % of the range"
+    assert abs(off.mean()) < 0.5
+
+
+def test_three_sheets_in_one_picture_are_those_of_their_own() -> None:
+    images = np.random.default_rng(4).uniform(0, 12, (3, 5, 8, 6)).astype(np.float32)
+    ranges = [[10.0, 10.0, 5.0, 20.0, 10.0], [9.0] * 5, [12.0] * 5]
+    found = sheets_of_three(images, ranges, 64)
+    assert len({s.uri for s in found}) == 1
+    picture = _pixels(found[0].uri)
+    for own, limits, one in zip(images, ranges, found, strict=True):
+        alone = sheet(own, limits, 64)
+        assert (one.rows, one.columns, one.across) == (alone.rows, alone.columns, alone.across)
+        assert np.array_equal(picture[..., one.colour], _pixels(alone.uri)[..., 0])
 
 
 def test_shrinking_keeps_the_mean_and_the_size_bound() -> None:

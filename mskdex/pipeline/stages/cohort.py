@@ -45,9 +45,9 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     if left_out:
         log.warning("the cohort lacks %s: left out for everyone", _told(left_out))
     out = Path(out)
-    write_parquet(
-        out / "patients.parquet", patients_schema().validate(included[_PATIENT_COLUMNS].reset_index(drop=True))
-    )
+    told = ["affected_side"] * bool(included["affected_side"].notna().any())
+    people = included[[*_PATIENT_COLUMNS, *told]].reset_index(drop=True)
+    write_parquet(out / "patients.parquet", patients_schema().validate(people))
     excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
     write_parquet(out / "excluded.parquet", excluded.astype(str).reset_index(drop=True))
     write_csv(out / "excluded.csv", excluded)
@@ -56,7 +56,10 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
 
 
 def patients_schema() -> "DataFrameSchema":
-    """What patients.parquet holds: one row a patient, units in the names, unknown values missing."""
+    """What patients.parquet holds: one row a patient, units in the names, unknown values missing.
+
+    The column `affected_side` is there where the sheet tells it of anybody.
+    """
     from pandera.pandas import Check, Column, DataFrameSchema
 
     def number(low: float, high: float) -> Column:
@@ -70,6 +73,7 @@ def patients_schema() -> "DataFrameSchema":
             "height_cm": number(40, 250),
             "weight_kg": number(2, 400),
             "label_source": Column(str),
+            "affected_side": Column(str, Check.isin(["left", "right", "both", "none"]), nullable=True, required=False),
         },
         strict=True,
         ordered=True,

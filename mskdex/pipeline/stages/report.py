@@ -13,7 +13,7 @@ from mskdex.report import figures
 from mskdex.report.data import Results, read_results
 from mskdex.report.montage import save_montage
 from mskdex.report.page import write_index
-from mskdex.report.patient_pages import patients, write_patient
+from mskdex.report.patient_pages import patients, write_patient, write_shared
 from mskdex.report.printing import print_pdf
 from mskdex.report.static import save
 
@@ -43,6 +43,7 @@ def report(results_root: Path, config: Config, out: Path) -> str:
         shutil.rmtree(out / folder, ignore_errors=True)
     _figures(results, out / "figures")
     if config.report.patient_pages:
+        write_shared(out / "patients")
         for patient in patients(results):
             write_patient(results, patient, out / "patients")
     folds = [f for f in results.evaluation["folds"] if f not in config.evaluation.tuning_folds]

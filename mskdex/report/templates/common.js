@@ -20,9 +20,10 @@ function setUpTheme(redraw) {
 }
 
 /* Tables: a click on a heading sorts the row groups by their first row. */
+const shownNumber = (cell) => (cell.firstChild?.textContent ?? "").replace(/^−(?=\d)/, "-").replace(/^–$/, "nan");
 function sortTable(table, column, direction) {
   const key = (body) => {
-    const text = body.rows[0].cells[column].dataset.sort;
+    const cell = body.rows[0].cells[column], text = cell.dataset.sort ?? shownNumber(cell);
     const number = text === "" ? NaN : Number(text);
     return Number.isNaN(number) ? text : number;
   };
@@ -102,7 +103,7 @@ async function tile(sheet, index) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, -(index % sheet.across) * sheet.columns, -Math.floor(index / sheet.across) * sheet.rows);
   const data = context.getImageData(0, 0, sheet.columns, sheet.rows).data;
-  return Float32Array.from({ length: sheet.columns * sheet.rows }, (_, i) => data[4 * i]);
+  return Float32Array.from({ length: sheet.columns * sheet.rows }, (_, i) => data[4 * i + sheet.colour]);
 }
 function paint(canvas, sheet, values, table) {
   canvas.width = sheet.columns;
