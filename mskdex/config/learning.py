@@ -98,6 +98,12 @@ class AugmentationSettings(Settings):
     brightness_fraction: float = Field(
         0.05, ge=0, lt=1, description="largest change of brightness, as a fraction of the range, radiograph only"
     )
+    tone_fraction: float = Field(
+        0.3,
+        ge=0,
+        le=0.4,
+        description="largest change of the tone curve's slope at bone, radiographs of relative scale only",
+    )
 
 
 class OptimisationSettings(Settings):

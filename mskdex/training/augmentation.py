@@ -13,6 +13,7 @@ from torch.nn import functional
 from mskdex.anatomy import Side
 from mskdex.config.learning import AugmentationSettings
 from mskdex.config.objects import Channel
+from mskdex.imaging.relative import BONE_NEPERS, SOFT_NEPERS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Change:
         zoom: enlargement.
         contrast: factor on the radiograph.
         brightness: offset on the normalised radiograph.
+        tone: bend of the tone curve of a radiograph of relative scale, see `bend_tone`.
     """
 
     flip: bool = False
@@ -36,6 +38,7 @@ class Change:
     zoom: float = 1.0
     contrast: float = 1.0
     brightness: float = 0.0
+    tone: float = 0.0
 
     @property
     def moves(self) -> bool:
@@ -54,7 +57,27 @@ def draw_change(settings: AugmentationSettings, rng: np.random.Generator) -> Cha
         zoom=1.0 + settings.zoom_fraction * u[4],
         contrast=1.0 + settings.contrast_fraction * u[5],
         brightness=settings.brightness_fraction * u[6],
+        tone=settings.tone_fraction * float(rng.uniform(-1.0, 1.0)),
     )
+
+
+def bend_tone(nepers: np.ndarray, tone: float) -> np.ndarray:
+    """A radiograph of relative scale as another device's processing might have shown it, float32 of the same shape.
+
+    The scale of such an image is fixed at soft tissue and at bone alone (`imaging.relative`), what lies between and
+    beyond follows an unknown curve. The values s of soft tissue and b of bone stay, the slope is 1 - tone at s and
+    1 + tone at b: x + tone · (x - s)(x - b) / (b - s), from one neper beside s and b on straight on.
+
+    Args:
+        nepers: standardised log attenuation.
+        tone: within ±0.4, so that the curve rises everywhere.
+    """
+    low, high = SOFT_NEPERS - 1.0, BONE_NEPERS + 1.0
+    inside = np.clip(nepers, low, high)
+    width = BONE_NEPERS - SOFT_NEPERS
+    bent = inside + tone * (inside - SOFT_NEPERS) * (inside - BONE_NEPERS) / width
+    slope = 1.0 + tone * (2.0 * inside - SOFT_NEPERS - BONE_NEPERS) / width
+    return np.asarray(bent + slope * (nepers - inside), dtype=np.float32)
 
 
 def sampling_matrix(change: Change, rows: int, columns: int) -> np.ndarray:

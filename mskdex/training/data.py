@@ -19,7 +19,15 @@ from mskdex.io.stack import Stack, read_stack
 from mskdex.models.device_profiles import DeviceProfile, stack_by_profile
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_per_neper, water_volume
-from mskdex.training.augmentation import Change, draw_change, retained_fraction, sampling_matrix, side_swap, warp
+from mskdex.training.augmentation import (
+    Change,
+    bend_tone,
+    draw_change,
+    retained_fraction,
+    sampling_matrix,
+    side_swap,
+    warp,
+)
 
 Move = Callable[..., Tensor]
 """`warp` with a sample's change."""
@@ -34,7 +42,8 @@ class Batch:
         partners: whose DRR stacks.
         radiograph: X.
         field: 1 in exposed pixels.
-        water: volume of water that attenuates as each pixel of the radiograph, contrast and brightness unchanged, cm³.
+        water: volume of water that attenuates as each pixel of the radiograph, contrast and brightness unchanged, cm³;
+            of one of relative scale with its tone bent.
         relative: radiographs of relative scale, whose water is known up to a factor.
         drr: DRR stacks of the partners, quantities outermost: 3·N channels.
         partner_water: volume of water that attenuates as a normalised radiograph's 1 in the partners' cameras, cm³.
@@ -219,10 +228,11 @@ class Loader:
         own, partner, change = drawn.own, drawn.partner, drawn.changes[0]
         unit = np.float32(self.normalisation.radiograph)
         per_neper = water_per_neper(partner.camera, partner.source_to_isocentre_mm)
+        radiograph = bend_tone(own.radiograph, change.tone) if own.relative and change.tone else own.radiograph
         found = {
-            "radiograph": own.radiograph / unit,
+            "radiograph": radiograph / unit,
             "field": own.field,
-            "water": water_volume(own.radiograph, own.camera, own.source_to_isocentre_mm),
+            "water": water_volume(radiograph, own.camera, own.source_to_isocentre_mm),
             "relative": np.array([own.relative, partner.relative]),
             "partner_water": per_neper * unit,
             "aligned": own.aligned.values,

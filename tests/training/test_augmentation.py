@@ -4,7 +4,7 @@ import torch
 from phantoms import CHANNELS
 
 from mskdex.config.learning import AugmentationSettings
-from mskdex.training.augmentation import Change, draw_change, retained_fraction, side_swap, warp
+from mskdex.training.augmentation import Change, bend_tone, draw_change, retained_fraction, side_swap, warp
 
 
 def _disc(side=64, centre=(32, 32), radius=8):
@@ -68,6 +68,19 @@ def test_the_flip_comes_first():
     assert _centre(warp(_disc(centre=(32, 20)), Change(flip=True, shift=(0.125, 0)))) == pytest.approx(
         (32, 52), abs=0.01
     )
+
+
+@pytest.mark.parametrize("tone", [-0.4, 0.3])
+def test_a_bent_tone_keeps_soft_tissue_and_bone_and_rises(tone):
+    nepers = np.array([0.0, 2.8, 3.8, 5.3, 6.3, 9.0])
+    bent = bend_tone(nepers, tone)
+    assert bent[[2, 3]] == pytest.approx([3.8, 5.3])
+    assert bent[1] == pytest.approx(2.8 + tone * (-1.0) * (-2.5) / 1.5)
+    assert bent[4] == pytest.approx(6.3 + tone * 2.5 / 1.5)
+    assert np.diff(bend_tone(np.linspace(-1.0, 10.0, 1101), tone)).min() > 0
+    for at, slope in ((3.8, 1 - tone), (5.3, 1 + tone)):
+        low, high = bend_tone(np.array([at - 0.01, at + 0.01]), tone)
+        assert (high - low) / 0.02 == pytest.approx(slope, abs=1e-3)
 
 
 def test_sides_swap_and_the_middle_stays():

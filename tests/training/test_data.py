@@ -19,9 +19,7 @@ from mskdex.pipeline.stages.train import describe, open_store
 from mskdex.training.data import Loader, StackStore, dense
 
 COUNT, SIDE = 5, 32
-STILL = dict.fromkeys(
-    ("rotation_deg", "shear_deg", "shift_fraction", "zoom_fraction", "contrast_fraction", "brightness_fraction"), 0.0
-)
+STILL = dict.fromkeys(set(AugmentationSettings.model_fields) - {"flip_probability"}, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +109,7 @@ def test_water_and_targets_change_by_the_same_factor(tmp_path, stacks):
         zoom_fraction=0.15,
         contrast_fraction=0.3,
         brightness_fraction=0.3,
+        tone_fraction=0.0,
     )
     factors = []
     for seed in range(6):
@@ -122,6 +121,27 @@ def test_water_and_targets_change_by_the_same_factor(tmp_path, stacks):
         assert batch.partner_relative.all()
     assert min(factors) < 0.9
     assert max(factors) > 1.1
+
+
+@pytest.mark.parametrize("scale", ["absolute", "relative"])
+def test_the_tone_of_relative_radiographs_alone_is_bent_with_their_water(tmp_path, stacks, scale):
+    for s in stacks[:2]:
+        write_stack(tmp_path / f"{s.patient}.safetensors", dataclasses.replace(s, scale=scale))
+    store = StackStore({s.patient: tmp_path / f"{s.patient}.safetensors" for s in stacks[:2]}, 1e9)
+    tone = AugmentationSettings(**STILL | {"flip_probability": 0.0, "tone_fraction": 0.4})
+    loader = _loader(store, tone)
+    batch = loader.batch(0, 0)
+    for row, patient in enumerate(batch.patients):
+        radiograph = batch.radiograph[row, 0].numpy() * loader.normalisation.radiograph
+        own = store[patient]
+        bent = float(np.abs(radiograph - own.radiograph).max())
+        assert bent > 0.01 if scale == "relative" else bent < 1e-4
+        np.testing.assert_allclose(
+            batch.water[row, 0].numpy(),
+            water_volume(radiograph, own.camera, own.source_to_isocentre_mm),
+            rtol=1e-4,
+            atol=1e-6,
+        )
 
 
 def test_a_partners_water_is_that_of_its_own_camera(tmp_path, stacks):
