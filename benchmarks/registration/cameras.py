@@ -116,11 +116,18 @@ def table(given: argparse.Namespace) -> None:
     rows = [json.loads(line) for file in given.records for line in file.read_text(encoding="utf-8").splitlines()]
     found = pd.DataFrame(rows)
     accepted = found[found["confidence_image"] >= CONFIG.registration.min_confidence]
-    groups = accepted.groupby(["camera", "body"])
     columns = ["mpd_mm", "mtre_mm", "mtre_estimated_mm"]
-    counts = groups.agg(n=("body", "size"), beyond_1_mm=("mpd_mm", lambda e: int((e > GOOD_MM["image"]).sum())))
     print(f"{len(accepted)} of {len(found)} poses accepted; medians of these")
-    print(counts.join(groups[columns].median()).round(2).to_string())
+    for by in (["camera", "body"], ["camera", "scale", "body"]):
+        groups = accepted.groupby(by)
+        counts = groups.agg(
+            n=("body", "size"),
+            beyond_1_mm=("mpd_mm", lambda e: int((e > GOOD_MM["image"]).sum())),
+            within_2_mm=("mtre_mm", lambda e: int((e < GOOD_MM["space"]).sum())),
+            mpd_p95_mm=("mpd_mm", lambda e: e.quantile(0.95)),
+            mtre_p95_mm=("mtre_mm", lambda e: e.quantile(0.95)),
+        )
+        print(counts.join(groups[columns].median()).round(2).to_string())
     for about, error in (("image", "mpd_mm"), ("space", "mtre_estimated_mm")):
         stated = found[f"confidence_{about}"]
         right = found[error] < GOOD_MM[about]
