@@ -33,7 +33,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.scales = nn.ModuleList(patchgan(inputs, ndf) for _ in range(scales))
 
-    def forward(self, image: Float[Tensor, "b inputs h w"]) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "b inputs h w"]) -> list[Float[Tensor, "b 1 _ _"]]:
         """Scores (logits) of every scale, fine to coarse."""
         scores = []
         for number, scale in enumerate(self.scales):

@@ -61,7 +61,7 @@ class PlainHead(nn.Module):
         self.last = nn.Conv2d(width, outputs, 1)
         self.non_negative = non_negative
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "b width h w"]) -> Float[Tensor, "b outputs h w"]:
         """(B, width, H, W) to (B, outputs, H, W)."""
         level = in_single_precision(self.last, features)
         return functional.softplus(level, beta=SHARPNESS) if self.non_negative else level
@@ -132,10 +132,12 @@ class CompositionHead(nn.Module):
         drr = torch.stack([weighted, volume, volume * lean], dim=1) / self.scale
         return drr.flatten(1, 2)
 
-    def parts(self, features: Tensor, water: Tensor, relative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted volumes of N objects and the rest (B, N + 1, H, W) in cm³, density ratio, and lean density.
+    def parts(
+        self, features: Float[Tensor, "b width h w"], water: Float[Tensor, "b 1 h w"], relative: Bool[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b objects_and_rest h w"], Float[Tensor, "b n h w"], Float[Tensor, "b n h w"]]:
+        """Weighted volumes of N objects and the rest in cm³, density ratio, and lean density.
 
-        The ratio (weighted volume over volume) and the lean density (g/cm³) are (B, N, H, W).
+        The ratio is weighted volume over volume, the lean density is in g/cm³.
         """
         volume = self.volume(water, relative)
         level = in_single_precision(self.last, torch.cat([features.float(), self.absolute(volume)], dim=1))

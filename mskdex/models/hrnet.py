@@ -6,6 +6,7 @@ Source: Wang et al., Deep High-Resolution Representation Learning for Visual Rec
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -109,7 +110,7 @@ class Hrnet(Backbone):
             before = widths
         self.widths = before
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "b inputs h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """(B, inputs, H, W) to four maps of H/stem_stride/2^i rows, i = 0…3."""
         features = [self.first(self.stem(image))]
         for transition, stage in zip(self.transitions, self.stages, strict=True):

@@ -6,6 +6,7 @@ Source: Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image S
 import itertools
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,7 +38,7 @@ class Unet(Backbone):
         )
         self.widths = [channels[0]]
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "b inputs h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """(B, inputs, H, W) to one map of H/stem_stride rows, rounded up."""
         scales: list[Tensor] = []
         x = image

@@ -17,7 +17,7 @@ STAGES = sorted(
     {
         stage
         for rules in (PACKAGE.parent / "workflow").rglob("*.smk")
-        for stage in re.findall(r'stage_hash\("(\w+)"\)', rules.read_text(encoding="utf-8"))
+        for stage in re.findall(r'\bstage(?:_hash)?\("(\w+)"', rules.read_text(encoding="utf-8"))
     }
 )
 
