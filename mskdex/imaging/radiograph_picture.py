@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, sample_bits
+from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, require_all_bytes, sample_bits
 from mskdex.io.files import WithinFile, reading, require_size, shown
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
@@ -95,6 +95,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             if (pages := int(getattr(image, "n_frames", 1))) > 1:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)
+            require_all_bytes(image, path)
             bits_of_one = sample_bits(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
