@@ -22,6 +22,9 @@ _COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
 _ORIENTATION, _PHOTOMETRIC, _COMPRESSION = 0x0112, 262, 259
 _WHITE_IS_ZERO = 0
 
+_ALIKE = 16
+"""Decoders of JPEG round otherwise by some steps of 255."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -97,6 +100,8 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
                 raise MskdexError(msg)
             require_all_bytes(image, path)
             bits_of_one = sample_bits(image, path)
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                _require_one_reading(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
@@ -116,6 +121,21 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
     if turned != 1:
         told.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
     return Picture(grey, bits, facts, told)
+
+
+def _require_one_reading(image: Image.Image, path: Path) -> None:
+    """Refuses a JPEG that Pillow and ITK decode otherwise: it has no checksum, and both pass over what is damaged."""
+    own = np.asarray(image).astype(np.int16)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("JPEGImageIO")
+    reader.SetFileName(str(path))
+    try:
+        other = sitk.GetArrayFromImage(reader.Execute()).astype(np.int16)
+    except RuntimeError:
+        other = np.empty(0, np.int16)
+    if own.shape != other.shape or np.abs(own - other).max() > _ALIKE:
+        msg = f"{path} is damaged: two decoders read its pixels otherwise; copy or export it again"
+        raise MskdexError(msg)
 
 
 def _require_turnable(image: Image.Image, turned: int, path: Path) -> None:

@@ -347,3 +347,18 @@ def test_an_uncompressed_tiff_of_another_width_or_height_is_refused(tmp_path, ta
 def test_a_tiff_without_the_sizes_of_its_strips_is_damaged(tmp_path):
     with pytest.raises(MskdexError, match=r"r\.tif has no StripByteCounts, which every TIFF has"):
         load(tiff(tmp_path / "r.tif", LINEAR, _256=76, _278=None, _279=None), ROW)
+
+
+def test_a_jpeg_that_decoders_read_otherwise_is_damaged(tmp_path):
+    path = saved(SHOWN, tmp_path / "r.jpg")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\xff\xc0", b"\xff\xc2", 1))  # said to be progressive, which it is not
+    with pytest.raises(MskdexError, match=r"r\.jpg"):
+        load(path)
+    for how in ({"progressive": True}, {"quality": 20}, {"optimize": True}):
+        assert correlation(load(saved(SHOWN, path, **how))) > 0.98
+
+
+def test_a_jpeg_in_cmyk_is_no_grey_image(tmp_path):
+    with pytest.raises(MskdexError, match=r"r\.jpg is no grey image \(mode CMYK\)"):
+        load(saved(Image.fromarray(SHOWN).convert("CMYK"), tmp_path / "r.jpg"))
