@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_SAMPLE_BITS, _SAMPLE_FORMAT = 258, 339
+from mskdex.errors import MskdexError
+
+_SAMPLE_BITS, _COMPRESSION, _SAMPLES, _STRIP_BYTES, _TILE_BYTES, _SAMPLE_FORMAT = 258, 259, 277, 279, 325, 339
 _UNSIGNED = 1
 _PNG_DEPTH_AT = 24
 _SAME = 0.01
@@ -26,6 +28,30 @@ def is_unsigned(image: Image.Image) -> bool:
     """Whether a TIFF says that its integers are unsigned; Pillow takes those of 32 bits for signed ones."""
     form = _tag(image, _SAMPLE_FORMAT)
     return _tag(image, _SAMPLE_BITS) is not None and (form is None or tuple(np.atleast_1d(form)) == (_UNSIGNED,))
+
+
+def require_all_bytes(image: Image.Image, path: Path) -> None:
+    """Refuses a TIFF without the sizes of its strips, and an uncompressed one whose strips hold other than its rows.
+
+    Raises:
+        MskdexError: the directory is damaged, or width or height are wrong.
+    """
+    if getattr(image, "tag_v2", None) is None or _tag(image, _TILE_BYTES) is not None:
+        return
+    counts, bits = _tag(image, _STRIP_BYTES), _tag(image, _SAMPLE_BITS)
+    if counts is None:
+        msg = f"{path} has no StripByteCounts, which every TIFF has: its directory is damaged; copy or export it again"
+        raise MskdexError(msg)
+    if bits is None or (_tag(image, _COMPRESSION) or 1) != 1:
+        return
+    row = -(-image.width * int(_tag(image, _SAMPLES) or 1) * int(np.atleast_1d(bits)[0]) // 8)
+    have = int(np.sum(np.atleast_1d(counts)))
+    if have != row * image.height:
+        msg = (
+            f"{path}: its header claims {image.width} x {image.height} pixels, which are {row * image.height} bytes, "
+            f"and its strips hold {have}; export it again"
+        )
+        raise MskdexError(msg)
 
 
 def display_facts(image: Image.Image) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, sample_bits
+from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, require_all_bytes, sample_bits
 from mskdex.io.files import WithinFile, reading, require_size, shown
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
@@ -21,6 +21,9 @@ _GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L", "F")
 _COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
 _ORIENTATION, _PHOTOMETRIC, _COMPRESSION = 0x0112, 262, 259
 _WHITE_IS_ZERO = 0
+
+_ALIKE = 16
+"""Decoders of JPEG round otherwise by some steps of 255."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,10 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             if (pages := int(getattr(image, "n_frames", 1))) > 1:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)
+            require_all_bytes(image, path)
             bits_of_one = sample_bits(image, path)
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                _require_one_reading(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
@@ -115,6 +121,21 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
     if turned != 1:
         told.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
     return Picture(grey, bits, facts, told)
+
+
+def _require_one_reading(image: Image.Image, path: Path) -> None:
+    """Refuses a JPEG that Pillow and ITK decode otherwise: it has no checksum, and both pass over what is damaged."""
+    own = np.asarray(image).astype(np.int16)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("JPEGImageIO")
+    reader.SetFileName(str(path))
+    try:
+        other = sitk.GetArrayFromImage(reader.Execute()).astype(np.int16)
+    except RuntimeError:
+        other = np.empty(0, np.int16)
+    if own.shape != other.shape or np.abs(own - other).max() > _ALIKE:
+        msg = f"{path} is damaged: two decoders read its pixels otherwise; copy or export it again"
+        raise MskdexError(msg)
 
 
 def _require_turnable(image: Image.Image, turned: int, path: Path) -> None:

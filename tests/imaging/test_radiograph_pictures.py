@@ -274,6 +274,7 @@ def tiff(path, values, *, magic: int = 42, **tags):
     bits = 8 * values.dtype.itemsize
     entries = {256: values.shape[1], 257: values.shape[0], 258: bits, 259: 1, 262: 1, 273: start, 277: samples}
     entries |= {278: values.shape[0], 279: len(data), 339: 1} | {int(k[1:]): v for k, v in tags.items()}
+    entries = {k: v for k, v in entries.items() if v is not None}
     at = start + len(data)
     directory = struct.pack("<Q" if magic == 43 else "<H", len(entries))
     for number, value in sorted(entries.items()):
@@ -335,3 +336,29 @@ def test_dead_lines_are_left_out_of_the_field_and_said(tmp_path):
     assert not found.field[:, 40:42].any()
     whole = load(saved(LINEAR, tmp_path / "r.png"), ROW)
     np.testing.assert_allclose(found.image[found.field], whole.image[found.field], atol=1e-6)
+
+
+@pytest.mark.parametrize("tags", [{"_256": 76}, {"_257": 60, "_278": 60}, {"_256": 84, "_257": 60, "_278": 60}])
+def test_an_uncompressed_tiff_of_another_width_or_height_is_refused(tmp_path, tags):
+    with pytest.raises(MskdexError, match=r"r\.tif: its header claims .* and its strips hold 10240; export it again"):
+        load(tiff(tmp_path / "r.tif", LINEAR, **tags), ROW)
+
+
+def test_a_tiff_without_the_sizes_of_its_strips_is_damaged(tmp_path):
+    with pytest.raises(MskdexError, match=r"r\.tif has no StripByteCounts, which every TIFF has"):
+        load(tiff(tmp_path / "r.tif", LINEAR, _256=76, _278=None, _279=None), ROW)
+
+
+def test_a_jpeg_that_decoders_read_otherwise_is_damaged(tmp_path):
+    path = saved(SHOWN, tmp_path / "r.jpg")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\xff\xc0", b"\xff\xc2", 1))  # said to be progressive, which it is not
+    with pytest.raises(MskdexError, match=r"r\.jpg"):
+        load(path)
+    for how in ({"progressive": True}, {"quality": 20}, {"optimize": True}):
+        assert correlation(load(saved(SHOWN, path, **how))) > 0.98
+
+
+def test_a_jpeg_in_cmyk_is_no_grey_image(tmp_path):
+    with pytest.raises(MskdexError, match=r"r\.jpg is no grey image \(mode CMYK\)"):
+        load(saved(Image.fromarray(SHOWN).convert("CMYK"), tmp_path / "r.jpg"))
