@@ -15,11 +15,11 @@ from mskdex.pipeline.stages.report import report
 pytestmark = pytest.mark.slow
 MB = 1e6
 
-REGISTRATION_PICTURE = 27e3
+REGISTRATION_PICTURE = 26e3
 """Of a page, in bytes as embedded: mean of three virtual patients; fabricated ones have none."""
 
-OTHERS_GROW = 1.6
-"""Everything but the patients' pages, 539 patients over 60: 17.5 MB over 11.0 MB."""
+OTHERS_GROW = 1.65
+"""Everything but the patients' pages, 539 patients over 60: 17.9 MB over 11.0 MB."""
 
 
 def test_the_index_of_539_patients_stays_below_5_mb(tmp_path: Path) -> None:
