@@ -1,13 +1,18 @@
 """CPU kernels of one density volume: the image, and the image with its six pose derivatives."""
 
+import numpy as np
+
 from mskdex.compute.kernels import image_kernel, kernel
 from mskdex.drr.march import enter
 from mskdex.drr.skipping import BLOCK, leap
 
 
-@image_kernel
+@kernel
 def march_density(density, blocks, box, coefficients, slope, weight, step, images, start, stop):
     """Fills `images` (poses, rows, columns) with the march through `density`, rows start … stop of all poses' rows.
+
+    A ray asks once for the block that it is in, and takes all samples up to the block's end. Indices have no sign, as
+    numba would ask of one that has whether it counts from the end.
 
     Args:
         density: (z, y, x) float32 or float64, padded by two voxels of zeros; sets the precision.
@@ -17,6 +22,8 @@ def march_density(density, blocks, box, coefficients, slope, weight, step, image
     """
     real = density.dtype.type
     rows, columns = images.shape[1], images.shape[2]
+    flat, one = density.reshape(-1), np.uint64(1)
+    ny, nx = np.uint64(density.shape[1]), np.uint64(density.shape[2])
     for index in range(start, stop):
         pose, row = index // rows, index % rows
         for column in range(columns):
@@ -32,21 +39,28 @@ def march_density(density, blocks, box, coefficients, slope, weight, step, image
             while k <= count:
                 f = real(k)
                 x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
-                i, j, n = int(x), int(y), int(z)
-                distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
+                distance = blocks[np.uint32(z) // BLOCK, np.uint32(y) // BLOCK, np.uint32(x) // BLOCK]
                 if distance > 0:
                     k += leap(x, y, z, gx, gy, gz, real(distance))
                     continue
-                k += 1
-                depth = depth0 + f * real(step)
-                fx, fy, fz = x - real(i), y - real(j), z - real(n)
-                a0 = density[n, j, i] + fx * (density[n, j, i + 1] - density[n, j, i])
-                a1 = density[n, j + 1, i] + fx * (density[n, j + 1, i + 1] - density[n, j + 1, i])
-                b0 = density[n + 1, j, i] + fx * (density[n + 1, j, i + 1] - density[n + 1, j, i])
-                b1 = density[n + 1, j + 1, i] + fx * (density[n + 1, j + 1, i + 1] - density[n + 1, j + 1, i])
-                a0 += fy * (a1 - a0)
-                b0 += fy * (b1 - b0)
-                total += (w_constant + w_quadratic * depth * depth) * (a0 + fz * (b0 - a0))
+                last = min(k + leap(x, y, z, gx, gy, gz, real(1)), count + 1)
+                for m in range(k, last):
+                    f = real(m)
+                    x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
+                    i, j, n = np.uint32(x), np.uint32(y), np.uint32(z)
+                    fx, fy, fz = x - real(i), y - real(j), z - real(n)
+                    p = (np.uint64(n) * ny + np.uint64(j)) * nx + np.uint64(i)
+                    q, r = p + nx, p + ny * nx
+                    s = r + nx
+                    a0 = flat[p] + fy * (flat[q] - flat[p])
+                    a1 = flat[p + one] + fy * (flat[q + one] - flat[p + one])
+                    b0 = flat[r] + fy * (flat[s] - flat[r])
+                    b1 = flat[r + one] + fy * (flat[s + one] - flat[r + one])
+                    a0 += fz * (b0 - a0)
+                    a1 += fz * (b1 - a1)
+                    depth = depth0 + f * real(step)
+                    total += (w_constant + w_quadratic * depth * depth) * (a0 + fx * (a1 - a0))
+                k = last
             images[pose, row, column] = total
 
 
