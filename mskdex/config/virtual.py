@@ -100,7 +100,7 @@ class VirtualSettings(Settings):
         {}, description="a human's verdict: patients whom the sheet excludes, and why, by patient_id"
     )
     departments: dict[DepartmentName, Annotated[float, Field(ge=0)]] = Field(
-        {"arvik": 1.0, "belmora": 1.0, "corvia": 0.5, "dunmere": 0.5},
+        {"arvik": 1.0, "belmora": 1.0, "corvia": 1.0, "dunmere": 1.0},
         description="shares of the departments that radiographs come from: arvik (linear), belmora (log, computed "
         "radiography), corvia, dunmere and estrand (processed for display)",
     )

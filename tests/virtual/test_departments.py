@@ -145,7 +145,7 @@ def test_the_default_cohort_comes_from_several_departments():
     names = [examination_of(person(settings, n), settings).department.name for n in range(1, 301)]
     processed = np.mean([DEPARTMENTS[name].kind == "processed" for name in names])
     assert len(set(names)) >= 3
-    assert processed == pytest.approx(1 / 3, abs=3 * np.sqrt(2 / 9 / 300))
+    assert processed == pytest.approx(1 / 2, abs=3 * np.sqrt(1 / 4 / 300))
 
 
 def test_departments_are_drawn_by_their_shares():
