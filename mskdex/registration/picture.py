@@ -1,5 +1,6 @@
 """The picture for quality control: segmentation, bone outlines before and after, checkerboard."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mskdex.registration.fixed_image import View
 _COLOURS = ("#ffb000", "#22c1c3", "#fe6100", "#a684ff", "#48d858", "#ff7ab6")
 _PIXEL_MM = 1.6
 _OUTLINE_MM = 1.0
+_LINE = 200
+"""Letters that fit the picture's width."""
 
 
 def draw(
@@ -48,7 +51,8 @@ def draw(
     _overlay(axes[2], view, {n: d["start"] for n, d in drrs.items()}, "start")
     _overlay(axes[3], view, {n: d["end"] for n, d in drrs.items() if "end" in d}, "registered")
     _checkerboard(axes[4], view, [d["end"] for d in drrs.values() if "end" in d])
-    figure.supxlabel("\n".join(_lines(poses)), fontsize=8, x=0.01, ha="left")
+    told = "\n".join(textwrap.fill(line, _LINE, subsequent_indent="    ") for line in _lines(poses))
+    figure.supxlabel(told, fontsize=8, x=0.01, ha="left")
     with atomic_path(out) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
 
