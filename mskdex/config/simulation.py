@@ -10,7 +10,7 @@ class SimulationSettings(Settings):
     """Pairs of radiograph and DRRs from each patient's own CT: other postures, sizes of muscles, and exposures."""
 
     variants: int = Field(
-        3, ge=1, le=1000, description="pairs per patient; the first has the registered posture and the CT's own muscles"
+        2, ge=1, le=1000, description="pairs per patient; the first has the registered posture and the CT's own muscles"
     )
     seed: int = Field(0, ge=0, description="seed; each patient's randomness follows from it and the patient's id")
     voxel_mm: float = Field(3.0, gt=0.5, le=6.0, description="voxels of the posed CTs that are rendered")
