@@ -17,6 +17,9 @@ from mskdex.io.volume import Volume
 _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
 _BRIGHT_HU = 100
+_IN_PIECES = 0.9
+"""Share of a structure in its largest piece below which it is told to be in pieces."""
+
 """Muscle has 35 to 70 HU, with contrast agent some tens more."""
 
 _FIT_GAIN = 1.5
@@ -94,13 +97,13 @@ def check_structures(
         + [
             f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
             for name, f in facts.items()
-            if f["largest_piece"] < 0.9
+            if f["largest_piece"] < _IN_PIECES
         ]
         + [
             f"{name} has voxels far from the rest of it ({f['far_voxels']}, up to {f['farthest_mm']:.0f} mm away), "
             "which count in its volume and mass; look at them, and remove what is not of it"
             for name, f in facts.items()
-            if f["far_voxels"]
+            if f["far_voxels"] and f["largest_piece"] >= _IN_PIECES  # else its pieces are told already
         ]
     )
 
