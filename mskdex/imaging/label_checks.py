@@ -17,10 +17,10 @@ from mskdex.io.volume import Volume
 _BONE_HU = 150
 _FLIPS = {"from left to right": 2, "from front to back": 1, "upside down": 0}
 _BRIGHT_HU = 100
+"""Muscle has 35 to 70 HU, with contrast agent some tens more."""
+
 _IN_PIECES = 0.9
 """Share of a structure in its largest piece below which it is told to be in pieces."""
-
-"""Muscle has 35 to 70 HU, with contrast agent some tens more."""
 
 _FIT_GAIN = 1.5
 """A flip or shift explains a bad fit if it puts this many times more of the bone labels on bone."""
