@@ -100,12 +100,12 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
                 raise MskdexError(msg)
             require_all_bytes(image, path)
             bits_of_one = sample_bits(image, path)
-            if image.format == "JPEG" and image.mode in ("L", "RGB"):
-                _require_one_reading(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
             grey, bits, told = _grey_of(upright, path, bits_of_one)
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                _require_one_reading(image, path)
             if grey.dtype == np.int32 and bits == 32 and is_unsigned(image):
                 grey = grey.view(np.uint32)
             if _stored_white_low(image) and grey.dtype.itemsize == 2:

@@ -82,12 +82,15 @@ def hospital(finished, tmp_path_factory):
     """A project whose patients are virtual ones, with the label files of two programs."""
     project = copy_project(tmp_path_factory.mktemp("sources"))
     made = sorted(p for p in (finished.folder / "results/virtual").iterdir() if (p / "radiograph.dcm").is_file())
+    sheet = pd.read_csv(finished.folder / "results/virtual/cohort.tsv", sep="\t", dtype=str, keep_default_na=False)
+    distances = sheet.set_index("patient_id")["sdd_mm"]
     for patient, virtual in zip(SOURCES, made, strict=False):
         folder = project.folder / "hospital" / patient
         folder.mkdir(parents=True)
         for name in ("ct.nii.gz", "radiograph.dcm"):
             shutil.copyfile(virtual / name, folder / name)
         write_labels(virtual, patient, folder / "seg.nii.gz")
+        (folder / "sdd_mm").write_text(distances[virtual.name], encoding="utf-8")
     (project.folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     return project
 
@@ -101,6 +104,7 @@ def run(project, patients):
             "labels": f"{p}/seg.nii.gz",
             "label_source": SOURCES[p],
             "radiograph": f"{p}/radiograph.dcm",
+            "sdd_mm": (project.folder / "hospital" / p / "sdd_mm").read_text(encoding="utf-8"),
         }
         for p in patients
     ]

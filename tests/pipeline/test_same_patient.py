@@ -11,6 +11,9 @@ def test_a_patient_under_two_ids_stops_what_a_training_waits_for(project):
     data = project.folder / "data"
     (project.folder / "results" / "virtual").rename(data)
     shutil.copy(data / "V0001" / "radiograph.dcm", data / "V0002" / "radiograph.dcm")
+    table = pd.read_csv(data / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("patient_id")
+    table.loc["V0002", "sdd_mm"] = table.loc["V0001", "sdd_mm"]
+    table.reset_index().to_csv(data / "cohort.tsv", sep="\t", index=False)
     project.configure("cohort", "sheet", value="data/cohort.tsv")
     run = project.snakemake(MODEL, "--until", "identity", check=False)
     assert run.returncode != 0
