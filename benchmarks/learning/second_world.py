@@ -50,8 +50,6 @@ def of_baselines(results: Path, own: Cohort, second: Path, other: Cohort, pixels
         (*seen[0].patients, *seen[1].patients),
         np.concatenate([s.images for s in seen]),
         np.concatenate([s.scales for s in seen]),
-        (*seen[0].greys, *seen[1].greys),
-        pixels,
     )
     folds = sorted(
         {int(p.parent.name.removeprefix("fold")) for p in results.glob("experiments/*/fold*/model.safetensors")}

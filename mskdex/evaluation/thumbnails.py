@@ -1,16 +1,12 @@
 """What a linear model sees of a radiograph: a thumbnail of it, and of its mirror image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mskdex.io.stack import Greys, read_stack, require_same
-from mskdex.models.device_profiles import DeviceProfile, by_profile, fit_profiles
-
-_FINER = 4
-"""Pixels on the edge of a thumbnail's pixel on which a device's curve is read off; curve and mean do not commute."""
+from mskdex.io.stack import read_stack, require_same
 
 
 @dataclass(frozen=True)
@@ -19,18 +15,13 @@ class Thumbnails:
 
     Attributes:
         patients: whose they are.
-        images: (patients, m, m), log attenuation or standardised grey values.
-        scales: (patients,) of the grey values as imported, absolute or relative.
-        greys: (patients,) where the grey values come from.
-        pixels: rows and columns of a thumbnail.
+        images: (patients, n, n), log attenuation.
+        scales: (patients,) of the grey values, absolute or relative.
     """
 
     patients: tuple[str, ...]
     images: np.ndarray
     scales: np.ndarray
-    greys: tuple[Greys, ...]
-    pixels: int
-    _profiles: dict[tuple[str, ...], tuple[DeviceProfile, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def read(cls, patients_root: Path, patients: Sequence[str], objects: Sequence[str], pixels: int) -> "Thumbnails":
@@ -45,43 +36,31 @@ class Thumbnails:
         Raises:
             MskdexError: a stack is absent, damaged, another patient's, or has other objects than the cohort.
         """
-        edge = _FINER * pixels
-        images, scales, greys = np.empty((len(patients), edge, edge)), np.empty(len(patients), dtype=object), []
-        for number, patient in enumerate(patients):
+        found = []
+        for patient in patients:
             path = patients_root / patient / "stack.safetensors"
             stack = read_stack(path, patient)
             of = f"patient {patient}: {path}"
             require_same(stack.objects, objects, of, "the cohort (results/cohort/objects.json)")
-            images[number], scales[number] = thumbnail(stack.radiograph, edge), stack.scale
-            greys.append(stack.greys)
-        return cls(tuple(patients), images, scales, tuple(greys), pixels)
+            found.append((thumbnail(stack.radiograph, pixels), stack.scale))
+        images = np.array([image for image, _ in found]).reshape(len(found), pixels, pixels)
+        return cls(tuple(patients), images, np.array([scale for _, scale in found], dtype=object))
 
     def pixels_of(self, patients: Sequence[str], train: Sequence[str], *, mirrored: bool = False) -> np.ndarray:
         """(patients, n²) pixels less the mean of the training patients' images and mirror images of the same scale.
 
-        Processed images are read off the training patients' device profiles, as the network takes them. Grey values of
-        different scales have nothing but their differences between patients in common. An image of a scale that no
-        training patient has becomes zero: it says nothing.
+        Grey values of different scales have nothing but their differences between patients in common. An image of a
+        scale that no training patient has becomes zero: it says nothing.
         """
-        images, scales = self._read_off(patients, train)
-        known, known_scales = self._read_off(train, train)
+        place = {name: i for i, name in enumerate(self.patients)}
+        rows, known = [place[p] for p in patients], [place[p] for p in train]
+        images = self.images[rows]
         centred = np.zeros_like(images)
-        for scale in set(scales):
-            own, same = scales == scale, known[known_scales == scale]
+        for scale in set(self.scales[rows]):
+            own, same = self.scales[rows] == scale, self.images[known][self.scales[known] == scale]
             if len(same):
                 centred[own] = images[own] - (same + same[..., ::-1]).mean(axis=0) / 2
-        return (centred[..., ::-1] if mirrored else centred).reshape(len(images), -1)
-
-    def _read_off(self, patients: Sequence[str], train: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Thumbnails (patients, n, n) and scales by the device profiles of the training patients."""
-        place = {name: i for i, name in enumerate(self.patients)}
-        key = tuple(train)
-        if key not in self._profiles:
-            self._profiles[key] = fit_profiles((self.scales[place[p]], self.greys[place[p]]) for p in train)
-        rows = [place[p] for p in patients]
-        read = [by_profile(self.images[i], self.scales[i], self.greys[i], self._profiles[key]) for i in rows]
-        images = np.array([thumbnail(image, self.pixels) for image, _ in read])
-        return images.reshape(len(rows), self.pixels, self.pixels), np.array([scale for _, scale in read], dtype=object)
+        return (centred[..., ::-1] if mirrored else centred).reshape(len(rows), -1)
 
 
 def thumbnail(image: np.ndarray, pixels: int) -> np.ndarray:
