@@ -206,7 +206,9 @@ _PIXELS_AND_SUMS = LossSettings(lambda_gan=0.0, lambda_cyc=0.0, lambda_gc=0.0, l
 def default_experiments() -> dict[str, ExperimentSettings]:
     """Simulated pairs mixed with real radiographs, and the paper's conventional baseline, for two CPU cores."""
     network = NetworkSettings(backbone="unet_small", stem_stride=2, ndf=16, head="composition")
-    optimisation = _DESK_OPTIMISATION.model_copy(update={"batch_size": 4, "learning_rate": 2e-3})
+    optimisation = _DESK_OPTIMISATION.model_copy(
+        update={"epochs": 48, "restart_epochs": 48, "batch_size": 4, "learning_rate": 2e-3}
+    )
     return {
         "mskdex_simulated": ExperimentSettings(
             pairs="mixed", losses=_PIXELS_AND_SUMS, network=network, optimisation=optimisation
