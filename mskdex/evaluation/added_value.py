@@ -40,6 +40,9 @@ MEASURES = {
 }
 """What the first table holds, in its order; each fold's PCC stands beside as `pcc_fold_{number}`."""
 
+SHOWN_MEASURES = tuple(m for m in MEASURES if m not in ("loa_low_percent", "loa_high_percent", "intercept_percent"))
+"""What the report and the terminal show in columns of their own."""
+
 
 @dataclass(frozen=True)
 class Drawn:

@@ -10,17 +10,13 @@ import pandas as pd
 
 from mskdex.errors import MskdexError
 from mskdex.evaluation.images import IMAGE_MEASURES, measures
+from mskdex.evaluation.points import KEY_COLUMNS
 from mskdex.io.arrays import read_arrays
 from mskdex.io.stack import Stack, read_stack, require_same
 from mskdex.quantities import COLUMNS, QUANTITIES
 
 IMAGE_COLUMNS = (
-    "method",
-    "fold",
-    "patient_id",
-    "structure",
-    "side",
-    "channel",
+    *KEY_COLUMNS,
     "quantity",
     *IMAGE_MEASURES,
     "data_range",

@@ -11,6 +11,7 @@ import pandas as pd
 from mskdex.errors import MskdexError
 from mskdex.evaluation.decompositions import Rendered, read_decomposition
 from mskdex.evaluation.images import psnr_db, ssim
+from mskdex.evaluation.points import KEY_COLUMNS
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.area_average import overlap_matrix
 from mskdex.io.arrays import read_arrays
@@ -20,12 +21,7 @@ TRUTH_IMAGES = "truth_images.safetensors"
 
 MAP_MEASURES = ("psnr_db", "ssim", "relative_l1", "dice")
 MAP_COLUMNS = (
-    "method",
-    "fold",
-    "patient_id",
-    "structure",
-    "side",
-    "channel",
+    *KEY_COLUMNS,
     "kind",
     "quantity",
     *MAP_MEASURES,

@@ -21,13 +21,11 @@ from mskdex.quantities import COLUMNS
 QUANTITY_COLUMNS = ("lean_mass_g", "volume_cm3", "weighted_volume_cm3")
 """Quantities in the tables' order; all of `COLUMNS`."""
 
+KEY_COLUMNS = ("method", "fold", "patient_id", "structure", "side", "channel")
+"""What a row of the evaluation's tables is of."""
+
 COLUMNS_OF_POINTS = (
-    "method",
-    "fold",
-    "patient_id",
-    "structure",
-    "side",
-    "channel",
+    *KEY_COLUMNS,
     "kind",
     "quantity",
     "predicted",

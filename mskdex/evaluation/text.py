@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES
+from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES, SHOWN_MEASURES
 from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, THUMBNAIL, TRAINING_MEAN
 from mskdex.evaluation.stacking import FUSED
 from mskdex.evaluation.summaries import headline, muscle_mean
@@ -16,20 +16,7 @@ METHOD_NAMES = {
 }
 """How the methods of every evaluation are called in tables; an experiment is called by its own name."""
 
-_SHOWN = (
-    "pcc",
-    "pcc_women",
-    "pcc_men",
-    "partial",
-    "r2_demographics",
-    "r2",
-    "r2_both",
-    "r2_gain",
-    "left_right",
-    "icc21",
-    "bias_percent",
-    "slope",
-)
+_SHOWN = tuple(m for m in SHOWN_MEASURES if m != "pcc_fold_mean")
 
 QUANTITY_NAMES = {"lean_mass_g": "lean mass", "volume_cm3": "volume", "weighted_volume_cm3": "weighted volume"}
 QUANTITY_UNITS = {"lean_mass_g": "g", "volume_cm3": "cm³", "weighted_volume_cm3": "cm³"}

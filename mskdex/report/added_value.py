@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES
+from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES, SHOWN_MEASURES
 from mskdex.evaluation.baselines import DEMOGRAPHICS, THUMBNAIL
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
@@ -19,22 +19,6 @@ SIDES = (
     "sides within the patient, which is another quantity (it averages errors away) and is not published here."
 )
 """The one definition of sides."""
-
-_COLUMNS = (
-    "pcc",
-    "pcc_women",
-    "pcc_men",
-    "pcc_fold_mean",
-    "partial",
-    "r2_demographics",
-    "r2",
-    "r2_both",
-    "r2_gain",
-    "left_right",
-    "icc21",
-    "bias_percent",
-    "slope",
-)
 
 
 def added_value_tables(results: Results) -> list[Table]:
@@ -51,7 +35,7 @@ def _table(results: Results, quantity: str) -> Table:
         [_row(cells, m.id, m.label, n, folds) for n in names if (m.id, n, "pcc") in cells] for m in results.methods
     ]
     columns = [Column("Method"), Column("Structure")]
-    columns += [Column(MEASURES[m].label, hint=MEASURES[m].description) for m in _COLUMNS]
+    columns += [Column(MEASURES[m].label, hint=MEASURES[m].description) for m in SHOWN_MEASURES]
     s = results.config.evaluation
     notes = [
         f"Below each value its {s.confidence:.0%} interval ({s.bootstrap_samples} bootstrap resamples of patients); "
@@ -67,9 +51,9 @@ def _table(results: Results, quantity: str) -> Table:
 
 def _row(cells: dict, method: str, label: str, name: str, folds: list[str]) -> list[Cell]:
     structure = "Mean of the muscles" if name == MEAN_OF_MUSCLES else title(name)
-    found = {m: cells.get((method, name, m)) for m in (*_COLUMNS, *folds, "loa_low_percent", "loa_high_percent")}
+    found = {m: cells.get((method, name, m)) for m in (*SHOWN_MEASURES, *folds, "loa_low_percent", "loa_high_percent")}
     row = [words(label, style="name"), words(structure)]
-    for measure in _COLUMNS:
+    for measure in SHOWN_MEASURES:
         places = 1 if MEASURES[measure].scale == "percent" else 2
         cell = _estimate(found[measure], places)
         if measure == "pcc_fold_mean":
