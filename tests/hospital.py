@@ -16,6 +16,16 @@ from mskdex.io.volume import Volume, volume_to_sitk
 from mskdex.pipeline.settings import ImportStage, import_stage
 
 IDS = {"pelvis": (1, 2), "femur": (3, 4), "sacrum": (5,), "gluteus_maximus": (6, 7)}
+CHANNELS = (
+    "pelvis_left",
+    "pelvis_right",
+    "femur_left",
+    "femur_right",
+    "sacrum",
+    "gluteus_maximus_left",
+    "gluteus_maximus_right",
+)
+"""The phantom's structures in the order of their ids, from 1."""
 SMALL_STRUCTURES = {"min_volume_ratio": 0.0}
 """The config's ct section for the phantom."""
 

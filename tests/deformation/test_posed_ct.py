@@ -17,17 +17,8 @@ from mskdex.imaging.structures import truncated_labels
 from mskdex.io.volume import volume_from_sitk
 from mskdex.io.volume_grid import to_ras
 
-NAMES = (
-    "pelvis_left",
-    "pelvis_right",
-    "femur_left",
-    "femur_right",
-    "sacrum",
-    "gluteus_maximus_left",
-    "gluteus_maximus_right",
-)
 BY_NAME = {c.name: c for c in Config().channels}
-CHANNELS = tuple(BY_NAME[name].model_copy(update={"label": i}) for i, name in enumerate(NAMES, 1))
+CHANNELS = tuple(BY_NAME[name].model_copy(update={"label": i}) for i, name in enumerate(hospital.CHANNELS, 1))
 TILT, HIP = (6.0, 2.0, -1.5), (8.0, -4.0, 14.0)
 
 

@@ -12,15 +12,7 @@ from mskdex.io.volume import Volume
 
 SETTINGS = make.settings()
 CHANNELS = {c.name: c for c in SETTINGS.channels}
-WANTED = {
-    1: "pelvis_left",
-    2: "pelvis_right",
-    3: "femur_left",
-    4: "femur_right",
-    5: "sacrum",
-    6: "gluteus_maximus_left",
-    7: "gluteus_maximus_right",
-}
+WANTED = dict(enumerate(make.CHANNELS, start=1))
 IDS = {name: i for i, name in WANTED.items()}
 
 

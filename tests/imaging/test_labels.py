@@ -4,6 +4,7 @@ import hospital as make
 import nibabel as nib
 import numpy as np
 import pytest
+from label_cases import CHANNELS, SETTINGS, WANTED, expected, request
 
 from mskdex.config import Config
 from mskdex.errors import MskdexError
@@ -11,29 +12,6 @@ from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.label_names import match_names, parse_name
 from mskdex.imaging.labels import LabelRequest, read_labels
 from mskdex.io.volume import Volume, volume_from_sitk, volume_to_sitk
-
-SETTINGS = make.settings()
-CHANNELS = {c.name: c for c in SETTINGS.channels}
-WANTED = {
-    1: "pelvis_left",
-    2: "pelvis_right",
-    3: "femur_left",
-    4: "femur_right",
-    5: "sacrum",
-    6: "gluteus_maximus_left",
-    7: "gluteus_maximus_right",
-}
-
-
-def expected(labels: Volume) -> np.ndarray:
-    out = np.zeros_like(labels.array)
-    for i, name in WANTED.items():
-        out[labels.array == i] = CHANNELS[name].label
-    return out
-
-
-def request(path, source="phantom", **more) -> LabelRequest:
-    return LabelRequest(path, source, SETTINGS.label_sources.get(source), SETTINGS.channels, **more)
 
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha"])

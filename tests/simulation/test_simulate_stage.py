@@ -74,15 +74,7 @@ def pairs(tmp_path_factory):
 
 def test_shapes_and_names(pairs):
     found, _, _ = pairs
-    assert found.objects == (
-        "pelvis_left",
-        "pelvis_right",
-        "femur_left",
-        "femur_right",
-        "sacrum",
-        "gluteus_maximus_left",
-        "gluteus_maximus_right",
-    )
+    assert found.objects == hospital.CHANNELS
     assert found.radiograph.shape == found.weight.shape == (2, 32, 32)
     assert [c.shape for c in found.drr] == [(3, 7, 32, 32)] * 2
     assert found.camera.shape == (32, 32)
