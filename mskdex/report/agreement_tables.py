@@ -8,10 +8,10 @@ from mskdex.evaluation.agreement import STATISTICS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.summaries import MEAN_OF_SIDES
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
-from mskdex.report.added_value import SIDES
-from mskdex.report.data import Method, Results, title
+from mskdex.report.first_screen import SIDES
 from mskdex.report.html_tables import Cell, Column, Table, estimate, number, plain, probability, words
 from mskdex.report.published import SOURCE, published
+from mskdex.report.results import Method, Results, title
 
 _PUBLISHED_AS = {"pcc": "pcc"}
 """The paper does not say which form its ICC has, so that stands in a table of its own."""

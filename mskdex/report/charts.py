@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mskdex.report.numbers import significant
+from mskdex.report.number_format import significant
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mskdex.evaluation.agreement import STATISTICS
-from mskdex.report.data import Results, title
 from mskdex.report.html_tables import Cell, Table, plain, words
+from mskdex.report.results import Results, title
 
 GUIDELINES = {
     "CLAIM 2024": "Checklist for Artificial Intelligence in Medical Imaging, 2024 update (Tejani et al. 2024)",

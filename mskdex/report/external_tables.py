@@ -5,10 +5,10 @@ import pandas as pd
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
-from mskdex.report.data import Results, title
 from mskdex.report.group_tables import coverage_table
 from mskdex.report.html_tables import Cell, Column, Table, number, words
-from mskdex.report.numbers import decimals
+from mskdex.report.number_format import decimals
+from mskdex.report.results import Results, title
 
 _COLUMNS = ("pcc", "partial", "r2_gain", "left_right", "icc21", "bias_percent", "slope", "intercept_percent")
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 import mskdex
 from mskdex.evaluation.summaries import muscle_mean
-from mskdex.report.data import Results, title
 from mskdex.report.html_tables import Cell, Table, number, plain, words
-from mskdex.report.numbers import decimals, duration
+from mskdex.report.number_format import decimals, duration
+from mskdex.report.results import Results, title
 
 
 def code_version() -> str:

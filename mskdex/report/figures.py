@@ -9,8 +9,8 @@ from mskdex.evaluation.agreement import LIMITS_SD
 from mskdex.evaluation.summaries import headline, muscle_mean
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.report.charts import Chart, Series
-from mskdex.report.data import COLOURS, Method, Results, title
 from mskdex.report.published import SOURCE, published, published_ablation
+from mskdex.report.results import COLOURS, Method, Results, title
 
 SEXES = {"F": ("women", "#c2417b"), "M": ("men", "#2f6fde")}
 _NOT_A_LOSS = ("rate", "seconds", "step", "time", "memory")

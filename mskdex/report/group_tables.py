@@ -7,8 +7,8 @@ from mskdex.evaluation.decisions import RISKS
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.subgroups import MEASURES
 from mskdex.evaluation.text import QUANTITY_NAMES
-from mskdex.report.data import Results, title
 from mskdex.report.html_tables import Cell, Column, Table, number, plain, words
+from mskdex.report.results import Results, title
 
 _LABELS = {
     "pcc": "PCC",

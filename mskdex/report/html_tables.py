@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mskdex.report.numbers import decimals, p_value, quantity
+from mskdex.report.number_format import decimals, p_value, quantity
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import pandas as pd
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
 from mskdex.report.agreement_tables import over_patients
-from mskdex.report.data import Method, Results, title
 from mskdex.report.html_tables import Cell, Column, Table, plain, words
+from mskdex.report.results import Method, Results, title
 
 _MEASURES = (("psnr_db", "PSNR (dB)", 1), ("ssim", "SSIM", 3), ("relative_l1", "Relative L1", 2), ("dice", "Dice", 2))
 

@@ -12,8 +12,8 @@ from mskdex.evaluation.decompositions import Rendered
 from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.quantities import COLUMNS, QUANTITIES
-from mskdex.report.data import Results, title
-from mskdex.report.decompositions import Images, examples, posed_truth, predicted, reference
+from mskdex.report.drr_viewer import Images, examples, posed_truth, predicted, reference
+from mskdex.report.results import Results, title
 from mskdex.report.sprites import shrink
 
 _GAP = 2

@@ -13,19 +13,19 @@ from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.report import agreement_tables as agreement
 from mskdex.report import facts, figures
-from mskdex.report.added_value import added_value_tables, answers
 from mskdex.report.charts import Chart
 from mskdex.report.checklists import checklist_tables
-from mskdex.report.data import Results, quantity_title, title
-from mskdex.report.decompositions import examples, predicted, viewer_payload
+from mskdex.report.drr_viewer import examples, predicted, viewer_payload
 from mskdex.report.external_tables import external_coverage_tables, external_tables
+from mskdex.report.first_screen import added_value_tables, answers
 from mskdex.report.group_tables import coverage_tables, decisions_table, subgroup_tables
 from mskdex.report.html_tables import Table, number, plain, words
 from mskdex.report.map_tables import map_tables
-from mskdex.report.numbers import significant
+from mskdex.report.number_format import significant
 from mskdex.report.patient_pages import patients, patients_table, viewer_numbers
 from mskdex.report.printing import write_print
 from mskdex.report.published import SOURCE
+from mskdex.report.results import Results, quantity_title, title
 from mskdex.report.templating import asset, pack, plotly, render
 
 SECTIONS = (

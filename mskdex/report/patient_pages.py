@@ -12,10 +12,10 @@ from mskdex.evaluation.decompositions import Rendered
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.io.artifacts import atomic_path
-from mskdex.report.data import Results, quantity_title, title
-from mskdex.report.decompositions import predicted, viewer_payload
+from mskdex.report.drr_viewer import predicted, viewer_payload
 from mskdex.report.html_tables import Cell, Column, Table, number, plain, words
-from mskdex.report.numbers import decimals, significant
+from mskdex.report.number_format import decimals, significant
+from mskdex.report.results import Results, quantity_title, title
 from mskdex.report.sprites import picture_uri, radiograph_uri
 from mskdex.report.templating import asset, pack, render
 

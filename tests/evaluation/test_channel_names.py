@@ -17,8 +17,8 @@ from mskdex.io.artifacts import read_json, write_json, write_parquet
 from mskdex.io.stack import read_stack, write_stack
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
-from mskdex.report.data import read_results
 from mskdex.report.montage import save_montage
+from mskdex.report.results import read_results
 
 CONFIG = Config(evaluation=EvaluationSettings(bootstrap_samples=100))
 PATIENT = "P000"  # of the tested fold

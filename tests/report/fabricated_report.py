@@ -9,8 +9,8 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.config.learning import CONVENTIONAL_LOSSES, ExperimentSettings
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
-from mskdex.report.data import read_results
 from mskdex.report.page import write_index
+from mskdex.report.results import read_results
 
 SETTINGS = EvaluationSettings(bootstrap_samples=100, proposed="mskdex")
 EXPERIMENTS = {"mskdex": ExperimentSettings(), "conventional": ExperimentSettings(losses=CONVENTIONAL_LOSSES)}

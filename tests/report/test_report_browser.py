@@ -131,7 +131,7 @@ def test_the_viewers_pixels_are_the_arrays(index: Browser, report_folder: Path) 
     """The brightest pixel of the CT's tile is where the stack has it."""
     from mskdex.config import Config
     from mskdex.evaluation.decompositions import Rendered
-    from mskdex.report.decompositions import reference
+    from mskdex.report.drr_viewer import reference
 
     objects = [c.name for c in Config().channels]
     truth = reference(Rendered.read(report_folder.parent / "patients", "P000", objects))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mskdex.report.charts import Chart, Series
-from mskdex.report.numbers import decimals, duration, p_value, quantity, significant
+from mskdex.report.number_format import decimals, duration, p_value, quantity, significant
 from mskdex.report.published import published, published_ablation
 from mskdex.report.sprites import close_sheet, radiograph_uri, sheet, sheets_of_three, shrink
 from mskdex.report.static import save

@@ -18,9 +18,9 @@ from mskdex.config.learning import ExperimentSettings, LossSettings
 from mskdex.errors import MskdexError
 from mskdex.io.artifacts import write_parquet
 from mskdex.pipeline.stages.report import report
-from mskdex.report.data import read_results
 from mskdex.report.figures import ablation_chart
 from mskdex.report.patient_pages import patients, write_patient
+from mskdex.report.results import read_results
 
 
 def _index(folder: Path) -> str:

@@ -10,11 +10,11 @@ from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import summary_text
 from mskdex.io.artifacts import atomic_path, manifest, write_json
 from mskdex.report import figures
-from mskdex.report.data import Results, read_results
 from mskdex.report.montage import save_montage
 from mskdex.report.page import write_index
 from mskdex.report.patient_pages import patients, write_patient, write_shared
 from mskdex.report.printing import print_pdf
+from mskdex.report.results import Results, read_results
 from mskdex.report.static import save
 
 log = logging.getLogger("mskdex.report")

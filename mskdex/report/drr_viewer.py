@@ -11,7 +11,7 @@ from mskdex.evaluation.decompositions import Rendered, read_decomposition
 from mskdex.evaluation.maps import Posed, on_grid, truth_path
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.quantities import COLUMNS, QUANTITIES
-from mskdex.report.data import Results
+from mskdex.report.results import Results
 from mskdex.report.sprites import close_sheet, sheet, sheets_of_three
 
 Images = Mapping[str, np.ndarray]

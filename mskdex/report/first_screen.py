@@ -9,10 +9,10 @@ from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES, SHOWN_MEASU
 from mskdex.evaluation.baselines import DEMOGRAPHICS, THUMBNAIL
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES
-from mskdex.report.data import Results, title
 from mskdex.report.external_tables import external_answer
 from mskdex.report.html_tables import Cell, Column, Table, words
-from mskdex.report.numbers import decimals
+from mskdex.report.number_format import decimals
+from mskdex.report.results import Results, title
 
 SIDES = (
     "A paired structure’s value is the mean of the left and the right statistic, not the statistic of the mean of both "
