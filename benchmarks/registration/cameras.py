@@ -28,7 +28,7 @@ from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.confidence import RIGHT_MPD_MM, RIGHT_MTRE_MM, in_space
 from mskdex.registration.fixed_image import View
 from mskdex.registration.joint_camera import PlacedBody, changed, estimate_camera
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import PatientViews, no_finer_than_voxels, register_bodies, voxel_of
 from mskdex.registration.single import RenderedBody
 

@@ -34,7 +34,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import moved
 from mskdex.registration.bodies import RigidBody
 from mskdex.registration.fixed_image import View
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import register_bodies
 
 SAMPLES = 128

@@ -35,7 +35,7 @@ from registration_cases import (
 
 from mskdex.config.registration import BodySettings, RegistrationSettings, default_bodies
 from mskdex.geometry.rigid import moved
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import register_bodies
 
 SIZES = {

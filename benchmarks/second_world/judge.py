@@ -24,7 +24,7 @@ from mskdex.io.artifacts import read_json, read_parquet
 from mskdex.io.volume import read_labelled
 from mskdex.pipeline.settings import anatomy_stage
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.virtual.departments import DEPARTMENTS
 
 QUANTITIES = {"volume_cm3": "volume_cm3", "lean_mass_g": "mass_g"}

@@ -8,7 +8,7 @@ import pytest
 from mskdex.config.registration import BodySettings, CameraPriorSettings, RegistrationSettings
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.registration.camera_prior import CameraPrior, space_error
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import register_bodies
 
 CAMERA = Camera(1000.0, 1.0, (400, 400), (199.5, 199.5))

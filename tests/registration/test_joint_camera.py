@@ -10,7 +10,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import moved
 from mskdex.registration.camera_prior import CameraPrior, compensation, space_error
 from mskdex.registration.joint_camera import Depth, PlacedBody, changed, estimate_camera
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import no_finer_than_voxels, register_bodies
 from mskdex.registration.single import RenderedBody
 

@@ -18,7 +18,7 @@ from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.quality import _findings
 from mskdex.pipeline.stages.train import paired
 from mskdex.pipeline.workflow import check_kept_pairs
-from mskdex.registration.pairs import read_finding, refusal, unmatched
+from mskdex.registration.patient_match import read_finding, refusal, unmatched
 from mskdex.registration.registering import register_bodies
 
 QUICK = RegistrationSettings(attempts=1, bodies=(BodySettings(name="pelvis"),))

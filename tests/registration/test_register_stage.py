@@ -12,7 +12,7 @@ from mskdex.io.artifacts import write_json
 from mskdex.io.volume import read_volume, write_volume
 from mskdex.pipeline.stages.qc import qc
 from mskdex.pipeline.stages.register import register
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 
 CONFIG = Config()
 

@@ -7,7 +7,7 @@ import pytest
 
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.geometry.rigid import difference
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import PatientViews, no_finer_than_voxels, register_bodies, sided
 
 SETTINGS = RegistrationSettings()

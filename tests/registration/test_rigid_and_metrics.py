@@ -9,7 +9,7 @@ from mskdex.geometry import pose as projection_pose
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.geometry.rigid import RAD_PER_UNIT, along_ray, difference, moved
 from mskdex.registration.joint import fit_sphere, joint_centre
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 
 CAMERA = Camera(1000.0, 2.0, (100, 120), (49.5, 59.5))
 NOMINAL = nominal_pose(np.array([10.0, -20.0, 30.0]), 800.0)

@@ -14,7 +14,7 @@ from mskdex.geometry.rigid import moved
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import shown, slope
 from mskdex.registration.fixed_image import View, cut_shadow
-from mskdex.registration.metrics import pose_error
+from mskdex.registration.pose_error import pose_error
 from mskdex.registration.search import Effort, Spread, multi_start
 from mskdex.registration.single import RenderedBody, Task, register_body
 from mskdex.registration.splat import body_points, splat

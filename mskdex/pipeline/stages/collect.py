@@ -20,7 +20,7 @@ from mskdex.io.artifacts import (
     write_parquet,
 )
 from mskdex.io.csv_files import write_csv
-from mskdex.registration.pairs import refusal
+from mskdex.registration.patient_match import refusal
 
 log = logging.getLogger("mskdex")
 

@@ -7,7 +7,7 @@ from mskdex.config.objects import Channel
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.artifacts import read_json
 from mskdex.io.volume import read_labelled
-from mskdex.registration.picture import draw
+from mskdex.registration.quality_picture import draw
 
 
 def qc(ct: Path, labels: Path, radiograph_dir: Path, pose_json: Path, channels: Sequence[Channel], out: Path) -> None:

@@ -16,7 +16,7 @@ from mskdex.io.artifacts import atomic_path, read_json, read_parquet, write_parq
 from mskdex.io.csv_files import write_csv
 from mskdex.io.volume import read_volume
 from mskdex.pipeline.settings import QualityStage
-from mskdex.registration.pairs import read_finding
+from mskdex.registration.patient_match import read_finding
 
 log = logging.getLogger("mskdex")
 _LINE_LETTERS = 66

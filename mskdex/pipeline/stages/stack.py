@@ -17,7 +17,7 @@ from mskdex.io.arrays import Crops, read_arrays
 from mskdex.io.artifacts import manifest, read_json, read_rows
 from mskdex.io.stack import Greys, Stack, write_stack
 from mskdex.quantities import COLUMNS, QUANTITIES
-from mskdex.registration.pairs import read_refusal
+from mskdex.registration.patient_match import read_refusal
 
 
 def stack(
