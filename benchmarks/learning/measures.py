@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.cohort.folds import NO_FOLD
-from mskdex.training.data import StackStore
+from mskdex.training.batches import StackStore
 
 BONES = ("pelvis", "sacrum", "femur")
 

@@ -20,7 +20,7 @@ from mskdex.compute.device import choose_device
 from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, channels, default_objects
 from mskdex.models.normalisation import Normalisation
-from mskdex.training.data import Batch
+from mskdex.training.batches import Batch
 from mskdex.training.distributed import Group
 from mskdex.training.loop import set_up_torch
 from mskdex.training.trainer import Trainer, make_networks

@@ -18,7 +18,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.io.arrays import Crops, read_crops
 from mskdex.io.stack import Stack, read_stack, write_stack
 from mskdex.quantities import QUANTITIES
-from mskdex.training.data import dense
+from mskdex.training.batches import dense
 
 
 def textured(side: int, count: int, share: float, seed: int = 0) -> np.ndarray:

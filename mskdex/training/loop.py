@@ -11,8 +11,8 @@ import torch
 
 from mskdex.errors import MskdexError, UnfinishedError
 from mskdex.io.tensors import read_tensors, write_tensors
+from mskdex.training.batches import Loader
 from mskdex.training.checkpoint import sweep
-from mskdex.training.data import Loader
 from mskdex.training.distributed import State
 from mskdex.training.ending import Ending
 from mskdex.training.monitor import Monitor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mskdex.training.data import Batch, Loader
+from mskdex.training.batches import Batch, Loader
 from mskdex.training.objective import Networks
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mskdex.config.learning import LossSettings
 from mskdex.config.registries import loss
 from mskdex.models import losses
 from mskdex.models.loss_terms import Comparison
-from mskdex.training.data import Batch
+from mskdex.training.batches import Batch
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mskdex.errors import MskdexError
-from mskdex.training.data import Batch
+from mskdex.training.batches import Batch
 
 
 @dataclass(frozen=True)

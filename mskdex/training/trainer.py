@@ -14,8 +14,8 @@ from mskdex.errors import MskdexError
 from mskdex.models.discriminators import SMALLEST_IMAGE, make_discriminator
 from mskdex.models.generator import make_composer, make_decomposer
 from mskdex.models.normalisation import Normalisation
+from mskdex.training.batches import Batch
 from mskdex.training.checkpoint import load_optimiser, optimiser_tensors
-from mskdex.training.data import Batch
 from mskdex.training.distributed import Group
 from mskdex.training.history_pool import HistoryPool
 from mskdex.training.objective import Networks, Objective

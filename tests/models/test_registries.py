@@ -12,7 +12,7 @@ from mskdex.models import losses
 from mskdex.models.generator import Generator
 from mskdex.models.layers import Backbone
 from mskdex.models.loss_terms import Comparison
-from mskdex.training.data import Batch
+from mskdex.training.batches import Batch
 from mskdex.training.objective import Networks, Objective
 
 

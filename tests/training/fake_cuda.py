@@ -34,7 +34,7 @@ from mskdex.models import layers  # noqa: E402
 from mskdex.models import model as model_file  # noqa: E402
 from mskdex.models.model import Seen, read_model, write_model  # noqa: E402
 from mskdex.pipeline.stages.train import describe, prepare  # noqa: E402
-from mskdex.training.data import StackStore  # noqa: E402
+from mskdex.training.batches import StackStore  # noqa: E402
 from mskdex.training.distributed import Group  # noqa: E402
 from mskdex.training.monitor import _grid  # noqa: E402
 

@@ -12,7 +12,7 @@ from mskdex.models.heads import WATER_RANGE, density_bounds, share_logits
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.water import WATER_PER_MM
 from mskdex.quantities import lean_mass_density_g_cm3
-from mskdex.training.data import Loader, StackStore
+from mskdex.training.batches import Loader, StackStore
 from mskdex.training.distributed import Group
 from mskdex.training.trainer import Trainer
 

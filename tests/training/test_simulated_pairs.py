@@ -17,7 +17,7 @@ from mskdex.io.stack import read_stack
 from mskdex.io.tensors import read_tensors
 from mskdex.pipeline.stages.train import describe, open_store, prepare, train
 from mskdex.training.distributed import Group
-from mskdex.training.pairs import PairStore, as_stack, with_aligned_muscles
+from mskdex.training.simulated_pairs import PairStore, as_stack, with_aligned_muscles
 
 LOSSES = LossSettings(lambda_gan=0.0, lambda_cyc=0.0, lambda_gc=0.0)
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")

@@ -33,7 +33,7 @@ from mskdex.models.generator import make_decomposer
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
-from mskdex.training.data import StackStore
+from mskdex.training.batches import StackStore
 from mskdex.training.distributed import Group, join_group
 from mskdex.training.ending import Ending
 from mskdex.training.loop import Checkpoints

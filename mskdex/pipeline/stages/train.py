@@ -24,12 +24,12 @@ from mskdex.models.model import ModelCard, write_model
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.provenance import stage_hash
-from mskdex.training.data import Loader, StackStore
+from mskdex.training.batches import Loader, StackStore
 from mskdex.training.distributed import Group, join_group
 from mskdex.training.ending import Ending
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
-from mskdex.training.pairs import MixedStore, PairStore
+from mskdex.training.simulated_pairs import MixedStore, PairStore
 from mskdex.training.trainer import Trainer
 
 log = logging.getLogger("mskdex")
