@@ -13,9 +13,9 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from mskdex import __version__
 from mskdex.api.prediction import Prediction
+from mskdex.clinic.lean_mass_picture import draw_objects
 from mskdex.clinic.making import NOTICE, Making
 from mskdex.clinic.overview import reference
-from mskdex.clinic.picture import draw_objects
 from mskdex.evaluation.conformal import COVERAGE
 from mskdex.quantities import COLUMNS
 

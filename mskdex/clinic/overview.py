@@ -4,8 +4,8 @@ from highdicom.sc import SCImage
 from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import Prediction
+from mskdex.clinic.lean_mass_picture import picture
 from mskdex.clinic.making import Making
-from mskdex.clinic.picture import picture
 
 
 def overview(source: Dataset, prediction: Prediction, making: Making) -> SCImage:

@@ -54,7 +54,7 @@ class DicomFolder:
 
     def write(self, radiograph: Path, name: str, imported: Imported, prediction: Prediction) -> str:
         """Writes the objects of one radiograph; returns "written", or why there are none."""
-        from mskdex.clinic.objects import dicom_objects, write_objects
+        from mskdex.clinic.dicom_objects import dicom_objects, write_objects
         from mskdex.clinic.source import read_source
 
         try:

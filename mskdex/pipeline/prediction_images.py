@@ -12,7 +12,7 @@ from mskdex.quantities import QUANTITIES
 
 def write_images(out: Path, name: str, prediction: Prediction, pixel_mm: float) -> None:
     """Writes {name}.{quantity}.nii.gz, a slice per object with pixels in cm³ or g, and {name}.png."""
-    from mskdex.clinic.picture import write_picture
+    from mskdex.clinic.lean_mass_picture import write_picture
 
     for q, quantity in enumerate(QUANTITIES):
         path = out / f"{name}.{quantity}.nii.gz"

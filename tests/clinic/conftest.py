@@ -58,5 +58,5 @@ def prediction(model, tmp_path_factory):
 @pytest.fixture
 def _undrawn(monkeypatch):
     """Leaves the pictures blank: they take most of an object's time."""
-    for module in ("picture", "document"):
+    for module in ("lean_mass_picture", "document"):
         monkeypatch.setattr(f"mskdex.clinic.{module}.draw_objects", lambda *_, **__: None)

@@ -9,10 +9,10 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mskdex.clinic.dicom_objects import dicom_objects, write_objects
 from mskdex.clinic.document import page_lines
+from mskdex.clinic.lean_mass_picture import picture
 from mskdex.clinic.making import Making
-from mskdex.clinic.objects import dicom_objects, write_objects
-from mskdex.clinic.picture import picture
 from mskdex.clinic.source import read_source
 from mskdex.errors import MskdexError
 from mskdex.quantities import QUANTITIES

@@ -4,7 +4,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from mskdex.clinic.objects import dicom_objects, write_objects
+from mskdex.clinic.dicom_objects import dicom_objects, write_objects
 from mskdex.clinic.source import read_source
 from mskdex.errors import MskdexError
 

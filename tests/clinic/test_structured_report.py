@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from mskdex.clinic.codes import FLAG, INTERVAL, LEAN_MASS, NOTICE, PRIVATE, WARNING, structure_code
-from mskdex.clinic.objects import dicom_objects, write_objects
+from mskdex.clinic.dicom_objects import dicom_objects, write_objects
 from mskdex.clinic.source import read_source
 
 pytestmark = pytest.mark.usefixtures("_undrawn")
