@@ -14,9 +14,9 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.config.virtual import VirtualSettings
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.imaging.relative import BONE_QUANTILE, SOFT_QUANTILE, middle_of_field
-from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import make_patient
 from mskdex.virtual.population import person_of
+from mskdex.virtual.radiograph_file import write_radiograph
 
 
 def main() -> None:

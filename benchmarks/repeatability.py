@@ -22,9 +22,9 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.repeatability import repeatability_table
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
-from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import VirtualRadiograph, retaken
 from mskdex.virtual.population import Person, person
+from mskdex.virtual.radiograph_file import write_radiograph
 
 TIMES = 4
 DEPARTMENTS = ("arvik", "corvia")

@@ -18,8 +18,8 @@ from mskdex.deformation.template import Template, label_counts
 from mskdex.exposure.exposing import Beam, primary
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.quantities import mass_density_g_cm3
-from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import lying, posed, posed_box
+from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person

@@ -40,9 +40,9 @@ from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
 from mskdex.virtual.departments import DEPARTMENTS as VENDORS
-from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import retaken
 from mskdex.virtual.population import Person, person
+from mskdex.virtual.radiograph_file import write_radiograph
 
 RAW = "arvik"
 SHOWN = (RAW, "belmora", "corvia", "dunmere", "estrand")

@@ -11,7 +11,7 @@ from mskdex.deformation.template import Template, Tissue, label_depth
 from mskdex.errors import MskdexError
 from mskdex.io.user_files import read_user_json
 from mskdex.io.volume import volume_from_sitk
-from mskdex.virtual.anatomy import ORGANS, put_organs
+from mskdex.virtual.built_in_anatomy import ORGANS, put_organs
 from mskdex.virtual.skeleton import lumbar_spine
 
 _SOFT = ("other_soft_tissue", "soft_tissue", "fat")

@@ -15,6 +15,6 @@ def structure_names(settings: VirtualSettings) -> tuple[str, ...]:
         from mskdex.virtual.atlas import atlas_ids, atlas_structures
 
         return tuple(atlas_structures(atlas_ids(Path(settings.atlas))))
-    from mskdex.virtual.anatomy import structures
+    from mskdex.virtual.built_in_anatomy import structures
 
     return structures()

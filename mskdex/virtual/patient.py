@@ -15,16 +15,16 @@ from mskdex.deformation.template import Template, Tissue
 from mskdex.exposure.exposing import Beam, expose, primary
 from mskdex.geometry.camera import nominal_pose
 from mskdex.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
-from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import BodyModel, bone_box, label_box, lying, posed, posed_box
+from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.console import curve_nepers, grey_values
 from mskdex.virtual.departments import Department
-from mskdex.virtual.dicom import Taken
 from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.label_errors import with_label_errors
 from mskdex.virtual.population import Person
+from mskdex.virtual.radiograph_file import Taken
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
 from mskdex.virtual.sexes import draw_femininity, sexed_shift
 from mskdex.virtual.tissue import Composition, composition

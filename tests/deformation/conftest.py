@@ -10,8 +10,8 @@ from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.posture import Posture, draw_poses, take_posture
 from mskdex.deformation.shape import Shape
 from mskdex.deformation.template import Template
-from mskdex.virtual.anatomy import built_in
 from mskdex.virtual.body import BodyModel, lying, posed, posed_box
+from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.conserve import keep_muscles
 from mskdex.virtual.patient import grown, whole_muscles
 from mskdex.virtual.population import Person, person

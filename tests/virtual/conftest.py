@@ -3,7 +3,7 @@
 import pytest
 
 from mskdex.deformation.template import Template
-from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.built_in_anatomy import built_in
 
 
 @pytest.fixture(scope="session")

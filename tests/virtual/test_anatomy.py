@@ -4,7 +4,7 @@ from scipy.ndimage import label as components
 
 from mskdex.anatomy import STRUCTURES
 from mskdex.deformation.template import Tissue, label_depth
-from mskdex.virtual.anatomy import built_in, muscles
+from mskdex.virtual.built_in_anatomy import built_in, muscles
 from mskdex.virtual.profiles import atlas_volumes_cm3, profiles
 
 

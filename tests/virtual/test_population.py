@@ -8,7 +8,7 @@ from mskdex.deformation.template import label_counts
 from mskdex.errors import MskdexError
 from mskdex.pipeline.settings import synthesize_stage
 from mskdex.quantities import mass_density_g_cm3
-from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.patient import grown
 from mskdex.virtual.population import cohort_sheet, person, person_of, write_sheet
 

@@ -5,7 +5,7 @@ import pytest
 
 from mskdex.config.virtual import VirtualSettings
 from mskdex.deformation.shape import Shape, grow
-from mskdex.virtual.anatomy import built_in
+from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.population import Person, person
 from mskdex.virtual.sexes import draw_femininity, landmark, sexed_shift
 

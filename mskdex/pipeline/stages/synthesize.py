@@ -8,9 +8,9 @@ from mskdex.imaging.label_names import names_beside
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.volume import Volume, write_volume
-from mskdex.virtual.dicom import write_radiograph
 from mskdex.virtual.patient import make_patient
 from mskdex.virtual.population import cohort_sheet, person_of, write_sheet
+from mskdex.virtual.radiograph_file import write_radiograph
 from mskdex.virtual.true_images import TrueImages
 
 __all__ = ["cohort_sheet", "posed_labels", "preview", "synthesize", "write_sheet"]
