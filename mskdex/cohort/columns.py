@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mskdex.cohort.cell import SheetCell
-from mskdex.cohort.numbers import number
+from mskdex.cohort.number_cell import number
 
 
 @dataclass(frozen=True)

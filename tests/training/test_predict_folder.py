@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_predict_radiographs import SETTINGS, _card, model, radiograph  # noqa: F401
 
-from mskdex.cohort.radiographs import list_radiographs
+from mskdex.cohort.radiograph_list import list_radiographs
 from mskdex.errors import MskdexError
 from mskdex.pipeline.stages import predict_radiographs as stage
 from mskdex.pipeline.stages.predict_radiographs import predict_radiographs

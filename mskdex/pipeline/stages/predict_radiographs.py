@@ -13,7 +13,7 @@ import pandas as pd
 import typer
 
 from mskdex.api.prediction import NOTHING, Prediction, load_model, predict_batch, read_calibration
-from mskdex.cohort.radiographs import ListedRadiograph, list_radiographs
+from mskdex.cohort.radiograph_list import ListedRadiograph, list_radiographs
 from mskdex.compute.device import choose_device
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
@@ -102,7 +102,7 @@ def predict_radiographs(
         radiographs: DICOM files or images, as the import takes them, or folders of them.
         settings: how radiographs are imported, and the camera where neither sheet nor file says it.
         out: folder to write to.
-        sheet: patient_id, radiograph and camera columns; see `mskdex.cohort.radiographs.list_radiographs`.
+        sheet: patient_id, radiograph and camera columns; see `mskdex.cohort.radiograph_list.list_radiographs`.
         calibration: results/evaluation of this model, or predictions.parquet of patients that it has not seen; by
             default the evaluation of the results folder that the model lies in, else the table beside the model.
         person: sex, age, height_cm, weight_kg of the patient of a single radiograph; what is not given is taken from
