@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mskdex.api.arguments import AnyConfig, AnyPath, as_path
 from mskdex.api.radiographs import read_radiograph
-from mskdex.api.settings import AnyConfig, AnyPath, as_path
 from mskdex.compute.device import choose_device
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError

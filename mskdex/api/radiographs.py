@@ -1,7 +1,7 @@
 """A radiograph, and the poses of a CT's bones in it."""
 
+from mskdex.api.arguments import AnyConfig, AnyPath, as_config, as_path
 from mskdex.api.pose import Pose
-from mskdex.api.settings import AnyConfig, AnyPath, as_config, as_path
 from mskdex.api.volumes import Segmentation, require_one_grid
 from mskdex.imaging.ct import Ct
 from mskdex.imaging.nominal_view import nominal_camera

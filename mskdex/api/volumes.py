@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mskdex.api.settings import AnyConfig, AnyPath, as_config, as_path
+from mskdex.api.arguments import AnyConfig, AnyPath, as_config, as_path
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.imaging import ct as ct_import
