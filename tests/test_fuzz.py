@@ -1,4 +1,4 @@
-"""The mutations of `benchmarks/fuzz.py`: each kind makes cases that are judged, and the judge can say no."""
+"""The mutations of `benchmarks/fuzz.py`: each kind makes cases, and their check finds what is wrong."""
 
 import sys
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from fuzzing import contradictions, judging, kinds, worker
+from fuzzing import contradictions, kinds, outcomes, worker
 from fuzzing.case import Case
 
 FAULTS = {"SILENT", "TRACEBACK", "UNCLEAR", "MEMORY", "TIME"}
@@ -29,10 +29,10 @@ def good(tmp_path_factory):
     return worker.valid_import("NIfTI, header", tmp_path_factory.mktemp("good") / "p")
 
 
-def test_the_judge_finds_numbers_that_changed_in_silence(good):
+def test_the_check_finds_numbers_that_changed_in_silence(good):
     numbers, row = good
     case = Case(row, "a field without effect", "free", "ct")
-    assert judging.outcome(numbers, numbers, case, {})[0] == "same"
+    assert outcomes.outcome(numbers, numbers, case, {})[0] == "same"
     for changed in (
         replace(numbers, ct=np.where(numbers.ct > 0, numbers.ct + 5, numbers.ct)),
         replace(numbers, affine=numbers.affine @ np.diag([1.1, 1, 1, 1])),
@@ -40,19 +40,19 @@ def test_the_judge_finds_numbers_that_changed_in_silence(good):
         replace(numbers, image=numbers.image + np.float32(0.1)),
         replace(numbers, camera=numbers.camera | {"sdd_mm": 1200.0}),
     ):
-        assert judging.outcome(changed, numbers, case, {})[0] == "SILENT"
+        assert outcomes.outcome(changed, numbers, case, {})[0] == "SILENT"
         told = replace(changed, warnings=("it was converted",))
-        assert judging.outcome(told, numbers, case, {})[0] == "said"
+        assert outcomes.outcome(told, numbers, case, {})[0] == "said"
 
 
-def test_the_judge_asks_a_second_reader_where_numbers_should_change(good):
+def test_the_check_asks_a_second_reader_where_numbers_should_change(good):
     numbers, row = good
     case = Case(row, "scl_inter", "used", "ct")
     channels: dict[str, int] = {}  # a label map of none of them is empty
     blank = replace(numbers, labels=np.zeros_like(numbers.labels))
-    assert judging.outcome(blank, blank, case, channels)[0] == "same"
+    assert outcomes.outcome(blank, blank, case, channels)[0] == "same"
     passed_over = replace(blank, ct=np.clip(blank.ct + 7, -1024, 3071))
-    assert judging.outcome(passed_over, blank, case, channels)[0] == "SILENT"
+    assert outcomes.outcome(passed_over, blank, case, channels)[0] == "SILENT"
 
 
 def test_what_two_readers_read_alike_is_wrong_where_other_inputs_contradict_it(good):
@@ -78,6 +78,6 @@ def test_what_two_readers_read_alike_is_wrong_where_other_inputs_contradict_it(g
 
 def test_an_error_must_name_patient_and_file():
     case = Case({"ct": "/data/P01/ct.nii.gz"}, "", "free", "ct")
-    assert judging.error_outcome(ValueError("patient P01: /data/P01/ct.nii.gz is empty"), case)[0] == "clear error"
+    assert outcomes.error_outcome(ValueError("patient P01: /data/P01/ct.nii.gz is empty"), case)[0] == "clear error"
     for text in ("/data/P01/ct.nii.gz is empty", "patient P01: it is empty", "patient P01: /data/P01/ct\nx"):
-        assert judging.error_outcome(ValueError(text), case)[0] == "UNCLEAR"
+        assert outcomes.error_outcome(ValueError(text), case)[0] == "UNCLEAR"

@@ -19,11 +19,11 @@ class Case:
             "twice": another place says the same, so that numbers may not change and a contradiction is said;
             "stream": bytes of a checked stream, so that an error comes or nothing changed;
             "names", "sheet": the numbers must become what names or cells say;
-            "open": nobody can tell, as where bits merge two elements: a change is counted, not judged.
+            "open": nobody can tell, as where bits merge two elements: a change is counted, not called right or wrong.
         part: "ct", "labels", "both", "radiograph" or "sheet".
         settings: changes of the import's settings.
         contradicts: of "twice", whether the new value contradicts the other place beyond rounding.
-        expected: of the sheet and of names, what a second reader cannot see; see `judging`.
+        expected: of the sheet and of names, what a second reader cannot see; see `outcomes`.
     """
 
     row: dict[str, Any]

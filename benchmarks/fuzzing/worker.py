@@ -12,7 +12,7 @@ from pathlib import Path
 import hospital
 import numpy as np
 
-from fuzzing import judging, kinds
+from fuzzing import kinds, outcomes
 from mskdex.cohort.sheet import check_sheet, read_sheet
 from mskdex.config import Config
 from mskdex.errors import MskdexError
@@ -40,7 +40,7 @@ def limit() -> None:
 
 
 def run(index: int, seed: int, folder: Path) -> dict:
-    """Makes, imports and judges one case.
+    """Makes, imports and checks one case.
 
     Returns:
         The record: case, kind, what, claim, outcome, detail.
@@ -51,11 +51,11 @@ def run(index: int, seed: int, folder: Path) -> dict:
     expected = _valid(kind.name, tuple(case.settings.items()), folder.parent / f"valid_{folder.name}")
     signal.alarm(SECONDS)
     try:
-        found, detail = _judged(case, expected, folder / "out")
+        found, detail = _outcome(case, expected, folder / "out")
     except OutOfTimeError:
         found, detail = "TIME", f"more than {SECONDS} s"
     except MskdexError as error:
-        found, detail = judging.error_outcome(error, case)
+        found, detail = outcomes.error_outcome(error, case)
     except Exception as error:
         found = "MEMORY" if isinstance(error, MemoryError) else "TRACEBACK"
         detail = f"{type(error).__name__}: {error} at " + " ".join(
@@ -86,7 +86,7 @@ def _made(kind: kinds.Kind, rng: np.random.Generator, folder: Path):
     raise last
 
 
-def _judged(case, expected, out: Path) -> tuple[str, str]:
+def _outcome(case, expected, out: Path) -> tuple[str, str]:
     settings = hospital.settings(**case.settings)
     row, told = case.row, []
     if "sheet" in row:
@@ -96,7 +96,7 @@ def _judged(case, expected, out: Path) -> tuple[str, str]:
     import_patient(row, settings, out)
     signal.alarm(0)
     channels = {c.name: c.label for c in settings.channels}
-    return judging.outcome(judging.written(out, told), expected, replace(case, row=row), channels)
+    return outcomes.outcome(outcomes.written(out, told), expected, replace(case, row=row), channels)
 
 
 def _read_sheet(path: Path) -> tuple[dict | None, list[str]]:
@@ -109,22 +109,22 @@ def _read_sheet(path: Path) -> tuple[dict | None, list[str]]:
     return (None, [*told, "excluded"]) if row["exclude"] else (row, told)
 
 
-_known: dict[str, judging.Numbers] = {}
+_known: dict[str, outcomes.Numbers] = {}
 
 
-def _valid(kind: str, settings: tuple, folder: Path) -> judging.Numbers:
+def _valid(kind: str, settings: tuple, folder: Path) -> outcomes.Numbers:
     key = kind + repr(settings)
     if key not in _known:
         _known[key] = valid_import(kind, folder, settings)[0]
     return _known[key]
 
 
-def valid_import(kind: str, folder: Path, settings: tuple = ()) -> tuple[judging.Numbers, dict]:
+def valid_import(kind: str, folder: Path, settings: tuple = ()) -> tuple[outcomes.Numbers, dict]:
     """What the valid patient of a kind gives, and his row; `settings` are pairs of a section and its changes."""
     shutil.rmtree(folder, ignore_errors=True)
     row = kinds.named(kind).base().write(folder / "in", {})
     import_patient(row, hospital.settings(**dict(settings)), folder / "out")
-    return judging.written(folder / "out"), row
+    return outcomes.written(folder / "out"), row
 
 
 def _stop(*_: object) -> None:
