@@ -41,7 +41,7 @@ def dicom_objects(
         Comprehensive 3D SR, Parametric Map, Secondary Capture and Encapsulated PDF, each in a series of its own.
     """
     source = _as_used(source, imported)
-    making = Making(algorithm, _said(source, prediction), created or datetime.now())
+    making = Making(algorithm, _content_digest(source, prediction), created or datetime.now())
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an archive's own values are kept, whatever the standard says of their length
         found: list[Dataset] = [
@@ -99,7 +99,7 @@ def _as_used(source: Dataset, imported: Imported) -> Dataset:
     return found
 
 
-def _said(source: Dataset, prediction: Prediction) -> str:
+def _content_digest(source: Dataset, prediction: Prediction) -> str:
     table = prediction.table.to_csv(float_format="%.6g")
     text = "\n".join([source.SOPInstanceUID, table, *prediction.flags])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -215,25 +215,25 @@ def _fill(
     for k in range(out_labels.shape[0]):
         for j in range(out_labels.shape[1]):
             for i in range(out_labels.shape[2]):
-                claimed = False
+                in_bone = False
                 for b in range(inverse.shape[0]):
                     u, v, w = moved(inverse[b], float(i), float(j), float(k))
                     inside = boxes[b, 0] <= u < boxes[b, 3] and boxes[b, 1] <= v < boxes[b, 4]
                     # A shaft that the CT cuts goes on beyond its ends as in its last slice.
                     above = w >= boxes[b, 5] and boxes[b, 5] < nz - 0.75
                     below = w < boxes[b, 2] and boxes[b, 2] > -0.25
-                    if claimed or not inside or above or below:
+                    if in_bone or not inside or above or below:
                         continue
                     p, q = int(np.rint(u)), int(np.rint(v))
                     r = int(np.rint(w))
                     p, q = min(max(p, 0), nx - 1), min(max(q, 0), ny - 1)
                     s = min(max(r, 0), nz - 1)
                     if body_of[labels[s, q, p]] == b:
-                        claimed = True
+                        in_bone = True
                         out_labels[k, j, i] = out_codes[k, j, i] = labels[s, q, p]
                         out_hu[k, j, i] = hu[s, q, p]
                         beyond[k, j, i] = int(r != s)
-                if claimed:
+                if in_bone:
                     continue
                 x, y, z = moved(from_index, float(i), float(j), float(k))
                 du, dv, dw = trilinear(

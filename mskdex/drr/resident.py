@@ -17,7 +17,7 @@ from mskdex.quantities import HU_MIN
 FAR = 254
 """Distance in blocks to an object where there is none."""
 
-_kept: weakref.WeakKeyDictionary[Scene, dict[torch.device, "Resident"]] = weakref.WeakKeyDictionary()
+_residents: weakref.WeakKeyDictionary[Scene, dict[torch.device, "Resident"]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +78,15 @@ class Resident:
 
 def resident(scene: Scene, device: torch.device) -> Resident:
     """The scene on a device: copied there at the first call, and freed there as soon as the scene is no longer held."""
-    kept = _kept.setdefault(scene, {})
-    if device not in kept:
-        kept[device] = Resident.of(scene, device)
-    return kept[device]
+    by_device = _residents.setdefault(scene, {})
+    if device not in by_device:
+        by_device[device] = Resident.of(scene, device)
+    return by_device[device]
 
 
 def is_resident(scene: Scene, device: torch.device) -> bool:
     """Whether the scene was copied to the device before."""
-    return device in _kept.get(scene, {})
+    return device in _residents.get(scene, {})
 
 
 def padded_shape(scene: Scene) -> tuple[int, ...]:

@@ -119,9 +119,9 @@ def distance_of_blocks(blocks: np.ndarray) -> None:
     for _ in range(min(max(blocks.shape), 254) - 1):
         for axis in range(3):
             line = np.moveaxis(far, axis, 0)
-            kept = line.copy()
-            line[1:] &= kept[:-1]
-            line[:-1] &= kept[1:]
+            before = line.copy()
+            line[1:] &= before[:-1]
+            line[:-1] &= before[1:]
         if not far.any():
             break
         blocks += far

@@ -39,8 +39,8 @@ class Picker:
             self.sources[name] = "sheet"
             if tag is not None and not _agree(tag, sheet):
                 where = self.tags.where[name]
-                self.sources[name] = f"sheet, overruling {where} {_told(tag)}"
-                self.warnings.append(f"{name}: the {where} says {_told(tag)}, the sheet {sheet}; the sheet is used")
+                self.sources[name] = f"sheet, overruling {where} {_text(tag)}"
+                self.warnings.append(f"{name}: the {where} says {_text(tag)}, the sheet {sheet}; the sheet is used")
             return sheet
         if tag is not None:
             self.sources[name] = self.tags.where[name]
@@ -109,7 +109,7 @@ def isocentre(pick: Picker, sdd: float) -> float:
     name = "source_to_isocentre_mm"
     if given(pick.row.get(name)):
         value = float(pick.find(name))
-        _say_what_is_overruled(pick, sdd, value)
+        _warn_of_overruled(pick, sdd, value)
     elif given(pick.row.get("isocentre_to_detector_mm")):
         value, pick.sources[name] = sdd - float(pick.row["isocentre_to_detector_mm"]), "sheet isocentre_to_detector_mm"
     else:
@@ -126,7 +126,7 @@ def isocentre(pick: Picker, sdd: float) -> float:
     return value
 
 
-def _say_what_is_overruled(pick: Picker, sdd: float, value: float) -> None:
+def _warn_of_overruled(pick: Picker, sdd: float, value: float) -> None:
     name, tags = "source_to_isocentre_mm", pick.tags
     where = [tags.where[k] for k in ("magnification", "table_mm") if k in tags.values]
     if not where:
@@ -245,5 +245,5 @@ def _agree(one: Any, other: Any) -> bool:
     return bool(np.allclose(np.asarray(one, float), float(other), rtol=_AGREE))
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(f"{v:.4g}" for v in value) if isinstance(value, tuple) else str(value)

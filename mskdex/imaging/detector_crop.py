@@ -57,7 +57,7 @@ def _cropped_later(detector: DetectorTags, size: np.ndarray) -> str:
     field = detector.field_mm
     if field is None or np.abs(size / field - 1).max() <= _SAME_SIZE:
         return ""
-    return f"the image is {_told(size)} mm, its field of view {_told(field)} mm: cropped later"
+    return f"the image is {_text(size)} mm, its field of view {_text(field)} mm: cropped later"
 
 
 def _beyond_detector(detector: DetectorTags, size: np.ndarray) -> str:
@@ -70,8 +70,8 @@ def _beyond_detector(detector: DetectorTags, size: np.ndarray) -> str:
     if (low >= -spare).all() and (low + size <= detector.active_mm + spare).all():
         return ""
     return (
-        f"by tag FieldOfViewOrigin the image, {_told(size)} mm, begins {_told(low)} mm from the corner of a detector "
-        f"of {_told(detector.active_mm)} mm, beyond which it lies"
+        f"by tag FieldOfViewOrigin the image, {_text(size)} mm, begins {_text(low)} mm from the corner of a detector "
+        f"of {_text(detector.active_mm)} mm, beyond which it lies"
     )
 
 
@@ -86,14 +86,14 @@ def _unplaced(detector: DetectorTags, size: np.ndarray) -> list[str]:
         return []
     share = min((size / whole for whole in (whole, whole[::-1])), key=lambda s: float(np.abs(s - 1).max()))
     if share.max() > 1 + _SAME_SIZE:
-        return [f"the image is {_told(size)} mm, larger than its detector of {_told(whole)} mm; check the pixel size"]
+        return [f"the image is {_text(size)} mm, larger than its detector of {_text(whole)} mm; check the pixel size"]
     if share.min() < 1 - _SAME_SIZE:
         return [
-            f"the image shows {_told(size)} mm of a detector of {_told(whole)} mm and no tag says which part; the "
+            f"the image shows {_text(size)} mm of a detector of {_text(whole)} mm and no tag says which part; the "
             f"central ray is taken to meet the middle of the image; {_GIVE}"
         ]
     return []
 
 
-def _told(size: np.ndarray | None) -> str:
+def _text(size: np.ndarray | None) -> str:
     return "?" if size is None else " x ".join(f"{v:.0f}" for v in size)

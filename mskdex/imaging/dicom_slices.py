@@ -206,9 +206,9 @@ def _position(frame: Frame) -> np.ndarray:
 def _count_warnings(frames: Sequence[Frame]) -> list[str]:
     """Whether a slice at either end may be missing, which positions alone cannot show."""
     told = []
-    claimed = {n for f in frames if (n := whole(f.header, "ImagesInAcquisition"))}
+    stated = {n for f in frames if (n := whole(f.header, "ImagesInAcquisition"))}
     groups = {text(f.header, "AcquisitionNumber") for f in frames}
-    if len(claimed) == 1 and len(groups) == 1 and (most := max(claimed)) > len(frames):
+    if len(stated) == 1 and len(groups) == 1 and (most := max(stated)) > len(frames):
         told.append(f"ImagesInAcquisition is {most}, but the series has {len(frames)} slices: some may be missing")
     numbers_ = [whole(f.header, "InstanceNumber") for f in frames if f.index is None]
     if numbers_ and len(set(numbers_)) == len(numbers_):

@@ -60,7 +60,7 @@ def require_one_kind(frames: Sequence[Frame], where: Path) -> list[str]:
     for tag in _ONE_A_SERIES:
         groups = {value: members for value, members in _groups(frames, tag).items() if value}
         if len(groups) > 1:
-            msg = f"{where} holds {_told(groups, tag, frames)} in one series; {_CHOOSE}"
+            msg = f"{where} holds {_groups_text(groups, tag, frames)} in one series; {_CHOOSE}"
             raise MskdexError(msg)
     return [
         f"slices have {len(groups)} values of {tag}: their positions may not belong together; look at the CT"
@@ -103,12 +103,12 @@ def require_apart(frames: Sequence[Frame], along: np.ndarray, where: Path) -> No
     for tag in _TELLS_APART:
         groups = _groups(frames, tag)
         if 1 < len(groups) < len(frames) and _each_apart(groups, frames, along):
-            msg = f"{start}: the series holds {_told(groups, tag, frames)}; {_CHOOSE}"
+            msg = f"{start}: the series holds {_groups_text(groups, tag, frames)}; {_CHOOSE}"
             raise MskdexError(msg)
     one, other = frames[same[0]], frames[same[0] + 1]
     files = len({f.path for f in frames})
     differ = [
-        f"{name} {_said(one, tag)} and {_said(other, tag)}"
+        f"{name} {_tag_text(one, tag)} and {_tag_text(other, tag)}"
         for tag, name in _TELLS_APART.items()
         if text(one.header, tag) != text(other.header, tag)
     ]
@@ -135,11 +135,11 @@ def require_one_acquisition(frames: Sequence[Frame], where: Path) -> None:
         changes = sum(a != b for a, b in pairwise(values))
         groups = _groups(frames, tag)
         if changes >= len(groups):
-            msg = f"{where}: slices of {_told(groups, tag, frames)} lie between each other; {_CHOOSE}"
+            msg = f"{where}: slices of {_groups_text(groups, tag, frames)} lie between each other; {_CHOOSE}"
             raise MskdexError(msg)
 
 
-def _said(frame: Frame, tag: str) -> str:
+def _tag_text(frame: Frame, tag: str) -> str:
     return shown(text(frame.header, tag) or "blank", 40)
 
 
@@ -154,7 +154,7 @@ def _each_apart(groups: dict[str, list[int]], frames: Sequence[Frame], along: np
     return all((np.diff(np.sort(along[members])) >= 0.01).all() for members in groups.values()) and bool(frames)
 
 
-def _told(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]) -> str:
+def _groups_text(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]) -> str:
     """The groups in words, each with what else tells it from the others."""
     others = [t for t in _TELLS_APART if t != tag and not t.endswith("UID") and len(_groups(frames, t)) > 1]
     told = []

@@ -84,9 +84,9 @@ def without_blank_borders(values: np.ndarray, field: np.ndarray) -> np.ndarray:
     return field & inside if (field & inside).any() else field
 
 
-def _unblanked(lines: np.ndarray, kept: slice) -> slice:
-    """The lines that remain of `kept` when blanked ones are taken from both ends."""
-    first, last = kept.start, kept.stop - 1
+def _unblanked(lines: np.ndarray, remaining: slice) -> slice:
+    """The lines that remain of `remaining` when blanked ones are taken from both ends."""
+    first, last = remaining.start, remaining.stop - 1
     at = first
     while at < last and _flat(lines[at]):
         at += 1

@@ -19,7 +19,7 @@ from mskdex.imaging.label_names import (
 from mskdex.imaging.label_request import LabelRequest
 from mskdex.io.files import shown
 
-_MOST_TOLD = 8
+_MOST_NAMED = 8
 _MOST_RECORDED = 200
 _FEW = 0.25
 _MANY = 0.5
@@ -75,13 +75,13 @@ def findings(
             f"and the right one apart, e.g. {thing}_left and {thing}_right"
         )
     if absent:
-        warnings.append(f"the labels have no voxel of {_told(absent)}, which their source promises")
+        warnings.append(f"the labels have no voxel of {_names_text(absent)}, which their source promises")
     others = [n for n in unused if n not in without_side]
     missing = [c.name for c in channels if c.name not in present]
     if others and missing:
         warnings.append(
-            f"the labels hold what means no object: {_told(others)}; if one of them is an absent object "
-            f"({_told(missing, 4)}), name it in label_sources; is the label source the right one?"
+            f"the labels hold what means no object: {_names_text(others)}; if one of them is an absent object "
+            f"({_names_text(missing, 4)}), name it in label_sources; is the label source the right one?"
         )
     return Findings({"absent": absent, "unused": list(unused)[:_MOST_RECORDED]}, warnings)
 
@@ -143,6 +143,6 @@ def _count(source: LabelSource, ids: set[int], channels: Sequence[Channel]) -> t
     return sum(bool(ids & {k for k in group or () if isinstance(k, int)}) for group in keys), len(keys)
 
 
-def _told(names: Sequence[str], most: int = _MOST_TOLD) -> str:
+def _names_text(names: Sequence[str], most: int = _MOST_NAMED) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

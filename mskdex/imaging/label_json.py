@@ -29,7 +29,7 @@ def read_names(path: Path) -> dict[str, tuple[int, ...]]:
         found = tuple(_whole(i, key, path) for i in (ids if isinstance(ids, list) else [ids]))
         name = unicodedata.normalize("NFC", name).strip()
         if names.get(name, found) != found:
-            msg = f"{path} gives {name} two ids, {_told(names[name])} and {_told(found)}; give each name one entry"
+            msg = f"{path} gives {name} two ids, {_text(names[name])} and {_text(found)}; give each name one entry"
             raise MskdexError(msg)
         names[name] = found
     if not names:
@@ -86,5 +86,5 @@ def _require_one_name_each(names: Mapping[str, tuple[int, ...]], path: Path) -> 
         name_of[ids[0]] = name
 
 
-def _told(ids: tuple[int, ...]) -> str:
+def _text(ids: tuple[int, ...]) -> str:
     return ", ".join(map(str, ids))

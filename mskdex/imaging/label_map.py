@@ -41,8 +41,8 @@ def from_map(
         MskdexError: on another grid, of another source, or with none of the config's structures.
     """
     path, names = request.path, names_in(request.path, request.root)
-    claimed = _ids_by_channel(request, names)
-    label_of = {i: c.label for c in request.channels for i in claimed.get(c.name, ())}
+    ids_of = _ids_by_channel(request, names)
+    label_of = {i: c.label for c in request.channels for i in ids_of.get(c.name, ())}
     have = ids_in(raw.array)
     if len(have) > _MOST_IDS:
         msg = (
@@ -56,7 +56,7 @@ def from_map(
     in_order = to_ras(Volume(translated(raw.array, label_of), raw.world_from_voxel))
     mapped, laid = lay_on(in_order, ct, path, settings)
     cut = cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty)
-    present = {c.name for c in request.channels if have & set(claimed.get(c.name, ()))}
+    present = {c.name for c in request.channels if have & set(ids_of.get(c.name, ()))}
     promised = promised_channels(request.channels, request.source, names)
     if names is not None and not lists_ids(request.source):
         taken = {n for n, ids in names.items() if set(ids) <= set(label_of)}
@@ -127,14 +127,14 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
             f"({request.path.name.split('.')[0]}.json)"
         )
         raise MskdexError(msg)
-    claimed = [i for ids in found.values() for i in set(ids)]
-    if twice := {i for i in claimed if claimed.count(i) > 1}:
+    all_ids = [i for ids in found.values() for i in set(ids)]
+    if twice := {i for i in all_ids if all_ids.count(i) > 1}:
         msg = (
             f"{request.path}: id {', '.join(map(str, sorted(twice)))} would belong to several objects; give each "
             "its own"
         )
         raise MskdexError(msg)
-    if 0 in claimed:
+    if 0 in all_ids:
         msg = f"{request.path}: {next(n for n, ids in found.items() if 0 in ids)} has id 0, the background's"
         raise MskdexError(msg)
     return found

@@ -74,11 +74,11 @@ def _measured(joined: np.ndarray, spacing_mm: np.ndarray) -> Pieces:
     largest = largest[:: 1 + len(largest) // _SAMPLES]
     others = np.flatnonzero((joined > 0) & (joined != order[0] + 1))
     numbers, first = np.unique(joined.ravel()[others], return_index=True)
-    kept = np.argsort(sizes[numbers - 1], kind="stable")[::-1][:_MOST_PIECES]
-    at = _places(others[first[kept]], joined.shape, spacing_mm)
+    biggest = np.argsort(sizes[numbers - 1], kind="stable")[::-1][:_MOST_PIECES]
+    at = _places(others[first[biggest]], joined.shape, spacing_mm)
     away = np.array([np.linalg.norm(largest - place, axis=1).min() for place in at])
     far = away > reach
-    voxels = int(sizes[numbers[kept][far] - 1].sum())
+    voxels = int(sizes[numbers[biggest][far] - 1].sum())
     return Pieces(sizes[order].tolist(), voxels, float(away[far].max()) if far.any() else 0.0)
 
 

@@ -11,7 +11,7 @@ from mskdex.io.files import file_kind
 _YEARS = {"Y": 1.0, "M": 1.0 / 12.0, "W": 7.0 / 365.25, "D": 1.0 / 365.25, "": 1.0}
 
 
-def told_of_person(path: Path) -> dict[str, str]:
+def person_in_header(path: Path) -> dict[str, str]:
     """What a radiograph's header says of its patient, as a cell of the cohort sheet would; it is checked like one.
 
     Args:

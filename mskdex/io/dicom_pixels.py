@@ -133,12 +133,12 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
 def _require_no_more(dataset: Dataset, path: Path, rows: int, columns: int) -> None:
     """Refuses uncompressed pixels beyond those that the header claims; less than a row of zeros is padding."""
     row = columns * max(whole(dataset, "SamplesPerPixel", 1), 1) * whole(dataset, "BitsAllocated") // 8
-    claimed = row * rows * max(whole(dataset, "NumberOfFrames", 1), 1)
-    more = dataset.PixelData[claimed:]
-    if claimed and len(more) > 1 and (len(more) >= row or more.strip(b"\0")):
+    stated = row * rows * max(whole(dataset, "NumberOfFrames", 1), 1)
+    more = dataset.PixelData[stated:]
+    if stated and len(more) > 1 and (len(more) >= row or more.strip(b"\0")):
         msg = (
             f"{path} holds {len(dataset.PixelData)} bytes of pixels, its header claims {rows} x {columns}, which are "
-            f"{claimed}; export it again"
+            f"{stated}; export it again"
         )
         raise MskdexError(msg)
 

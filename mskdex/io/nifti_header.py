@@ -153,7 +153,7 @@ def _affine(path: Path, header: Nifti1Header) -> tuple[np.ndarray, list[str]]:
     sizes = [np.linalg.norm(a[:3, :3], axis=0) for a in (sform, *_upright(sform))]
     if not any(np.allclose(size, spacing, rtol=_SPACING_TOLERANCE) for size in sizes):
         msg = (
-            f"{path} says two voxel sizes: {_told(spacing)} mm (pixdim) and {_told(columns)} mm (sform); find out "
+            f"{path} says two voxel sizes: {_text(spacing)} mm (pixdim) and {_text(columns)} mm (sform); find out "
             "which is true and export it again"
         )
         raise MskdexError(msg)
@@ -165,7 +165,7 @@ def _qform(path: Path, header: Nifti1Header) -> np.ndarray:
         msg = f"{path}: its pixdim[0] is {float(header['pixdim'][0]):g}, not 1 or -1; export it again"
         raise MskdexError(msg)
     if (header["pixdim"][1:4] < 0).any():
-        msg = f"{path}: its pixdim {_told(header['pixdim'][1:4])} are not positive; export it again"
+        msg = f"{path}: its pixdim {_text(header['pixdim'][1:4])} are not positive; export it again"
         raise MskdexError(msg)
     b, c, d = (float(header[k]) for k in ("quatern_b", "quatern_c", "quatern_d"))
     if not b * b + c * c + d * d <= 1 + 1e-3:
@@ -210,5 +210,5 @@ def _upright(sform: np.ndarray) -> tuple[np.ndarray, ...]:
     return () if axis is None else (unsheared(sform, axis),)
 
 
-def _told(values: np.ndarray) -> str:
+def _text(values: np.ndarray) -> str:
     return " x ".join(f"{v:.5g}" for v in values)

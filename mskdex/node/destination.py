@@ -10,7 +10,7 @@ from pynetdicom import Association, _config, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from mskdex.config.node import DicomDestination, DicomwebDestination, NodeSettings
-from mskdex.node.dicomweb import open_dicomweb, store, told
+from mskdex.node.dicomweb import error_text, open_dicomweb, store
 from mskdex.node.entity import entity
 
 
@@ -105,6 +105,6 @@ class _Stow:
             try:
                 refused = store(self._client, path)
             except requests.RequestException as error:
-                msg = f"the DICOMweb server takes nothing now: {told(error)}"
+                msg = f"the DICOMweb server takes nothing now: {error_text(error)}"
                 raise DestinationError(msg) from error
             yield path, f"the DICOMweb server refuses it: {refused}" if refused else ""

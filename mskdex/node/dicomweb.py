@@ -104,7 +104,7 @@ def fetch_radiographs(client: DICOMwebClient, study: str, modalities: tuple[str,
             found += 1
             yield path
     except (requests.RequestException, ValueError, KeyError) as error:
-        msg = f"study {study} cannot be fetched ({told(error)}); look at the address, the UID and the credentials"
+        msg = f"study {study} cannot be fetched ({error_text(error)}); look at the address, the UID and the credentials"
         raise MskdexError(msg) from error
     if not found:
         msg = f"study {study} has no radiograph ({', '.join(modalities)}) on the server; look at the UID"
@@ -140,7 +140,7 @@ def store(client: DICOMwebClient, path: Path) -> str:
         answer = client.store_instances([dataset])
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code in (400, 409, 413, 415, 422):
-            return told(error)
+            return error_text(error)
         raise
     failed = answer.get("FailedSOPSequence") or []
     return f"failure reason 0x{int(failed[0].get('FailureReason', 0)):04X}" if failed else ""
@@ -156,13 +156,13 @@ def store_all(client: DICOMwebClient, files: Sequence[Path]) -> None:
         try:
             refused = store(client, path)
         except requests.RequestException as error:
-            refused = told(error)
+            refused = error_text(error)
         if refused:
             msg = f"{path.name} was not stored ({refused}); look at the server's rights, and run the same command again"
             raise MskdexError(msg)
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error in a few words, without the address, which may be long."""
     response = getattr(error, "response", None)
     if response is not None:

@@ -74,10 +74,10 @@ class Queue:
         try:
             for name in ("", *_STATES):
                 folders.make(root / name)
-            self._claim: IO[str] = open(root / ".lock", "a", encoding="utf-8")  # noqa: SIM115 (held until `close`)
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_file: IO[str] = open(root / ".lock", "a", encoding="utf-8")  # noqa: SIM115 (held until `close`)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self._claim.close()
+            self._lock_file.close()
             msg = f"queue {root} is that of another running node; stop it, or name another folder"
             raise MskdexError(msg) from error
         except OSError as error:
@@ -92,7 +92,7 @@ class Queue:
 
     def close(self) -> None:
         """Gives the queue back; what is in it stays."""
-        self._claim.close()
+        self._lock_file.close()
 
     def state(self, name: str) -> Path:
         """The folder of a state."""
@@ -101,9 +101,9 @@ class Queue:
     def has_room_for(self, size: int) -> bool:
         """Whether so many bytes more may be taken; images of finished studies make room."""
         while self._used + size > self._max_bytes or self._free() - size < self._min_free_bytes:
-            if not (kept := self._jobs("done")):
+            if not (finished := self._jobs("done")):
                 return False
-            self._drop(kept[0])
+            self._drop(finished[0])
         return True
 
     def accept(self, received: Path, study: str, image: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mskdex.cohort.columns import COLUMNS
-from mskdex.imaging.person_tags import told_of_person
+from mskdex.imaging.person_tags import person_in_header
 
 COLUMNS_OF_PERSONS = ("sex", "age", "height_cm", "weight_kg")
 
@@ -38,7 +38,7 @@ def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> K
         The person; a header's value outside what the cohort sheet allows is left out, with a warning.
     """
     values, sources, warnings = {}, {}, []
-    told = told_of_person(path)
+    told = person_in_header(path)
     for column in COLUMNS_OF_PERSONS:
         for source, given in (("flag", flags), ("sheet", row)):
             if column not in values and given.get(column) is not None:

@@ -39,16 +39,16 @@ def run(commands: Callable[[], Any]) -> None:
         commands()
     except MskdexError as error:
         log.debug("traceback", exc_info=True)
-        _say(str(error) if isinstance(error, UnfinishedError) else f"error: {error}")
+        _log_error(str(error) if isinstance(error, UnfinishedError) else f"error: {error}")
         sys.exit(error.exit_code)
     except Exception as error:
         log.debug("traceback", exc_info=True)
         if told := _of_this_machine(error):
-            sys.exit(_say(f"error: {told} and run the same command again"))
+            sys.exit(_log_error(f"error: {told} and run the same command again"))
         known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
         if known is None:
             raise
-        sys.exit(_say(f"error: {type(error).__name__}: {error}; this is a defect, please report it with {known}"))
+        sys.exit(_log_error(f"error: {type(error).__name__}: {error}; this is a defect, please report it with {known}"))
 
 
 _NO_MEMORY = (
@@ -88,7 +88,7 @@ def _one_line(error: BaseException) -> str:
     return place + words.strip().splitlines()[0]
 
 
-def _say(message: str) -> int:
+def _log_error(message: str) -> int:
     log.error(message)
     if not log.handlers:
         sys.stderr.write(message + "\n")

@@ -76,7 +76,7 @@ class Segmenter:
         if written != labels:
             written.replace(labels)
 
-    def told_version(self) -> str:
+    def version_output(self) -> str:
         """The version that the program tells."""
         if not self.version:
             return _NO_VERSION

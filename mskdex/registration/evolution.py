@@ -69,9 +69,9 @@ class Evolution:
         self._path = (1 - m) * self._path + usual * np.sqrt(m * (2 - m) * self._chosen) * middle  # eq. 45
         length2 = ((steps @ whiten.T) ** 2).sum(axis=1) + _SMALLEST
         weights = np.where(self._weights >= 0, self._weights, self._weights * n / length2)  # eq. 46
-        kept = 1 - self._rank_one * (1 - (not usual) * m * (2 - m)) - self._rank_mu * self._weights.sum()
+        decay = 1 - self._rank_one * (1 - (not usual) * m * (2 - m)) - self._rank_mu * self._weights.sum()
         learnt = self._rank_one * np.outer(self._path, self._path) + self._rank_mu * (steps.T * weights) @ steps
-        self.covariance = kept * self.covariance + learnt  # eq. 47
+        self.covariance = decay * self.covariance + learnt  # eq. 47
 
     def _axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviation along each principal axis, and the axes as columns."""

@@ -31,14 +31,14 @@ def joint_centre(child_surface_mm: np.ndarray, parent_surface_mm: np.ndarray) ->
 
 def fit_sphere(points_mm: np.ndarray) -> tuple[np.ndarray, float]:
     """Least-squares sphere of points (N, 3): centre and radius, with outliers trimmed twice."""
-    kept = points_mm
+    inliers = points_mm
     for _ in range(3):
-        origin = kept.mean(axis=0)
-        local = kept - origin
+        origin = inliers.mean(axis=0)
+        local = inliers - origin
         design = np.column_stack([2 * local, np.ones(len(local))])
         solution, *_ = np.linalg.lstsq(design, (local**2).sum(axis=1), rcond=None)
         centre = solution[:3] + origin
         radius = float(np.sqrt(max(solution[3] + solution[:3] @ solution[:3], 0.0)))
-        residual = np.abs(np.linalg.norm(kept - centre, axis=1) - radius)
-        kept = kept[residual <= max(2.5 * np.median(residual), 1.0)]
+        residual = np.abs(np.linalg.norm(inliers - centre, axis=1) - radius)
+        inliers = inliers[residual <= max(2.5 * np.median(residual), 1.0)]
     return centre, radius

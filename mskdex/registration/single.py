@@ -190,16 +190,16 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
 
 def _distinct(ends: list[Found], task: Task) -> list[Found]:
     """Ends of the search that lie apart, best first, at most three."""
-    kept: list[Found] = []
+    distinct: list[Found] = []
     targets = task.model.body.targets_mm
     for end in ends:
         apart = [
             np.linalg.norm((end.pose - k.pose)[:3, :3] @ targets.T + (end.pose - k.pose)[:3, 3:], axis=0).mean()
-            for k in kept
+            for k in distinct
         ]
         if all(distance > 6.0 for distance in apart):
-            kept.append(end)
-    return kept[:3]
+            distinct.append(end)
+    return distinct[:3]
 
 
 def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> Refined:

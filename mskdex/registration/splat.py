@@ -39,11 +39,11 @@ def body_points(body: RigidBody, size_mm: float) -> Points:
     padded[tuple(slice(0, n) for n in body.excess.shape)] = body.excess
     cells = padded.reshape(shape[0], factor[0], shape[1], factor[1], shape[2], factor[2])
     strength = cells.sum(axis=(1, 3, 5))
-    kept = np.argwhere(np.abs(strength) > 1e-6)
-    voxel = kept * factor + (factor - 1) / 2.0
+    occupied = np.argwhere(np.abs(strength) > 1e-6)
+    voxel = occupied * factor + (factor - 1) / 2.0
     position = voxel[:, ::-1] @ body.world_from_voxel[:3, :3].T + body.world_from_voxel[:3, 3]
     volume = float(np.prod(spacing))
-    return Points(position, strength[tuple(kept.T)] * volume, float((factor * spacing).max()))
+    return Points(position, strength[tuple(occupied.T)] * volume, float((factor * spacing).max()))
 
 
 def splat(points: Points, camera: Camera, poses: np.ndarray) -> np.ndarray:

@@ -80,10 +80,10 @@ def shortened(table: Table) -> Table:
     if len(rows) <= MOST_ROWS:
         return table
     mean = MEAN_OF_MUSCLES.replace("_", " ").capitalize().replace("Mean of muscles", "Mean of the muscles")
-    kept = [row for row in rows if any(cell.text == mean for cell in row)] or rows
-    kept = kept[:MOST_ROWS]
-    note = f"{len(kept)} of {len(rows)} rows; tables/{table.id}.csv has all."
-    groups: list[list[list[Cell]]] = [[row] for row in kept]
+    shown = [row for row in rows if any(cell.text == mean for cell in row)] or rows
+    shown = shown[:MOST_ROWS]
+    note = f"{len(shown)} of {len(rows)} rows; tables/{table.id}.csv has all."
+    groups: list[list[list[Cell]]] = [[row] for row in shown]
     return replace(table, groups=groups, notes=[*table.notes, note])
 
 

@@ -29,5 +29,5 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Exponential moving average of the weights, in place: average ← decay·average + (1 - decay)·model."""
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        kept.lerp_(new, 1.0 - decay)
+    for averaged, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        averaged.lerp_(new, 1.0 - decay)

@@ -23,7 +23,7 @@ class Examination:
     Attributes:
         camera: the detector.
         source_to_isocentre_mm: distance from the source to the middle of the patient.
-        told_source_to_patient_mm: what the console writes for it, an estimate.
+        stated_source_to_patient_mm: what the console writes for it, an estimate.
         tube_voltage_kv: peak voltage.
         department: where it is taken.
         collimation: exposed rows and columns (first row, last row, first column, last column), None if all.
@@ -32,7 +32,7 @@ class Examination:
 
     camera: Camera
     source_to_isocentre_mm: float
-    told_source_to_patient_mm: float
+    stated_source_to_patient_mm: float
     tube_voltage_kv: float
     department: Department
     collimation: tuple[int, int, int, int] | None

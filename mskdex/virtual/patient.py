@@ -149,8 +149,8 @@ def grown(person: Person, template: Template) -> Shape:
         if tissue == Tissue.MUSCLE:
             bare, _, side = name.rpartition("_")
             wanted[label] = volumes[label] * person.muscle_factor(bare, side)
-    kept = [i for i, t in enumerate(template.tissues) if t not in (Tissue.AIR, Tissue.MUSCLE, Tissue.FAT)]
-    rest = volumes[kept].sum() * scale.prod() + sum(wanted.values())
+    other_tissues = [i for i, t in enumerate(template.tissues) if t not in (Tissue.AIR, Tissue.MUSCLE, Tissue.FAT)]
+    rest = volumes[other_tissues].sum() * scale.prod() + sum(wanted.values())
     fat = volumes[template.label("fat")]
     total = volumes[1:].sum() * person.soft_share
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
@@ -224,7 +224,7 @@ def _radiographed(
         person.sex,
         person.age,
         camera,
-        how.told_source_to_patient_mm,
+        how.stated_source_to_patient_mm,
         how.tube_voltage_kv,
         settings.exposure.filtration_al_mm,
         None if how.crop else how.collimation,

@@ -237,7 +237,7 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
                 "height_cm": one.height_cm,
                 "weight_kg": one.weight_kg,
                 "affected_side": "both" if min(one.severity.values()) > 0 else one.affected,
-                "sdd_mm": _told_sdd_mm(settings, one),
+                "sdd_mm": _stated_sdd_mm(settings, one),
                 "exclude": bool(verdict),
                 "exclude_reason": verdict,
             }
@@ -245,7 +245,7 @@ def cohort_sheet(settings: VirtualSettings) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _told_sdd_mm(settings: VirtualSettings, one: Person) -> float:
+def _stated_sdd_mm(settings: VirtualSettings, one: Person) -> float:
     """The source distance that somebody wrote down where the department's files lack it; NaN elsewhere."""
     from mskdex.virtual.examination import examination_of
 

@@ -74,14 +74,14 @@ def _strength(u, v, w, labels, depths, body_of, body):
 
 
 @kernel
-def _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight):
+def _shares(fx, fy, fz, labels, i, j, k, kinds, in_bone, soft_bone, found, weight):
     """Sets `found` and `weight` to the labels of the eight voxels around a point; returns how many labels."""
     many = 0
     for c in range(2):
         for b in range(2):
             for a in range(2):
                 label = int(labels[k + c, j + b, i + a])
-                if not claimed and (kinds[label] == _BONE or kinds[label] == _METAL):
+                if not in_bone and (kinds[label] == _BONE or kinds[label] == _METAL):
                     label = soft_bone
                 m = 0
                 while m < many and found[m] != label:
@@ -105,7 +105,7 @@ def _mixture(
     properties,
     noise,
     cortex_hu,
-    claimed,
+    in_bone,
     soft_bone,
     lean_density,
     with_hu,
@@ -125,8 +125,8 @@ def _mixture(
     fx, fy, fz = u - i, v - j, w - k
     found[0], weight[0] = first, 1.0
     if many > 1:
-        many = _shares(fx, fy, fz, labels, i, j, k, kinds, claimed, soft_bone, found, weight)
-    elif not claimed and (kinds[first] == _BONE or kinds[first] == _METAL):
+        many = _shares(fx, fy, fz, labels, i, j, k, kinds, in_bone, soft_bone, found, weight)
+    elif not in_bone and (kinds[first] == _BONE or kinds[first] == _METAL):
         found[0] = soft_bone
     best, value = 0, 0.0
     for m in range(many):
@@ -231,7 +231,7 @@ def fill(
                     u, v, w, inside = _index(to_template, labels, x + du, y + dv, z + dw)
                 else:
                     u, v, w, inside = _shifted_index(soft, soft_at, to_template, labels, x, y, z)
-                claimed, best = bodies == 0, 0.0
+                in_bone, best = bodies == 0, 0.0
                 for body in range(bodies):
                     if here & (FIRST_BODY << body):
                         p, q, r = moved(inverse_poses[body], x, y, z)
@@ -239,7 +239,7 @@ def fill(
                         if on_map:
                             strength = _strength(p, q, r, labels, depths, body_of, body)
                             if strength > best:
-                                claimed, inside, best = True, True, strength
+                                in_bone, inside, best = True, True, strength
                                 u, v, w = p, q, r
                 if inside:
                     label, value = _mixture(
@@ -253,7 +253,7 @@ def fill(
                         properties,
                         noise,
                         cortex_hu,
-                        claimed,
+                        in_bone,
                         soft_bone,
                         lean_density,
                         with_hu,

@@ -43,7 +43,7 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     left_out = lacking_objects(included, settings) if settings.left_out is None else settings.left_out
     has = [c for c in settings.channels if c.object not in left_out]
     if left_out:
-        log.warning("the cohort lacks %s: left out for everyone", _told(left_out))
+        log.warning("the cohort lacks %s: left out for everyone", _listed(left_out))
     out = Path(out)
     told = ["affected_side"] * bool(included["affected_side"].notna().any())
     people = included[[*_PATIENT_COLUMNS, *told]].reset_index(drop=True)
@@ -124,12 +124,12 @@ def lacking(channels: Sequence[Channel], known: Mapping[str, Sequence[Channel]])
             found.setdefault(name, []).append(source)
     if all(c.object in found for c in channels):
         msg = (
-            f"no object of the config is in every label source of the cohort: {_told(found)}; correct objects or "
+            f"no object of the config is in every label source of the cohort: {_listed(found)}; correct objects or "
             "label_sources"
         )
         raise MskdexError(msg)
     return {name: tuple(sources) for name, sources in found.items()}
 
 
-def _told(lacking: Mapping[str, Sequence[str]]) -> str:
+def _listed(lacking: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{name} (not in {', '.join(sources)})" for name, sources in lacking.items())

@@ -88,12 +88,14 @@ def _calibrations(patients_root: Path, names: Sequence[str]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(FIT_COLUMNS, float))
 
 
-def _pairs_table(pairs: list[dict[str, Any]], kept: Mapping[str, str]) -> pd.DataFrame:
+def _pairs_table(pairs: list[dict[str, Any]], reasons: Mapping[str, str]) -> pd.DataFrame:
     for pair in pairs:
         if pair["refused"]:
-            pair["kept_because"] = kept.get(pair["patient_id"])
-            verdict = "kept: " + pair["kept_because"] if pair["kept_because"] else "left out of training and evaluation"
-            log.warning("patient %s: %s; %s", pair["patient_id"], pair["refused"], verdict)
+            pair["kept_because"] = reasons.get(pair["patient_id"])
+            consequence = (
+                "kept: " + pair["kept_because"] if pair["kept_because"] else "left out of training and evaluation"
+            )
+            log.warning("patient %s: %s; %s", pair["patient_id"], pair["refused"], consequence)
     return pd.DataFrame(pairs, columns=["patient_id", "refused", "kept_because"]).astype(object)
 
 

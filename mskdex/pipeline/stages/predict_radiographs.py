@@ -143,9 +143,9 @@ def predict_radiographs(
     facts = {"model": model, "coverage": COVERAGE, "notice": NOTICE, "calibration_needs": fewest_patients(COVERAGE)}
     facts |= {"objects": list(loaded.card.objects), "radiographs": {o.item.name: _page(o) for o in outcomes}}
     write_plain_json(out / "predictions.json", facts | {"manifest": manifest("predict", started, device=str(chosen))})
-    _say_what_failed(outcomes, out)
+    _log_failures(outcomes, out)
     if folder:
-        _say_what_has_no_objects(outcomes, folder.path)
+        _log_missing_objects(outcomes, folder.path)
 
 
 def _with_objects(outcome: _Outcome, folder: DicomFolder | None) -> _Outcome:
@@ -183,7 +183,7 @@ class _Reader:
             imported = import_radiograph(item.path, item.row, self.settings)
             return _Outcome(item, imported, person_of(item.path, item.row, self.flags))
         except Exception as error:  # whatever is wrong with one file is said of that file alone
-            return _Outcome(item, reason=_told(error, item.path))
+            return _Outcome(item, reason=_reason(error, item.path))
 
 
 def _outcomes(
@@ -211,11 +211,11 @@ def _predicted(model: Model, images: list[tuple[Imported, dict[str, Any]]], know
         return list(predict_batch(model, radiographs, known, persons)) if images else []
     except Exception as error:
         if len(images) == 1:
-            return [_told(error, None)]
+            return [_reason(error, None)]
     return list(itertools.chain.from_iterable(_predicted(model, [image], known) for image in images))
 
 
-def _told(error: Exception, path: Path | None) -> str:
+def _reason(error: Exception, path: Path | None) -> str:
     log.debug("while %s was predicted", path or "a radiograph", exc_info=True)
     if isinstance(error, MskdexError):
         return str(error)
@@ -246,7 +246,7 @@ def _page(outcome: _Outcome) -> dict[str, Any]:
     return page | told | {"demographics_from": sources}
 
 
-def _say_what_failed(outcomes: Sequence[_Outcome], out: Path) -> None:
+def _log_failures(outcomes: Sequence[_Outcome], out: Path) -> None:
     failed = [o for o in outcomes if o.status == "failed"]
     for outcome in failed:
         log.warning("%s", outcome.reason)
@@ -258,7 +258,7 @@ def _say_what_failed(outcomes: Sequence[_Outcome], out: Path) -> None:
         log.warning(told, len(failed), len(outcomes), out / "radiographs.csv")
 
 
-def _say_what_has_no_objects(outcomes: Sequence[_Outcome], folder: Path) -> None:
+def _log_missing_objects(outcomes: Sequence[_Outcome], folder: Path) -> None:
     predicted = [o for o in outcomes if o.prediction]
     without = [o for o in predicted if o.dicom != "written"]
     for outcome in without:

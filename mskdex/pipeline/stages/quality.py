@@ -63,19 +63,19 @@ def quality(
     structures = structure_table(imports, settings.cohort_channels, flips)
     warnings = {p: [str(w) for w in content["warnings"]] for p, content in imports.items()}
     findings = {p: _findings(patients_root / p) for p in patients}
-    verdicts = flags(structures, settings.flag_robust_z, warnings, findings, settings.flag_flip_dice)
+    table = flags(structures, settings.flag_robust_z, warnings, findings, settings.flag_flip_dice)
     sheets = out / "contact_sheets"
     shutil.rmtree(sheets, ignore_errors=True)
     for patient in patients:
         rows = structures[structures["patient_id"] == patient]
-        reasons = verdicts.loc[verdicts["patient_id"] == patient, "reasons"].item()
+        reasons = table.loc[table["patient_id"] == patient, "reasons"].item()
         _draw(patients_root / patient, settings, _lines(patient, rows, reasons), sheets / f"{patient}.png")
-    write_parquet(out / "quality.parquet", verdicts)
+    write_parquet(out / "quality.parquet", table)
     write_csv(out / "structures.csv", structures, float_format="%.6g")
-    write_csv(out / "quality.csv", verdicts.assign(exclude="", exclude_reason=""), float_format="%.6g")
+    write_csv(out / "quality.csv", table.assign(exclude="", exclude_reason=""), float_format="%.6g")
     with atomic_path(out / "quality.html") as temporary:
-        temporary.write_text(_page(verdicts, findings, warnings), encoding="utf-8")
-    flagged = int((verdicts["flags"] > 0).sum())
+        temporary.write_text(_page(table, findings, warnings), encoding="utf-8")
+    flagged = int((table["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
 
 
@@ -107,16 +107,16 @@ def _lines(patient: str, rows: pd.DataFrame, reasons: str) -> list[str]:
     return [*lines, "", *textwrap.wrap(reasons, _LINE_LETTERS)]
 
 
-def _page(verdicts: pd.DataFrame, findings: Mapping[str, Sequence[str]], warnings: Mapping[str, Sequence[str]]) -> str:
+def _page(table: pd.DataFrame, findings: Mapping[str, Sequence[str]], warnings: Mapping[str, Sequence[str]]) -> str:
     sections = "\n".join(
-        f"<section><h2>{escape(name)}</h2>{_told(reasons, findings[name], warnings[name])}"
+        f"<section><h2>{escape(name)}</h2>{_findings_html(reasons, findings[name], warnings[name])}"
         f'<img loading="lazy" src="contact_sheets/{escape(name)}.png" alt="slices of {escape(name)}"></section>'
-        for name, reasons in zip(verdicts["patient_id"], verdicts["reasons"], strict=True)
+        for name, reasons in zip(table["patient_id"], table["reasons"], strict=True)
     )
-    return _PAGE.format(flagged=int((verdicts["flags"] > 0).sum()), total=len(verdicts), sections=sections)
+    return _PAGE.format(flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections)
 
 
-def _told(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:
+def _findings_html(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:
     """What does not fit and the import's warnings as lists, then what stands out against the cohort."""
     told = [*findings, *(f"import: {w}" for w in warnings)]
     others = reasons.removeprefix("; ".join(told)).removeprefix("; ")

@@ -52,7 +52,7 @@ def segment(row: Mapping[str, Any], settings: SegmentStage, out: Path) -> None:
                 facts["flip_dice"] = _flip_dice(found, program, ct, Path(folder, "mirrored"), settings)
             with atomic_path(out) as temporary:
                 shutil.copyfile(Path(folder, "as_it_is", "labels.nii.gz"), temporary)
-        facts["program"] = program.told_version()
+        facts["program"] = program.version_output()
     except MskdexError as error:
         msg = f"patient {patient}: {error}"
         raise MskdexError(msg) from error

@@ -120,15 +120,15 @@ def paired(stacks: Mapping[str, Path]) -> tuple[dict[str, Path], list[tuple[str,
 
     The others are told of.
     """
-    kept, greys = {}, []
+    belonging, greys = {}, []
     for patient, path in stacks.items():
         stack = read_stack(path, patient)
         if stack.refused:
             log.warning("patient %s is not trained on: %s", patient, stack.refused)
         else:
-            kept[patient] = path
+            belonging[patient] = path
             greys.append((stack.scale, stack.greys))
-    return kept, greys
+    return belonging, greys
 
 
 def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold: int) -> ModelCard:
