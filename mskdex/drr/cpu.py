@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int16, Int64, Real, UInt8
 
 from mskdex.compute.parallel import spread
 from mskdex.drr.march import LANES, march
@@ -29,9 +30,9 @@ def render_views(
     scene: Scene,
     views: Sequence[View],
     camera: Camera,
-    tables: np.ndarray,
+    tables: Float32[np.ndarray, "q hu"],
     sampling: Sampling,
-    images: np.ndarray,
+    images: Float32[np.ndarray, "poses q n h w"],
 ) -> None:
     """Fills `images` (P, Q, N, H, W), zero before, with the objects of each view; without voxels they stay zero."""
     for view in views:
@@ -47,7 +48,12 @@ def render_views(
 
 
 def _add_images(
-    scene: Scene, view: View, camera: Camera, tables: np.ndarray, sampling: Sampling, images: np.ndarray
+    scene: Scene,
+    view: View,
+    camera: Camera,
+    tables: Float32[np.ndarray, "q hu"],
+    sampling: Sampling,
+    images: Float32[np.ndarray, "q members h w"],
 ) -> None:
     assert view.box is not None
     step = sampling.step_mm if sampling.method == "march" else 1.0
@@ -70,7 +76,12 @@ def _add_images(
         _over_rows(kernel, constants, view.oversampling, images[start : start + len(part)])
 
 
-def _over_rows(kernel: Callable[..., None], constants: tuple[Any, ...], oversampling: int, images: np.ndarray) -> None:
+def _over_rows(
+    kernel: Callable[..., None],
+    constants: tuple[Any, ...],
+    oversampling: int,
+    images: Float32[np.ndarray, "lanes members h w"],
+) -> None:
     def rows(start: int, stop: int) -> None:
         line, seen = np.zeros((*images.shape[1:4:2], LANES), np.float32), np.zeros(images.shape[1], np.uint8)
         kernel(*constants, oversampling, images, line, seen, start, stop)
@@ -78,7 +89,9 @@ def _over_rows(kernel: Callable[..., None], constants: tuple[Any, ...], oversamp
     spread(rows, images.shape[2])
 
 
-def _tile_depths(scene: Scene, blocks: np.ndarray, camera: Camera, pose: np.ndarray) -> np.ndarray:
+def _tile_depths(
+    scene: Scene, blocks: UInt8[np.ndarray, "kz ky kx"], camera: Camera, pose: Float64[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "tilerows tilecolumns 2"]:
     """Depths (tile rows, tile columns, 2) between which the rays of each tile of pixels can meet an object."""
     reach = np.empty((*(-(-n // TILE) for n in camera.shape), 2))
     matrix = pose @ scene.world_from_voxel
@@ -89,7 +102,7 @@ def _tile_depths(scene: Scene, blocks: np.ndarray, camera: Camera, pose: np.ndar
     return reach
 
 
-def label_lookup(ids: Sequence[int], objects: Sequence[int]) -> np.ndarray:
+def label_lookup(ids: Sequence[int], objects: Sequence[int]) -> Int16[np.ndarray, "256"]:
     """Object of each cell value (256,) int16: -1 for a cell of several labels, -2 for a label of no object."""
     lookup = np.full(256, -2, np.int16)
     lookup[MIXED] = -1
@@ -97,12 +110,14 @@ def label_lookup(ids: Sequence[int], objects: Sequence[int]) -> np.ndarray:
     return lookup
 
 
-def cell_limits(box: np.ndarray) -> np.ndarray:
+def cell_limits(box: Real[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
     """Box (2, 3), x y z, of cell coordinates in which the voxels of a box (2, 3), z y x, are felt."""
     return np.ascontiguousarray(np.stack([box[0] + 1.0, box[1] + 2.0])[:, ::-1])
 
 
-def skip_map(scene: Scene, lookup: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def skip_map(
+    scene: Scene, lookup: Int16[np.ndarray, "256"], box: Int64[np.ndarray, "2 3"]
+) -> tuple[UInt8[np.ndarray, "cz cy cx"], UInt8[np.ndarray, "kz ky kx"]]:
     """The label that each cell's corners share, and each block's distance to one that may hold an object."""
     cells = np.empty([n + 3 for n in scene.ct.shape], np.uint8)
     low, high = box[0], np.minimum(box[1] + 3, cells.shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64, Int16, Int32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from mskdex.drr.cpu import cell_limits, label_lookup
@@ -30,9 +31,9 @@ def render_views(
     scene: Scene,
     views: Sequence[View],
     camera: Camera,
-    tables: np.ndarray,
+    tables: Float32[np.ndarray, "q hu"],
     sampling: Sampling,
-    images: np.ndarray,
+    images: Float32[np.ndarray, "poses q n h w"],
     device: str = "cuda",
 ) -> None:
     """As `cpu.render_views`, on a CUDA device; under `TRITON_INTERPRET=1` on the CPU, for tests.
@@ -63,9 +64,9 @@ def _render(
     scene: Scene,
     views: Sequence[View],
     camera: Camera,
-    tables: np.ndarray,
+    tables: Float32[np.ndarray, "q hu"],
     sampling: Sampling,
-    images: np.ndarray,
+    images: Float32[np.ndarray, "part q n h w"],
     first_index: int,
 ) -> None:
     place = held.hu.device
@@ -104,7 +105,14 @@ def _render(
         torch.from_numpy(images[:, start : start + len(part)]).copy_(out)
 
 
-def _groups(held: Resident, views: Sequence[View]) -> tuple[np.ndarray, Tensor, Tensor, Tensor]:
+def _groups(
+    held: Resident, views: Sequence[View]
+) -> tuple[
+    Int32[np.ndarray, "views"],
+    Int16[Tensor, "groups 256"],
+    UInt8[Tensor, "groups kz ky kx"],
+    Float64[Tensor, "groups 2 3"],
+]:
     """Each view's group (V,) int32, and of the groups, views of the same objects, lookup, distances and box."""
     groups = list(dict.fromkeys(v.members for v in views))
     shown = {v.members: v for v in views}
@@ -120,14 +128,14 @@ def _groups(held: Resident, views: Sequence[View]) -> tuple[np.ndarray, Tensor, 
     return numbers, _on(np.stack(lookup), place), torch.stack(blocks), _on(np.stack(boxes), place)
 
 
-def _packed(tables: np.ndarray, place: torch.device) -> Tensor:
+def _packed(tables: Float32[np.ndarray, "lanes hu"], place: torch.device) -> Int64[Tensor, "hu 2"]:
     """Up to four quantities as (HU range, 2) int64, two float32 in each."""
     packed = np.zeros((tables.shape[1], LANES), np.float32)
     packed[:, : len(tables)] = tables.T
     return _on(packed.view(np.int64), place)
 
 
-def _on(array: np.ndarray, place: torch.device) -> Tensor:
+def _on(array: Shaped[np.ndarray, "*shape"], place: torch.device) -> Shaped[Tensor, "*shape"]:
     return torch.from_numpy(np.ascontiguousarray(array)).to(place)
 
 

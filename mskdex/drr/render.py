@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, Float64, Real, Shaped
 
 from mskdex.drr import cpu
 from mskdex.drr.choice import choose_device
@@ -28,19 +29,19 @@ class Rendering:
         device: "cpu" or "cuda…", where they were rendered.
     """
 
-    images: np.ndarray
-    outside: np.ndarray
+    images: Float32[np.ndarray, "*poses q n h w"]
+    outside: Float64[np.ndarray, "*poses n"]
     device: str
 
 
 def render(
-    ct: np.ndarray,
-    labels: np.ndarray | None,
-    world_from_voxel: np.ndarray,
+    ct: Shaped[np.ndarray, "..."],
+    labels: Shaped[np.ndarray, "..."] | None,
+    world_from_voxel: Real[np.ndarray, "..."],
     label_ids: Sequence[int],
     camera: Camera,
-    camera_from_ct: np.ndarray,
-    tables: np.ndarray,
+    camera_from_ct: Real[np.ndarray, "..."],
+    tables: Real[np.ndarray, "..."],
     *,
     step_mm: float = 1.0,
     conserve_sums: bool = True,
@@ -83,8 +84,8 @@ def render_scene(
     scene: Scene,
     label_ids: Sequence[int],
     camera: Camera,
-    camera_from_ct: np.ndarray,
-    tables: np.ndarray,
+    camera_from_ct: Real[np.ndarray, "..."],
+    tables: Real[np.ndarray, "..."],
     sampling: Sampling,
     device: str = "auto",
     renders: int = 1,
@@ -98,8 +99,8 @@ def render_poses(
     scene: Scene,
     label_ids: Sequence[int],
     camera: Camera,
-    poses: np.ndarray,
-    tables: np.ndarray,
+    poses: Real[np.ndarray, "poses ..."],
+    tables: Real[np.ndarray, "..."],
     sampling: Sampling,
     device: str = "auto",
     renders: int = 1,
@@ -142,7 +143,7 @@ def _checked_ids(label_ids: Sequence[int]) -> list[int]:
     return ids
 
 
-def _checked_tables(tables: np.ndarray) -> np.ndarray:
+def _checked_tables(tables: Real[np.ndarray, "..."]) -> Float32[np.ndarray, "q hu"]:
     tables = np.asarray(tables, dtype=np.float32)
     if tables.ndim != 2 or tables.shape[1] != HU_MAX - HU_MIN + 1 or not np.isfinite(tables).all():
         msg = f"tables {tables.shape} must be finite and hold {HU_MAX - HU_MIN + 1} values per quantity, one per HU"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int16, Int64, Real, UInt8
 
 from mskdex.compute.parallel import spread
 from mskdex.drr.rays import checked_affine, checked_depth
@@ -24,11 +25,11 @@ class Scene:
         boxes: (256, 6) low z, y, x and high (exclusive) z, y, x of each label. counts: (256,) its voxels.
     """
 
-    ct: np.ndarray
-    labels: np.ndarray
-    world_from_voxel: np.ndarray
-    boxes: np.ndarray
-    counts: np.ndarray
+    ct: Int16[np.ndarray, "z y x"]
+    labels: UInt8[np.ndarray, "z y x"]
+    world_from_voxel: Float64[np.ndarray, "4 4"]
+    boxes: Int64[np.ndarray, "256 6"]
+    counts: Int64[np.ndarray, "256"]
 
     @classmethod
     def of(cls, ct: np.ndarray, labels: np.ndarray | None, world_from_voxel: np.ndarray) -> "Scene":
@@ -52,14 +53,14 @@ class Scene:
             raise MskdexError(msg)
         return cls(ct, labels, affine, boxes, counts)
 
-    def box(self, ids: Sequence[int]) -> np.ndarray | None:
+    def box(self, ids: Sequence[int]) -> Int64[np.ndarray, "2 3"] | None:
         """Box (2, 3) of the labels' voxels, low and high (exclusive) z, y, x; None where they have none."""
         present = [i for i in ids if self.counts[i]]
         if not present:
             return None
         return np.stack([self.boxes[present, :3].min(axis=0), self.boxes[present, 3:].max(axis=0)])
 
-    def corners_mm(self, box: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    def corners_mm(self, box: Real[np.ndarray, "2 3"], pose: Real[np.ndarray, "4 4"]) -> Float64[np.ndarray, "8 3"]:
         """Camera-frame corners (8, 3) of a box (2, 3) with the voxel around it that interpolation reaches."""
         ends = np.stack([box[0] - 1.0, box[1]]).T
         voxels = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
@@ -67,7 +68,9 @@ class Scene:
         corners: np.ndarray = voxels @ matrix[:3, :3].T + matrix[:3, 3]
         return corners
 
-    def depths_mm(self, box: np.ndarray, camera: Camera, pose: np.ndarray) -> tuple[float, float]:
+    def depths_mm(
+        self, box: Real[np.ndarray, "2 3"], camera: Camera, pose: Real[np.ndarray, "4 4"]
+    ) -> tuple[float, float]:
         """Nearest and farthest depth of a box.
 
         Raises:
@@ -77,7 +80,7 @@ class Scene:
         checked_depth(camera, float(z.min()))
         return float(z.min()), float(z.max())
 
-    def outside(self, ids: Sequence[int], camera: Camera, pose: np.ndarray) -> np.ndarray:
+    def outside(self, ids: Sequence[int], camera: Camera, pose: Real[np.ndarray, "4 4"]) -> Float64[np.ndarray, "n"]:
         """Fraction (N,) of each label's voxels whose centre projects outside the detector; NaN without voxels."""
         fractions = np.full(len(ids), np.nan)
         matrix = (pose @ self.world_from_voxel)[:3]
@@ -94,7 +97,7 @@ class Scene:
         return fractions
 
 
-def _detector_limits(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+def _detector_limits(camera: Camera) -> tuple[Float64[np.ndarray, "2"], Float64[np.ndarray, "2"]]:
     """Lowest and highest x and y on the detector: per mm of depth for a cone beam, in mm for a parallel one."""
     row, column = camera.principal_point_px
     rows, columns = camera.shape
@@ -103,14 +106,16 @@ def _detector_limits(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     return low, np.array([columns - 0.5 - column, rows - 0.5 - row]) * scale
 
 
-def _inside(camera: Camera, points_mm: np.ndarray) -> np.ndarray:
+def _inside(camera: Camera, points_mm: Float64[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
     low, high = _detector_limits(camera)
     depth = points_mm[:, 2:] if camera.beam == "cone" else 1.0
     inside: np.ndarray = np.all((points_mm[:, :2] >= low * depth) & (points_mm[:, :2] <= high * depth), axis=-1)
     return inside
 
 
-def _survey(ct: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def _survey(
+    ct: Int16[np.ndarray, "z y x"], labels: UInt8[np.ndarray, "z y x"]
+) -> tuple[Int64[np.ndarray, "256 6"], Int64[np.ndarray, "256"], tuple[int, int]]:
     def slab(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         boxes, counts, limits = np.zeros((256, 6), np.int64), np.zeros(256, np.int64), np.zeros(2, np.int64)
         survey(ct, labels, start, stop, boxes, counts, limits)

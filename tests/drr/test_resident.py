@@ -82,6 +82,6 @@ def test_arrays_that_cannot_be_written_are_copied(scene: Scene) -> None:
 def test_a_volume_beyond_the_kernel_s_indices_is_refused() -> None:
     shape = (2048, 1024, 1024)
     ct, labels = (np.broadcast_to(np.zeros(1, dtype), shape) for dtype in (np.int16, np.uint8))
-    huge = Scene(ct, labels, np.eye(4), np.zeros((256, 6)), np.zeros(256))
+    huge = Scene(ct, labels, np.eye(4), np.zeros((256, 6), np.int64), np.zeros(256, np.int64))
     with pytest.raises(MskdexError, match="too large for rendering on cpu; choose device cpu"):
         resident(huge, CPU)
