@@ -90,16 +90,16 @@ def page_lines(source: Dataset, prediction: Prediction, making: Making, warnings
     ]
     groups = list(prediction.table.groupby(["object", "side"], sort=False))
     table = [f"{'structure':22}{'side':10}{'volume, cm3':>24}{'lean mass, g':>24}", *(_row(rows) for _, rows in groups)]
-    told = [f"In brackets: {100 * COVERAGE:.0f} % interval; none where the radiograph or the structure is flagged."]
-    told += [f"Flag: {flag}" for flag in prediction.flags]
-    told += [
+    notes = [f"In brackets: {100 * COVERAGE:.0f} % interval; none where the radiograph or the structure is flagged."]
+    notes += [f"Flag: {flag}" for flag in prediction.flags]
+    notes += [
         f"Flag, {_name(rows)} {rows.iloc[0]['side']}: {flag}"
         for _, rows in groups
         for flag in dict.fromkeys(rows["flag"])
         if flag
     ]
-    told += [*(f"Warning: {warning}" for warning in warnings), NOTICE]
-    return [*_wrapped(head), "", *table, "", *_wrapped(told)]
+    notes += [*(f"Warning: {warning}" for warning in warnings), NOTICE]
+    return [*_wrapped(head), "", *table, "", *_wrapped(notes)]
 
 
 def _wrapped(sentences: Sequence[str]) -> list[str]:

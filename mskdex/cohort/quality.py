@@ -101,10 +101,10 @@ def flags(
         p: [*findings.get(p, ()), *(f"import: {w}" for w in warnings.get(p, ()))] for p in table["patient_id"].unique()
     }
     for row in table.to_dict("records"):
-        told, name = found[row["patient_id"]], row["object"]
-        told += [r for r in _stands_out(row, limit, least_dice) if not any(r in t for t in told)]
-        if row["present"] and row["largest_piece"] < 0.9 and not any(f"{name} is in " in t for t in told):
-            told.append(f"{name} in {int(row['pieces'])} pieces")
+        notes, name = found[row["patient_id"]], row["object"]
+        notes += [r for r in _stands_out(row, limit, least_dice) if not any(r in t for t in notes)]
+        if row["present"] and row["largest_piece"] < 0.9 and not any(f"{name} is in " in t for t in notes):
+            notes.append(f"{name} in {int(row['pieces'])} pieces")
     rows = [
         {
             "patient_id": p,
@@ -125,10 +125,10 @@ def _stands_out(row: Mapping[Any, Any], limit: float, least_dice: float) -> list
     if not row["present"]:
         return [f"{name} is absent"]
     scores = (("z_volume", "volume"), ("z_hu", "mean HU"), ("z_left_right", "left-right ratio"))
-    told = [f"{words} of {name} (z {row[key]:+.1f})" for key, words in scores if abs(row[key]) > limit]
+    notes = [f"{words} of {name} (z {row[key]:+.1f})" for key, words in scores if abs(row[key]) > limit]
     if row["flip_dice"] < least_dice:
-        told.append(f"{name} is segmented otherwise in the mirrored CT (Dice {row['flip_dice']:.2f})")
-    return told
+        notes.append(f"{name} is segmented otherwise in the mirrored CT (Dice {row['flip_dice']:.2f})")
+    return notes
 
 
 def _kept(facts: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _parse(
                 problems.append(Problem(number, patient, str(name), cell.problem, severity))
         if excluded and "exclude_reason" not in texts:
             problems.append(Problem(number, patient, "exclude_reason", _NO_REASON))
-        problems += [Problem(number, patient, *told) for told in row_problems(cells)]
+        problems += [Problem(number, patient, *notes) for notes in row_problems(cells)]
         rows.append(cells)
     return rows, problems
 

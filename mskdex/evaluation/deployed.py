@@ -161,17 +161,17 @@ def read_deployed(folder: Path, experiment: str, fold: int, trained_on: Iterable
     """
     table = read_parquet(folder / ERRORS)
     own = table[(table["experiment"] == experiment) & (table["fold"] == fold)]
-    told = read_json(folder / FUSION)["models"].get(experiment, {}).get(str(fold))
-    if told is None:
+    stored = read_json(folder / FUSION)["models"].get(experiment, {}).get(str(fold))
+    if stored is None:
         msg = (
             f"{folder / FUSION} has nothing of experiment {experiment}, fold {fold}; give the evaluation of this model"
         )
         raise MskdexError(msg)
-    if told["trained_on"] != trained_digest(trained_on):
+    if stored["trained_on"] != trained_digest(trained_on):
         msg = f"{folder / FUSION} is of a model that other patients trained; run the evaluation of this model again"
         raise MskdexError(msg)
     image, fused = (Calibration.of_errors(own[own["estimate"] == e]) for e in (IMAGE, JOINED))
-    if told["design"] is None:
+    if stored["design"] is None:
         return Deployed(image)
-    parts = {(p["channel"], p["quantity"]): p for p in told["parts"]}
-    return Deployed(image, fused, Fusion(Design(**told["design"]), parts))
+    parts = {(p["channel"], p["quantity"]): p for p in stored["parts"]}
+    return Deployed(image, fused, Fusion(Design(**stored["design"]), parts))

@@ -144,8 +144,8 @@ def _read_slices(slices: Slices, settings: CtSettings) -> tuple[np.ndarray, dict
     facts: dict[str, Any] = {"hu_range_read": [np.inf, -np.inf], "voxels_clipped_below": 0, "voxels_clipped_above": 0}
     warnings: list[str] = []
     for k, (frame, dataset) in enumerate(opened_frames(slices.frames)):
-        plane, told = frame_hu(frame, dataset, slices.shape)
-        warnings += [w for w in told if w not in warnings]
+        plane, notes = frame_hu(frame, dataset, slices.shape)
+        warnings += [w for w in notes if w not in warnings]
         out[k : k + 1], found = _to_hu(plane[None], frame.path)
         low, high = found["hu_range_read"]
         facts["hu_range_read"] = [min(low, facts["hu_range_read"][0]), max(high, facts["hu_range_read"][1])]

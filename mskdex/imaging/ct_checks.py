@@ -97,16 +97,16 @@ def _window_warnings(hu: np.ndarray) -> list[str]:
     values = np.flatnonzero(counts)
     low, high = int(values[0]) - 1024, int(values[-1]) - 1024
     body = int(counts[_BODY_HU + 1024 :].sum())
-    told = []
+    notes = []
     if high < _SCANNER_MAX_HU and _is_end(counts[::-1], len(counts) - 1 - int(values[-1]), body):
-        told.append((high, counts[values[-1]] / body))
+        notes.append((high, counts[values[-1]] / body))
     if low > -900 and counts[values[0]] > 0.01 * hu.size:
-        told.append((low, counts[values[0]] / hu.size))
+        notes.append((low, counts[values[0]] / hu.size))
     return [
         f"{100 * share:.2g} % of the voxels are at exactly {value} HU, the {'highest' if value == high else 'lowest'} "
         "value: the CT was cut to a display window, and HU beyond it are lost, or its slope and intercept are wrong; "
         "use the original CT"
-        for value, share in told
+        for value, share in notes
     ]
 
 

@@ -19,17 +19,17 @@ def dead_lines(grey: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, list[st
         bool (H, W), True on such lines, and a warning that names them.
     """
     found = np.zeros(field.shape, bool)
-    told = []
+    notes = []
     for name, turned, image, part in (("rows", found, grey, field), ("columns", found.T, grey.T, field.T)):
         lines = _lines(image, part)
         turned[lines] = True
         if lines:
             more = ", ..." if len(lines) > _MOST_TOLD else ""
-            told.append(f"{name} {', '.join(str(n + 1) for n in lines[:_MOST_TOLD])}{more}")
-    if not told:
+            notes.append(f"{name} {', '.join(str(n + 1) for n in lines[:_MOST_TOLD])}{more}")
+    if not notes:
         return found, []
     return found, [
-        f"{' and '.join(told)} hold one value throughout, as dead lines of a detector do: they are left out of the "
+        f"{' and '.join(notes)} hold one value throughout, as dead lines of a detector do: they are left out of the "
         "field; use the corrected image"
     ]
 

@@ -29,7 +29,7 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
     first = chosen[0][1]
     shape = whole(first, "Rows"), whole(first, "Columns")
     alone = Counter(text(header, "SeriesInstanceUID") for _, header in found)
-    told = []
+    notes = []
     for path, header in found:
         if path in inside or "LOCALIZER" in text(header, "ImageType").upper():
             continue
@@ -41,20 +41,20 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
             raise MskdexError(msg)
         lone = alone[text(header, "SeriesInstanceUID")] == 1 and whole(header, "NumberOfFrames", 1) == 1
         if alike and lone and text(header, "SOPClassUID") == _CT_IMAGE:
-            told.append(f"{path.name} was passed over: it has a series of its own, but may be a slice of this one")
-    return told + _unreadable({path for path, _ in found}, [path for path, _ in chosen])
+            notes.append(f"{path.name} was passed over: it has a series of its own, but may be a slice of this one")
+    return notes + _unreadable({path for path, _ in found}, [path for path, _ in chosen])
 
 
 def _unreadable(readable: set[Path], chosen: list[Path]) -> list[str]:
     """Files beside the slices that are of no known format and about as large as a slice."""
     usual = float(np.median([path.stat().st_size for path in chosen]))
     low, high = (share * usual for share in _LIKE_A_SLICE)
-    told = []
+    notes = []
     for folder in sorted({path.parent for path in chosen} if len(chosen) > 1 else ()):
         for path in sorted(folder.iterdir()):
             if path in readable or path.name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
             size = path.stat().st_size
             if size == 0 or (low <= size <= high and file_kind(path) == "unknown"):
-                told.append(f"{path.name} was passed over: it is no DICOM file, but may be a damaged slice")
-    return told
+                notes.append(f"{path.name} was passed over: it is no DICOM file, but may be a damaged slice")
+    return notes

@@ -205,22 +205,24 @@ def _position(frame: Frame) -> np.ndarray:
 
 def _count_warnings(frames: Sequence[Frame]) -> list[str]:
     """Whether a slice at either end may be missing, which positions alone cannot show."""
-    told = []
+    notes = []
     stated = {n for f in frames if (n := whole(f.header, "ImagesInAcquisition"))}
     groups = {text(f.header, "AcquisitionNumber") for f in frames}
     if len(stated) == 1 and len(groups) == 1 and (most := max(stated)) > len(frames):
-        told.append(f"ImagesInAcquisition is {most}, but the series has {len(frames)} slices: some may be missing")
+        notes.append(f"ImagesInAcquisition is {most}, but the series has {len(frames)} slices: some may be missing")
     numbers_ = [whole(f.header, "InstanceNumber") for f in frames if f.index is None]
     if numbers_ and len(set(numbers_)) == len(numbers_):
         low, high = min(numbers_), max(numbers_)
         if high - low + 1 > len(numbers_):
-            told.append(f"InstanceNumbers run from {low} to {high} for {len(numbers_)} slices: some may be missing")
+            notes.append(f"InstanceNumbers run from {low} to {high} for {len(numbers_)} slices: some may be missing")
         elif low > 1:
-            told.append(f"InstanceNumbers begin at {low}: slices before it may be missing")
+            notes.append(f"InstanceNumbers begin at {low}: slices before it may be missing")
     elif numbers_ and len(groups) == 1 and len(set(numbers_)) > 1:
         twice = len(numbers_) - len(set(numbers_))
-        told.append(f"{twice} InstanceNumbers occur again: slices of two stacks may lie between each other; look at it")
-    return told
+        notes.append(
+            f"{twice} InstanceNumbers occur again: slices of two stacks may lie between each other; look at it"
+        )
+    return notes
 
 
 def _distance_warnings(frames: Sequence[Frame], step: float) -> list[str]:

@@ -157,7 +157,7 @@ def _each_apart(groups: dict[str, list[int]], frames: Sequence[Frame], along: np
 def _groups_text(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]) -> str:
     """The groups in words, each with what else tells it from the others."""
     others = [t for t in _TELLS_APART if t != tag and not t.endswith("UID") and len(_groups(frames, t)) > 1]
-    told = []
+    notes = []
     for value, members in sorted(groups.items())[:4]:
         more = [
             f"{_TELLS_APART[t]} {shown(values.pop() or 'blank', 40)}"
@@ -166,6 +166,6 @@ def _groups_text(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]
         ]
         example = frames[members[0]].name
         about = ", ".join([f"{len(members)} slices", *more, f"e.g. {example}"])
-        told.append(f"{_TELLS_APART[tag]} {shown(value or 'blank', 40)} ({about})")
+        notes.append(f"{_TELLS_APART[tag]} {shown(value or 'blank', 40)} ({about})")
     rest = f" and {len(groups) - 4} more" if len(groups) > 4 else ""
-    return f"{len(groups)} stacks: " + " and ".join(told) + rest
+    return f"{len(groups)} stacks: " + " and ".join(notes) + rest

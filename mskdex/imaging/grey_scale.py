@@ -193,8 +193,8 @@ def _two_tags_agree(tags: GreyTags) -> bool:
     """Whether two tags say the same of the direction; of processed images the pixels are then less sure than they."""
     shown = {"MONOCHROME1": 1, "MONOCHROME2": -1}.get(tags.photometric)
     shape = {"INVERSE": 1, "IDENTITY": -1}.get(tags.shape)
-    told = [v for v in (tags.sign, shown, shape) if v is not None]
-    return len(told) > 1 and len(set(told)) == 1
+    notes = [v for v in (tags.sign, shown, shape) if v is not None]
+    return len(notes) > 1 and len(set(notes)) == 1
 
 
 def _contradicting_tags(source: Source) -> list[str]:

@@ -62,15 +62,15 @@ def grey_values(source: Source, settings: RadiographSettings) -> GreyValues:
 
 
 def _with_ends(
-    values: np.ndarray, valid: np.ndarray, ends: np.ndarray, voi: bool, narrow: str | None, told: list[str]
+    values: np.ndarray, valid: np.ndarray, ends: np.ndarray, voi: bool, narrow: str | None, notes: list[str]
 ) -> GreyValues:
     first, last = float(ends[0, 0]), float(ends[0, 1])
     low, high = min(first, last), max(first, last)
-    return GreyValues(np.asarray(values, dtype=np.float32), valid, low, high, first > last, voi, narrow, told)
+    return GreyValues(np.asarray(values, dtype=np.float32), valid, low, high, first > last, voi, narrow, notes)
 
 
 def _by_modality(
-    grey: np.ndarray, ends: np.ndarray, dataset: Dataset, told: list[str]
+    grey: np.ndarray, ends: np.ndarray, dataset: Dataset, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     if dataset.get("ModalityLUTSequence"):
         return _through(apply_modality_lut, "ModalityLUTSequence", grey, ends, dataset)
@@ -78,7 +78,7 @@ def _by_modality(
     present = [k for k in ("RescaleSlope", "RescaleIntercept") if k in dataset]
     if slope.first is None and intercept.first is None and not (slope.broken or intercept.broken):
         if present:
-            told.append(f"tags {' and '.join(present)} are blank; grey values are taken as they are stored")
+            notes.append(f"tags {' and '.join(present)} are blank; grey values are taken as they are stored")
         return grey, ends
     if slope.first in (None, 0.0) or intercept.first is None:
         keys = ("RescaleSlope", "RescaleIntercept")
@@ -88,10 +88,10 @@ def _by_modality(
     return grey * slope.first + intercept.first, ends * slope.first + intercept.first
 
 
-def _by_voi(values: np.ndarray, ends: np.ndarray, dataset: Dataset, told: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _by_voi(values: np.ndarray, ends: np.ndarray, dataset: Dataset, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     luts = dataset.get("VOILUTSequence")
     if luts and len(luts) > 1:
-        told.append(f"it has {len(luts)} VOI LUTs; the first is applied")
+        notes.append(f"it has {len(luts)} VOI LUTs; the first is applied")
     if not luts:
         width = stated_numbers(dataset, "WindowWidth", 1).first
         if width is not None and width < 1:

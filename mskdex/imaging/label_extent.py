@@ -51,13 +51,13 @@ def lay_on(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tupl
 def _beyond(volume: Volume, ct: Volume) -> list[str]:
     """That labels on the CT's lattice reach beyond it: made of a CT that had more slices, rows or columns."""
     offset = same_lattice_offset(volume, ct) or (0, 0, 0)
-    told = []
+    notes = []
     for start, have, want, ends in zip(offset, volume.array.shape[::-1], ct.array.shape[::-1], _ENDS, strict=True):
-        told += [f"{n} at the {end}" for n, end in zip((-start, start + have - want), ends, strict=True) if n > 0]
-    if not told:
+        notes += [f"{n} at the {end}" for n, end in zip((-start, start + have - want), ends, strict=True) if n > 0]
+    if not notes:
         return []
     return [
-        f"labels reach beyond the CT by voxels ({', '.join(told)}): the CT may lack slices or be cropped; look at it"
+        f"labels reach beyond the CT by voxels ({', '.join(notes)}): the CT may lack slices or be cropped; look at it"
     ]
 
 

@@ -48,8 +48,8 @@ def combine(
             in_order = to_ras(masks[name]())
             if not in_order.array.any():
                 continue
-            mask, told = lay_on(in_order, ct, request.path / name, settings)
-            found.warnings += [t for t in told if t not in found.warnings]
+            mask, notes = lay_on(in_order, ct, request.path / name, settings)
+            found.warnings += [t for t in notes if t not in found.warnings]
             if cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty):
                 found.cut.add(channel.label)
             _unite(found, channel, name, mask.array > 0, request.path)

@@ -38,18 +38,18 @@ def check_places(labels: Volume, channels: Sequence[Channel]) -> list[str]:
             f"swapped (label_sources is [left, right]) or the file was mirrored"
         )
         raise MskdexError(msg)
-    told = []
+    notes = []
     for axis, where, low, high in _ORDER:
         ones, others = _of_object(middle, low), _of_object(middle, high)
-        told += [f"{a} lies {where} {b}" for a in ones for b in others if _beyond(middle, a, b, axis)][:1]
+        notes += [f"{a} lies {where} {b}" for a in ones for b in others if _beyond(middle, a, b, axis)][:1]
     for one, other in (("pelvis_left", "sacrum"), ("sacrum", "pelvis_right")):
         if _beyond(middle, one, other, 0):
-            told.append("sacrum does not lie between the hip bones")
-    if not told:
+            notes.append("sacrum does not lie between the hip bones")
+    if not notes:
         return []
     return [
-        f"{' and '.join(told)}, as in no patient: CT and labels are flipped, or the ids mean other structures; correct "
-        "the orientation in the headers, or label_sources"
+        f"{' and '.join(notes)}, as in no patient: CT and labels are flipped, or the ids mean other structures; "
+        "correct the orientation in the headers, or label_sources"
     ]
 
 

@@ -110,10 +110,10 @@ def _layer(raw: Volume, segment: Segment, path: Path) -> Callable[[], Volume]:
 def _from_folder(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labels:
     names = names_in(request.path) or {}
     files: list[Path] = []
-    told: list[str] = []
-    masks = {n: _mask(request, n, settings, files, told) for n in names}
+    notes: list[str] = []
+    masks = {n: _mask(request, n, settings, files, notes) for n in names}
     combined = combine(request, masks, ct, settings, leaves_out_empty=False)
-    combined.warnings[:0] = told
+    combined.warnings[:0] = notes
     facts = {"format": "masks", "sha256": content_hash(sorted(files))}
     unused = [n for n in masks if n not in combined.taken]
     if request.source is not None:
@@ -122,7 +122,7 @@ def _from_folder(request: LabelRequest, ct: Volume, settings: CtSettings) -> Lab
 
 
 def _mask(
-    request: LabelRequest, name: str, settings: CtSettings, files: list[Path], told: list[str]
+    request: LabelRequest, name: str, settings: CtSettings, files: list[Path], notes: list[str]
 ) -> Callable[[], Volume]:
     path = request.path / name
 
@@ -136,7 +136,7 @@ def _mask(
         if ids.max() > 1 and len(ids_in(ids)) > 1:
             msg = f"{path} is a label map of several ids, not a mask; give the file itself as labels"
             raise MskdexError(msg)
-        told.extend([*found["warnings"], *([rounded] if rounded else [])])
+        notes.extend([*found["warnings"], *([rounded] if rounded else [])])
         files.extend(found["files"])
         return Volume((ids > 0).astype(np.uint8), raw.world_from_voxel)
 

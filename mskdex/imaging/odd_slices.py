@@ -109,12 +109,12 @@ def odd_planes(hu: np.ndarray) -> list[str]:
         k for k in range(1, len(hu) - 1) if hu[k].min() == hu[k].max() and shows[:k].any() and shows[k + 1 :].any()
     ]
     copies = [k for k in range(1, len(hu)) if shows[k] and k not in blank and np.array_equal(hu[k], hu[k - 1])]
-    told = []
+    notes = []
     if blank:
-        told.append(f"slices {_listed(blank)} of {len(hu)} (from below) hold one value throughout: they are missing")
+        notes.append(f"slices {_listed(blank)} of {len(hu)} (from below) hold one value throughout: they are missing")
     if 0 < len(copies) <= _ODD_SHARE * len(hu):
-        told.append(f"slices {_listed(copies)} of {len(hu)} (from below) are exact copies of the one below them")
-    return told
+        notes.append(f"slices {_listed(copies)} of {len(hu)} (from below) are exact copies of the one below them")
+    return notes
 
 
 def _listed(places: Sequence[int]) -> str:

@@ -101,26 +101,26 @@ def header_doubts(facts: dict[str, Any], pixel_mm: tuple[float, float], *, absol
         pixel_mm: height and width that were taken.
         absolute: whether grey values were taken as linear or log.
     """
-    told = []
+    notes = []
     if absolute and facts.get("display"):
-        told.append(
+        notes.append(
             f"its header says that its grey values are made for display ({facts['display']}), which are neither linear "
             "nor log; they were taken as the sheet or the config says: check intensity"
         )
     if facts.get("oblong"):
-        told.append(
+        notes.append(
             f"its header says that pixels are oblong (height {facts['oblong']:g} times their width); they were taken "
             "as square: check the picture's resolution, and export it with square pixels"
         )
     said = facts.get("header_pixel_mm")
     if said and not np.allclose(said, pixel_mm, rtol=_SAME):
-        told.append(
+        notes.append(
             f"its header says pixels of {said[0]:g} x {said[1]:g} mm, {pixel_mm[0]:g} x {pixel_mm[1]:g} mm were taken: "
             "check pixel_mm, which is the size at the detector"
         )
     if facts.get("header_axes"):
-        told.append(
+        notes.append(
             f"its header turns or mirrors its axes (direction {facts['header_axes']}), and pixels were taken as they "
             "are stored: look at the image, and give orientation in the sheet where it is not L and F"
         )
-    return told
+    return notes

@@ -103,7 +103,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)
             upright = ImageOps.exif_transpose(image)
-            grey, bits, told = _grey_of(upright, path, bits_of_one)
+            grey, bits, notes = _grey_of(upright, path, bits_of_one)
             if image.format == "JPEG" and image.mode in ("L", "RGB"):
                 _require_one_reading(image, path)
             if grey.dtype == np.int32 and bits == 32 and is_unsigned(image):
@@ -119,8 +119,8 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
         "lossy": lossy,
     }
     if turned != 1:
-        told.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
-    return Picture(grey, bits, facts, told)
+        notes.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
+    return Picture(grey, bits, facts, notes)
 
 
 def _require_one_reading(image: Image.Image, path: Path) -> None:

@@ -185,14 +185,14 @@ def _device(header: Dataset) -> str | None:
 
 def _passed_over(header: Dataset) -> list[str]:
     """Values of tags on grey values that mean nothing."""
-    told = []
+    notes = []
     intent, sign = (text_of(header, k) for k in ("PresentationIntentType", "PixelIntensityRelationshipSign"))
     if intent and intent.upper() not in _INTENTS:
         named = f"{_INTENTS[1]} nor {_INTENTS[0]}"
-        told.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
+        notes.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
     if sign and stated_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
-        told.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
-    return told
+        notes.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
+    return notes
 
 
 def _words(dataset: Dataset, path: Path) -> np.ndarray:

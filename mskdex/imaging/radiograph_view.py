@@ -91,19 +91,19 @@ def _stated_view(text: str) -> tuple[str | None, bool]:
 
 
 def _view(header: Dataset, found: ViewTags) -> None:
-    told: list[tuple[str, str, str | None, bool]] = []
+    notes: list[tuple[str, str, str | None, bool]] = []
     if position := " ".join(texts_of(header, "ViewPosition")):
         said = f"tag ViewPosition {shown(position, 60)!r}"
-        told.append((said, "tag ViewPosition", *_stated_view(position)))
+        notes.append((said, "tag ViewPosition", *_stated_view(position)))
         if not _plain(position):
             found.warnings.append(f"{said} names no view; passed over")
     for code, meaning, item in code_items(header, "ViewCodeSequence"):
         stated = (_AP_PA_CODES[code], False) if code in _AP_PA_CODES else _stated_view(meaning or code)
-        told.append((f"tag ViewCodeSequence {shown(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
+        notes.append((f"tag ViewCodeSequence {shown(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
         for _, modifier, _ in code_items(item, "ViewModifierCodeSequence"):
             if _OTHER_VIEWS.search(_plain(modifier)) or _plain(modifier) in {"CAUDAD", "CEPHALAD"}:
                 found.problems.append(f"tag ViewModifierCodeSequence {shown(modifier, 60)!r}")
-    for what, tag, view, other in told:
+    for what, tag, view, other in notes:
         if other:
             found.problems.append(what)
         elif view and found.view not in {None, view}:
@@ -158,9 +158,9 @@ def _side(header: Dataset, found: ViewTags) -> None:
 
 
 def _body_part(header: Dataset, found: ViewTags) -> None:
-    told = [("BodyPartExamined", " ".join(texts_of(header, "BodyPartExamined")))]
-    told += [("AnatomicRegionSequence", m or c) for c, m, _ in code_items(header, "AnatomicRegionSequence")]
-    for keyword, text in told:
+    notes = [("BodyPartExamined", " ".join(texts_of(header, "BodyPartExamined")))]
+    notes += [("AnatomicRegionSequence", m or c) for c, m, _ in code_items(header, "AnatomicRegionSequence")]
+    for keyword, text in notes:
         plain = _plain(text)
         if not plain or set(plain.split()) <= _SILENT or _HIP.search(plain):
             continue

@@ -68,16 +68,16 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     if unit not in _UNITS_MM:
         msg = f"{path}: its xyzt_units name no unit of length ({unit}); export it in millimetres"
         raise MskdexError(msg)
-    affine, told = _affine(path, header)
+    affine, notes = _affine(path, header)
     affine[:3] *= _UNITS_MM[unit]
     if _UNITS_MM[unit] != 1:
-        told.append(f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted")
+        notes.append(f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted")
     offset = float(header["vox_offset"])
     least = int(header["sizeof_hdr"]) + 4
     if not least <= offset <= _LARGEST_OFFSET or offset != int(offset):
         msg = f"{path}: its voxels would begin at byte {offset:g} (vox_offset); export it again"
         raise MskdexError(msg)
-    return NiftiHeader(size[:3], size, dtype, components, int(offset), slope, intercept, affine, tuple(told))
+    return NiftiHeader(size[:3], size, dtype, components, int(offset), slope, intercept, affine, tuple(notes))
 
 
 def _parsed(path: Path) -> Nifti1Header:

@@ -114,8 +114,8 @@ def require_same(found: Sequence[str], wanted: Sequence[str], of: str, others: s
     """
     missing, more = ([n for n in a if n not in b] for a, b in ((wanted, found), (found, wanted)))
     if missing or more or len(set(found)) < len(found):
-        told = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(more)} too"] * bool(more)
-        why = " and ".join(told) or "it names an object twice"
+        notes = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(more)} too"] * bool(more)
+        why = " and ".join(notes) or "it names an object twice"
         msg = f"{of} holds other objects than {others}: {why}; delete it and run the same command again"
         raise MskdexError(msg)
 

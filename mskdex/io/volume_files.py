@@ -52,7 +52,7 @@ def _read_nifti(path: Path, max_megavoxels: float, layers: bool, tilted: bool) -
     header = read_nifti_header(path)
     _require_volume(path, header.size, header.components, layers=layers and header.components == 1)
     require_size(path, header.shape, header.dtype.itemsize, max_megavoxels)
-    affine, told = _grid(path, header.world_from_voxel, header.shape[::-1], tilted)
+    affine, notes = _grid(path, header.world_from_voxel, header.shape[::-1], tilted)
     codec: Codec = "gzip" if zipped(path) else "raw"
     stored = read_array(path, header.shape[::-1], header.dtype, codec=codec, start=0, skip=header.offset)
     array = _scaled(stored, header.slope, header.intercept)
@@ -60,7 +60,7 @@ def _read_nifti(path: Path, max_megavoxels: float, layers: bool, tilted: bool) -
         "format": "nifti",
         "header": {},
         "files": [path],
-        "warnings": [*header.warnings, *told],
+        "warnings": [*header.warnings, *notes],
     }
 
 
@@ -75,7 +75,7 @@ def _read_voxels(
     if header.world_from_voxel is None:
         msg = f"{path} does not say how its axes lie in space; export it again"
         raise MskdexError(msg)
-    affine, told = _grid(path, header.world_from_voxel, shape[:3], tilted)
+    affine, notes = _grid(path, header.world_from_voxel, shape[:3], tilted)
     if header.start < 0:
         msg = f"{header.data} is cut short; copy or export it again"
         raise MskdexError(msg)
@@ -85,7 +85,7 @@ def _read_voxels(
         "format": kind,
         "header": header.fields,
         "files": files,
-        "warnings": [*header.warnings, *told],
+        "warnings": [*header.warnings, *notes],
     }
 
 

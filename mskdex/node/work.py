@@ -115,21 +115,21 @@ class Work:
     def finish(self, job: Job) -> None:
         """Records what images have got, puts the study away and writes its one log line."""
         states: Counter[str] = Counter()
-        told: list[str] = []
+        notes: list[str] = []
         refusals: list[str] = []
         count = 0
         for image in job.images:
             state, why = self._outcome(image.stem, job.results)
             states[state] += 1
             if why:
-                (refusals if state == "refused" else told).append(f"{image.stem}: {why}")
+                (refusals if state == "refused" else notes).append(f"{image.stem}: {why}")
             if state == "predicted":
                 sent = [p.stem.partition("-")[2] for p in sorted((job.results / image.stem).glob("*.sent"))]
                 count += len(sent)
                 record = {"study": job.study, "model": self.digest, "results": sent, "sent": _now()}
                 self.queue.write_record(image.stem, record)
         good = bool(states["predicted"] or states["repeat"]) and not refusals
-        reasons = "; ".join([*refusals, *told]) or ("" if good else "it holds no image")
+        reasons = "; ".join([*refusals, *notes]) or ("" if good else "it holds no image")
         parts = [f"{number} {name}" for name, number in sorted(states.items())] or ["none"]
         parts += [f"{count} results sent"] if count else []
         line = f"study {job.study}: {'done' if good else 'failed'}, images: {', '.join(parts)}"

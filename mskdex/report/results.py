@@ -236,7 +236,7 @@ def _patients(cohort: Path) -> pd.DataFrame:
 def _warnings(root: Path, patients: Iterable[str]) -> dict[str, list[str]]:
     """What the imports warned of, of the patients that it did."""
     read = {p: read_json(root / p / "import.json")["warnings"] for p in patients}
-    return {p: [str(w) for w in told] for p, told in read.items() if told}
+    return {p: [str(w) for w in notes] for p, notes in read.items() if notes}
 
 
 def _trainings(root: Path, config: Config) -> tuple[dict, dict]:

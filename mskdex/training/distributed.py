@@ -63,14 +63,14 @@ class Group:
         if self.size == 1:
             return state
         tensors, facts = state or ({}, None)
-        told: list[Any] = [facts, [(name, t.shape, t.dtype) for name, t in tensors.items()]]
-        distributed.broadcast_object_list(told, device=device)
+        sent: list[Any] = [facts, [(name, t.shape, t.dtype) for name, t in tensors.items()]]
+        distributed.broadcast_object_list(sent, device=device)
         received = {}
-        for name, shape, dtype in told[1]:
+        for name, shape, dtype in sent[1]:
             own = tensors[name].to(device) if self.rank == 0 else torch.empty(shape, dtype=dtype, device=device)
             distributed.broadcast(own, 0)
             received[name] = own
-        return None if told[0] is None else (received, told[0])
+        return None if sent[0] is None else (received, sent[0])
 
     def leave(self) -> None:
         """Waits until every process is here, and takes the group apart."""

@@ -45,8 +45,8 @@ def cohort(sheet: Path, settings: CohortStage, out: Path) -> None:
     if left_out:
         log.warning("the cohort lacks %s: left out for everyone", _listed(left_out))
     out = Path(out)
-    told = ["affected_side"] * bool(included["affected_side"].notna().any())
-    people = included[[*_PATIENT_COLUMNS, *told]].reset_index(drop=True)
+    notes = ["affected_side"] * bool(included["affected_side"].notna().any())
+    people = included[[*_PATIENT_COLUMNS, *notes]].reset_index(drop=True)
     write_parquet(out / "patients.parquet", patients_schema().validate(people))
     excluded = rows.loc[rows["exclude"], ["patient_id", "exclude_reason"]].rename(columns={"exclude_reason": "reason"})
     write_parquet(out / "excluded.parquet", excluded.astype(str).reset_index(drop=True))

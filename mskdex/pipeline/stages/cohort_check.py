@@ -82,7 +82,7 @@ def _file_problems(included: pd.DataFrame, config: Config, broken: set[tuple[int
         log.info("%d of %d: %s", i, len(included), patient)
         usable = {k: v for k, v in known.items() if (number, k) not in broken}
         checked = check_patient(usable | {"patient_id": patient}, import_stage(config, str(known.get("label_source"))))
-        problems += [Problem(number, patient, *told) for told in checked.problems]
+        problems += [Problem(number, patient, *notes) for notes in checked.problems]
         numbers[patient] = number
         cohort.append(checked.evidence)
     for clash in clashes(cohort):

@@ -75,8 +75,8 @@ class _Outcome:
 
     @property
     def warnings(self) -> list[str]:
-        told = self.imported.warnings if self.imported else []
-        return [*told, *(self.person.warnings if self.person else [])]
+        notes = self.imported.warnings if self.imported else []
+        return [*notes, *(self.person.warnings if self.person else [])]
 
 
 def predict_radiographs(

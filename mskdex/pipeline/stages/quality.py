@@ -118,8 +118,8 @@ def _page(table: pd.DataFrame, findings: Mapping[str, Sequence[str]], warnings: 
 
 def _findings_html(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:
     """What does not fit and the import's warnings as lists, then what stands out against the cohort."""
-    told = [*findings, *(f"import: {w}" for w in warnings)]
-    others = reasons.removeprefix("; ".join(told)).removeprefix("; ")
+    notes = [*findings, *(f"import: {w}" for w in warnings)]
+    others = reasons.removeprefix("; ".join(notes)).removeprefix("; ")
     heads = [
         f"<p>{title}</p><ul>{''.join(f'<li>{escape(t)}</li>' for t in texts)}</ul>"
         for title, texts in (("Radiograph and CT do not fit:", findings), ("The import warned:", warnings))
