@@ -63,19 +63,19 @@ def quality(
     structures = structure_table(imports, settings.cohort_channels, flips)
     warnings = {p: [str(w) for w in content["warnings"]] for p, content in imports.items()}
     findings = {p: _findings(patients_root / p) for p in patients}
-    table = flags(structures, settings.flag_robust_z, warnings, findings, settings.flag_flip_dice)
+    flag_table = flags(structures, settings.flag_robust_z, warnings, findings, settings.flag_flip_dice)
     sheets = out / "contact_sheets"
     shutil.rmtree(sheets, ignore_errors=True)
     for patient in patients:
         rows = structures[structures["patient_id"] == patient]
-        reasons = table.loc[table["patient_id"] == patient, "reasons"].item()
+        reasons = flag_table.loc[flag_table["patient_id"] == patient, "reasons"].item()
         _draw(patients_root / patient, settings, _lines(patient, rows, reasons), sheets / f"{patient}.png")
-    write_parquet(out / "quality.parquet", table)
+    write_parquet(out / "quality.parquet", flag_table)
     write_csv(out / "structures.csv", structures, float_format="%.6g")
-    write_csv(out / "quality.csv", table.assign(exclude="", exclude_reason=""), float_format="%.6g")
+    write_csv(out / "quality.csv", flag_table.assign(exclude="", exclude_reason=""), float_format="%.6g")
     with atomic_path(out / "quality.html") as temporary:
-        temporary.write_text(_page(table, findings, warnings), encoding="utf-8")
-    flagged = int((table["flags"] > 0).sum())
+        temporary.write_text(_page(flag_table, findings, warnings), encoding="utf-8")
+    flagged = int((flag_table["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
 
 
