@@ -18,10 +18,13 @@ def as_config(config: AnyConfig) -> Config:
     """The config itself, read from its file, or the defaults.
 
     Raises:
-        MskdexError: the file is absent, no YAML, or has unknown keys or values out of range.
+        MskdexError: the file is absent, no YAML, or has unknown keys or values out of range; or it is none of these.
     """
     if isinstance(config, Config):
         return config
+    if not isinstance(config, str | PathLike | None):
+        msg = f"config is a {type(config).__name__}; give the path of a config.yaml, or Config.model_validate of a dict"
+        raise MskdexError(msg)
     return read_config_file(None if config is None else Path(config).expanduser())
 
 
@@ -29,8 +32,11 @@ def as_path(path: AnyPath, what: str) -> Path:
     """A path to a file or folder that exists.
 
     Raises:
-        MskdexError: it does not.
+        MskdexError: it does not, or is no path.
     """
+    if not isinstance(path, str | PathLike):
+        msg = f"{what} is a {type(path).__name__}; give the path of a file or folder"
+        raise MskdexError(msg)
     found = Path(path).expanduser()
     if not found.exists():
         msg = f"{found} does not exist; give the path of {what}"

@@ -79,6 +79,13 @@ def test_flipped_labels_are_refused_with_their_file(row, config, tmp_path):
         mskdex.read_labels(flipped, ct, "phantom", config=config)
 
 
+def test_what_is_neither_a_path_nor_a_config_is_named(row):
+    with pytest.raises(MskdexError, match="the CT is a ndarray; give the path of a file or folder"):
+        mskdex.read_ct(np.zeros((2, 2, 2)))
+    with pytest.raises(MskdexError, match=r"config is a dict; give the path of a config\.yaml"):
+        mskdex.read_ct(row["ct"], config={"ct": {}})
+
+
 def test_a_path_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MskdexError, match=r"nowhere\.nii\.gz does not exist; give the path of the CT"):
         mskdex.read_ct(tmp_path / "nowhere.nii.gz")
