@@ -12,7 +12,7 @@ _ALIGNED = 16
 
 
 @dataclass(frozen=True)
-class Parcel:
+class PackedArrays:
     """Named arrays one after another in one buffer, pinned where a GPU is to have them.
 
     Attributes:
@@ -33,7 +33,7 @@ class Parcel:
         return found
 
 
-def pack(arrays: Mapping[str, np.ndarray], device: torch.device) -> Parcel:
+def pack(arrays: Mapping[str, np.ndarray], device: torch.device) -> PackedArrays:
     """Copies arrays into a new parcel for a device.
 
     PyTorch keeps a pinned buffer until the transfers from it have ended, and gives it out again then.
@@ -48,4 +48,4 @@ def pack(arrays: Mapping[str, np.ndarray], device: torch.device) -> Parcel:
     for name, array in arrays.items():
         first = places[name][0]
         content[first : first + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return Parcel(buffer, places)
+    return PackedArrays(buffer, places)

@@ -164,7 +164,7 @@ def _subjects(
     people = patients.reindex(first.patients)
     design = Design.fit(people).matrix(people)
     sex = np.asarray(people["sex"], dtype=object) if "sex" in people else np.full(len(people), None, dtype=object)
-    drawn = person_resamples(first.whose(persons), settings.bootstrap_samples, settings.seed)
+    drawn = person_resamples(first.persons_of_rows(persons), settings.bootstrap_samples, settings.seed)
     counts = np.vstack([np.ones(len(people)), drawn])
     for (method, quantity), panel in everything.items():
         known = everything.get((DEMOGRAPHICS, quantity))

@@ -50,7 +50,7 @@ class Panel:
             Pairs(truth, wide("predicted"), np.isfinite(truth), folds.to_numpy()), channels, list(map(str, folds.index))
         )
 
-    def whose(self, persons: pd.Series | None) -> np.ndarray:
+    def persons_of_rows(self, persons: pd.Series | None) -> np.ndarray:
         """(patients,) the person behind each row, by a series indexed by patient_id; None: each is their own."""
         names = np.array(self.patients, dtype=object)
         return names if persons is None else persons.loc[names].to_numpy()
@@ -92,7 +92,7 @@ def agreement_table(
     rows: list[dict[str, Any]] = []
     left_out = points[points["left_out"].notna()].groupby(["method", "quantity", "channel"]).size()
     for method, quantity, panel in panels(points):
-        counts = person_resamples(panel.whose(persons), settings.bootstrap_samples, settings.seed)
+        counts = person_resamples(panel.persons_of_rows(persons), settings.bootstrap_samples, settings.seed)
         found = statistics(panel.pairs, np.vstack([np.ones(counts.shape[1]), counts]))
         out = [int(left_out.get((method, quantity, c), 0)) for c in panel.channels["channel"]]
         for name in STATISTICS:

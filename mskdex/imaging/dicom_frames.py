@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import GEOMETRY_TAGS, read_header, whole
+from mskdex.io.dicom import GEOMETRY_TAGS, integer, read_header
 from mskdex.io.files import reading, require_size
 
 _GROUPS = {
@@ -66,7 +66,7 @@ def frames(files: Sequence[tuple[Path, Dataset]], max_megavoxels: float) -> list
     """
     found: list[Frame] = []
     for path, header in files:
-        if whole(header, "NumberOfFrames", 1) == 1 and "ImagePositionPatient" in header:
+        if integer(header, "NumberOfFrames", 1) == 1 and "ImagePositionPatient" in header:
             found.append(Frame(path, None, header))
         else:
             with reading(path):
@@ -76,8 +76,8 @@ def frames(files: Sequence[tuple[Path, Dataset]], max_megavoxels: float) -> list
 
 def _of_one_file(path: Path, max_megavoxels: float) -> Iterator[Frame]:
     header = read_header(path)
-    count = whole(header, "NumberOfFrames", 1)
-    require_size(path, (count, whole(header, "Rows"), whole(header, "Columns")), 0, max_megavoxels)
+    count = integer(header, "NumberOfFrames", 1)
+    require_size(path, (count, integer(header, "Rows"), integer(header, "Columns")), 0, max_megavoxels)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups is None and count == 1:
         yield Frame(path, None, header)  # whatever it lacks is named where it is used

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
-from mskdex.io.dicom import given, number, read_dataset, text, whole
+from mskdex.io.dicom import given, integer, number, read_dataset, text
 from mskdex.io.dicom_pixels import stored_values
 from mskdex.io.files import reading, shown
 from mskdex.quantities import HU_MIN
@@ -144,7 +144,7 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
         )
         raise MskdexError(msg)
     colours = text(dataset, "PhotometricInterpretation").strip().upper()
-    if whole(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
+    if integer(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
         msg = f"{path} is a picture ({shown(colours, 40)}), not a CT; name the series of the CT itself"
         raise MskdexError(msg)
     if dataset.get("ModalityLUTSequence"):
@@ -219,8 +219,8 @@ def _as_stored(value: float, pixels: np.ndarray) -> int:
 
 def _in_stored_bits(dataset: Dataset, pixels: np.ndarray, padded: np.ndarray | None, path: Path) -> np.ndarray:
     """The values of the stored bits, without what other bits of a cell hold; PS3.5, 8.1.1."""
-    allocated, stored = whole(dataset, "BitsAllocated"), whole(dataset, "BitsStored")
-    high = whole(dataset, "HighBit", stored - 1)
+    allocated, stored = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
+    high = integer(dataset, "HighBit", stored - 1)
     if high != stored - 1 or not 0 < stored <= allocated:
         msg = f"{path}: BitsStored {stored} and HighBit {high} of {allocated} bits cannot be; export it again"
         raise MskdexError(msg)

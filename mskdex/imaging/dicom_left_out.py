@@ -7,7 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import text, whole
+from mskdex.io.dicom import integer, text
 from mskdex.io.files import file_kind, shown
 
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -27,19 +27,19 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
     """
     inside = {path for path, _ in chosen}
     first = chosen[0][1]
-    shape = whole(first, "Rows"), whole(first, "Columns")
+    shape = integer(first, "Rows"), integer(first, "Columns")
     alone = Counter(text(header, "SeriesInstanceUID") for _, header in found)
     notes = []
     for path, header in found:
         if path in inside or "LOCALIZER" in text(header, "ImageType").upper():
             continue
-        alike = (whole(header, "Rows"), whole(header, "Columns")) == shape
+        alike = (integer(header, "Rows"), integer(header, "Columns")) == shape
         same = text(header, "SeriesInstanceUID") == text(first, "SeriesInstanceUID")
         if same and alike:
             modality = text(header, "Modality") or "unknown"
             msg = f"{path} belongs to the series, but is of modality {shown(modality, 40)}; copy or export it again"
             raise MskdexError(msg)
-        lone = alone[text(header, "SeriesInstanceUID")] == 1 and whole(header, "NumberOfFrames", 1) == 1
+        lone = alone[text(header, "SeriesInstanceUID")] == 1 and integer(header, "NumberOfFrames", 1) == 1
         if alike and lone and text(header, "SOPClassUID") == _CT_IMAGE:
             notes.append(f"{path.name} was passed over: it has a series of its own, but may be a slice of this one")
     return notes + _unreadable({path for path, _ in found}, [path for path, _ in chosen])

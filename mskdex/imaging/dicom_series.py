@@ -6,7 +6,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import text, whole
+from mskdex.io.dicom import integer, text
 from mskdex.io.files import shown
 
 
@@ -51,7 +51,7 @@ def _localizer(header: Dataset) -> bool:
 
 
 def _frames(files: list[tuple[Path, Dataset]]) -> int:
-    return sum(whole(h, "NumberOfFrames", 1) for _, h in files)
+    return sum(integer(h, "NumberOfFrames", 1) for _, h in files)
 
 
 def _list(groups: dict[str, list[tuple[Path, Dataset]]], found: list[tuple[Path, Dataset]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_stacks import require_apart, require_one_acquisition, require_one_kind
-from mskdex.io.dicom import given, number, numbers, text, whole
+from mskdex.io.dicom import given, integer, number, numbers, text
 from mskdex.io.tilt import EXACT, ROUNDED
 
 _MISSING_SHARE = 0.1
@@ -58,7 +58,7 @@ def order_slices(frames: Sequence[Frame], where: Path) -> Slices:
         raise MskdexError(msg)
     first = frames[0]
     (directions, spacing), warnings = _plane(first), _rounded(first)
-    shape = whole(first.header, "Rows"), whole(first.header, "Columns")
+    shape = integer(first.header, "Rows"), integer(first.header, "Columns")
     for frame in frames:
         _require_alike(frame, first, where)
     origins = np.array([_position(frame) for frame in frames])
@@ -89,8 +89,8 @@ def require_even(slices: Slices, where: Path) -> None:
         gaps = np.diff(slices.positions_mm)
         odd = slices.positions_mm[:-1][np.abs(gaps - np.median(gaps)) > 0.02 * np.median(gaps)]
         msg = (
-            f"{where}: slice distances vary from {gaps.min():.4g} to {gaps.max():.4g} mm (uneven {some(odd)} mm from "
-            f"the first slice); set ct.resample_uneven_slices: true to resample, or name another series"
+            f"{where}: slice distances vary from {gaps.min():.4g} to {gaps.max():.4g} mm (uneven {shortened(odd)} mm "
+            f"from the first slice); set ct.resample_uneven_slices: true to resample, or name another series"
         )
         raise MskdexError(msg)
 
@@ -110,7 +110,7 @@ def require_upright(slices: Slices, where: Path) -> None:
         raise MskdexError(msg)
 
 
-def some(values: Sequence[float] | np.ndarray) -> str:
+def shortened(values: Sequence[float] | np.ndarray) -> str:
     """The first values of a list, for messages."""
     told = ", ".join(f"{v:.4g}" for v in values[:6])
     return told + (", ..." if len(values) > 6 else "")
@@ -118,7 +118,7 @@ def some(values: Sequence[float] | np.ndarray) -> str:
 
 def _require_alike(frame: Frame, first: Frame, where: Path) -> None:
     (directions, spacing), (wanted, size) = _plane(frame), _plane(first)
-    shapes = [(whole(f.header, "Rows"), whole(f.header, "Columns")) for f in (frame, first)]
+    shapes = [(integer(f.header, "Rows"), integer(f.header, "Columns")) for f in (frame, first)]
     if shapes[0] != shapes[1] or not np.allclose(spacing, size, rtol=1e-3):
         msg = f"{where}: {frame.name} has another size or pixel spacing than {first.name}; remove it or name the series"
         raise MskdexError(msg)
@@ -139,7 +139,7 @@ def _spacing(along: np.ndarray, where: Path) -> tuple[float, bool]:
         starts = along[:-1][off]
         lost = [s + step * i for s, m in zip(starts, multiple.round(), strict=True) for i in range(1, int(min(m, 1e4)))]
         msg = (
-            f"{where} lacks {len(lost)} of {along.size + len(lost)} slices, at {some(lost)} mm; copy or export "
+            f"{where} lacks {len(lost)} of {along.size + len(lost)} slices, at {shortened(lost)} mm; copy or export "
             "the series again"
         )
         raise MskdexError(msg)
@@ -206,11 +206,11 @@ def _position(frame: Frame) -> np.ndarray:
 def _count_warnings(frames: Sequence[Frame]) -> list[str]:
     """Whether a slice at either end may be missing, which positions alone cannot show."""
     notes = []
-    stated = {n for f in frames if (n := whole(f.header, "ImagesInAcquisition"))}
+    stated = {n for f in frames if (n := integer(f.header, "ImagesInAcquisition"))}
     groups = {text(f.header, "AcquisitionNumber") for f in frames}
     if len(stated) == 1 and len(groups) == 1 and (most := max(stated)) > len(frames):
         notes.append(f"ImagesInAcquisition is {most}, but the series has {len(frames)} slices: some may be missing")
-    numbers_ = [whole(f.header, "InstanceNumber") for f in frames if f.index is None]
+    numbers_ = [integer(f.header, "InstanceNumber") for f in frames if f.index is None]
     if numbers_ and len(set(numbers_)) == len(numbers_):
         low, high = min(numbers_), max(numbers_)
         if high - low + 1 > len(numbers_):
@@ -229,7 +229,8 @@ def _distance_warnings(frames: Sequence[Frame], step: float) -> list[str]:
     said = {round(abs(v), 4) for f in frames if (v := number(f.header, "SpacingBetweenSlices"))}
     if said and all(abs(v - step) > 0.02 * step for v in said):
         return [
-            f"slices lie {step:.4g} mm apart, but SpacingBetweenSlices is {some(sorted(said))} mm; positions are taken"
+            f"slices lie {step:.4g} mm apart, but SpacingBetweenSlices is {shortened(sorted(said))} mm; "
+            "positions are taken"
         ]
     thickest = max((number(f.header, "SliceThickness") or 0.0 for f in frames), default=0.0)
     if 0 < thickest < step / 1.5:
@@ -241,5 +242,5 @@ def _tilt_warnings(frames: Sequence[Frame], tilt_deg: float) -> list[str]:
     said = {round(v, 2) for f in frames if (v := number(f.header, "GantryDetectorTilt"))}
     if tilt_deg or not said or max(map(abs, said)) < 0.5:
         return []
-    told = some(sorted(said))
+    told = shortened(sorted(said))
     return [f"GantryDetectorTilt is {told} degrees, but the positions show none: taken as corrected; look at it"]

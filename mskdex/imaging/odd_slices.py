@@ -8,7 +8,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_slices import Slices
-from mskdex.io.dicom import number, whole
+from mskdex.io.dicom import integer, number
 
 _BODY_HU = -300
 _MOST_TOLD = 6
@@ -124,7 +124,7 @@ def _listed(places: Sequence[int]) -> str:
 def _scaling(frame: Frame) -> tuple[float, ...]:
     header = frame.header
     scale = [number(header, key) or 0.0 for key in ("RescaleSlope", "RescaleIntercept")]
-    whole_numbers = [float(whole(header, key)) for key in ("BitsStored", "PixelRepresentation")]
+    whole_numbers = [float(integer(header, key)) for key in ("BitsStored", "PixelRepresentation")]
     padding = number(header, "PixelPaddingValue")
     return (*scale, *whole_numbers, np.inf if padding is None else padding)
 

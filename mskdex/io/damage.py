@@ -17,7 +17,7 @@ def damaged(path: Path, error: Exception) -> MskdexError:
     """
     path = Path(path)
     if isinstance(error, MemoryError):
-        return MskdexError(f"{whose(path)}{path} does not fit into memory; give the job more and run it again")
+        return MskdexError(f"{of_patient(path)}{path} does not fit into memory; give the job more and run it again")
     if isinstance(error, OSError) and error.errno:
         return _refused(path, error)
     real = path.resolve()
@@ -27,11 +27,11 @@ def damaged(path: Path, error: Exception) -> MskdexError:
         path.unlink(missing_ok=True)
     except OSError as refusal:
         return MskdexError(
-            f"{whose(path)}{path} is damaged ({_reason(error)}) and cannot be moved away ({refusal.strerror}); "
+            f"{of_patient(path)}{path} is damaged ({_reason(error)}) and cannot be moved away ({refusal.strerror}); "
             "delete it and run the same command again"
         )
     return MskdexError(
-        f"{whose(path)}{path} is damaged ({_reason(error)}); it was moved to {away.name}, "
+        f"{of_patient(path)}{path} is damaged ({_reason(error)}); it was moved to {away.name}, "
         "run the same command again and it will be made anew"
     )
 
@@ -49,7 +49,7 @@ def check_seal(path: Path, seal: Any) -> None:
     path = Path(path)
     if seal is None:
         msg = (
-            f"{whose(path)}{path} carries no digest: it was written by an older version of MSKdeX, or by hand; "
+            f"{of_patient(path)}{path} carries no digest: it was written by an older version of MSKdeX, or by hand; "
             "delete it, or the whole results folder, and run the same command again"
         )
         raise MskdexError(msg)
@@ -61,13 +61,13 @@ def check_identity(path: Path, found: Identity) -> None:
     expected = Identity.at(path)
     if found.contradicts(expected):
         msg = (
-            f"{whose(path)}{path} should be {expected}, but holds {found}; "
+            f"{of_patient(path)}{path} should be {expected}, but holds {found}; "
             "move it back to where it belongs, or delete it, and run the same command again"
         )
         raise MskdexError(msg)
 
 
-def whose(path: Path) -> str:
+def of_patient(path: Path) -> str:
     """The patient of an artifact, to begin a sentence with; empty where the path names none."""
     return f"patient {path.parent.name}: " if path.parent.parent.name == "patients" else ""
 
@@ -78,7 +78,7 @@ def _refused(path: Path, error: OSError) -> MskdexError:
         FileNotFoundError: "run the same command again and it will be made anew",
         PermissionError: "give yourself the right to read it, and run the same command again",
     }.get(type(error), "delete it where the disk allows, and run the same command again")
-    return MskdexError(f"{whose(path)}{path} cannot be read ({error.strerror}); {advice}")
+    return MskdexError(f"{of_patient(path)}{path} cannot be read ({error.strerror}); {advice}")
 
 
 def _reason(error: Exception) -> str:

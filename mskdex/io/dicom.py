@@ -160,7 +160,7 @@ def given(dataset: Dataset, keyword: str) -> bool:
     return value is not None and bool(str(value).strip())
 
 
-def whole(dataset: Dataset, keyword: str, absent: int = 0) -> int:
+def integer(dataset: Dataset, keyword: str, absent: int = 0) -> int:
     """A tag's value as a whole number; `absent` where it is none."""
     value = number(dataset, keyword)
     return absent if value is None or value != int(value) else int(value)

@@ -13,7 +13,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import whole
+from mskdex.io.dicom import integer
 from mskdex.io.files import shown
 
 _MOST_PIXELS = 1 << 28
@@ -79,7 +79,7 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
     for tag in _PIXEL_TAGS:
         if tag in dataset:
             copy.add_new(dataset[tag].tag, dataset[tag].VR, dataset[tag].value)  # the element itself would be shared
-    frames = whole(dataset, "NumberOfFrames", 1)
+    frames = integer(dataset, "NumberOfFrames", 1)
     if frame is not None and frames > 1:
         copy.PixelData = encapsulate([get_frame(dataset.PixelData, frame, number_of_frames=frames)])
         copy.NumberOfFrames = frames = 1
@@ -88,7 +88,7 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
     copy.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     copy.SOPClassUID = copy.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    if whole(dataset, "SamplesPerPixel", 1) == 1:
+    if integer(dataset, "SamplesPerPixel", 1) == 1:
         copy.PhotometricInterpretation = "MONOCHROME2"  # ITK would turn the values of MONOCHROME1 round
     copy.Modality, copy.StudyInstanceUID, copy.SeriesInstanceUID = "OT", generate_uid(), generate_uid()
     reader = sitk.ImageFileReader()
@@ -98,7 +98,7 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
         copy.save_as(file, enforce_file_format=True)
         reader.SetFileName(str(file))
         found = sitk.GetArrayFromImage(reader.Execute())
-    shape = (frames, whole(dataset, "Rows"), whole(dataset, "Columns"))
+    shape = (frames, integer(dataset, "Rows"), integer(dataset, "Columns"))
     found = found[None] if found.ndim == 2 else found
     if found.shape[:3] != shape:
         msg = f"GDCM decodes {found.shape} instead of {shape} values"
@@ -108,14 +108,14 @@ def _by_gdcm(dataset: Dataset, frame: int | None) -> np.ndarray:
 
 def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
     """Refuses compressed frames that claim another size than the tags: a decoder would take that memory."""
-    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
-    if rows * columns * max(whole(dataset, "SamplesPerPixel", 1), 1) > _MOST_PIXELS or rows * columns <= 0:
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if rows * columns * max(integer(dataset, "SamplesPerPixel", 1), 1) > _MOST_PIXELS or rows * columns <= 0:
         msg = f"{path}: its header claims {rows} x {columns} pixels; export it again"
         raise MskdexError(msg)
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         _require_no_more(dataset, path, rows, columns)
         return
-    count = whole(dataset, "NumberOfFrames", 1)
+    count = integer(dataset, "NumberOfFrames", 1)
     if frame is None:
         streams = generate_frames(dataset.PixelData, number_of_frames=count)
     else:
@@ -132,8 +132,8 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
 
 def _require_no_more(dataset: Dataset, path: Path, rows: int, columns: int) -> None:
     """Refuses uncompressed pixels beyond those that the header claims; less than a row of zeros is padding."""
-    row = columns * max(whole(dataset, "SamplesPerPixel", 1), 1) * whole(dataset, "BitsAllocated") // 8
-    stated = row * rows * max(whole(dataset, "NumberOfFrames", 1), 1)
+    row = columns * max(integer(dataset, "SamplesPerPixel", 1), 1) * integer(dataset, "BitsAllocated") // 8
+    stated = row * rows * max(integer(dataset, "NumberOfFrames", 1), 1)
     more = dataset.PixelData[stated:]
     if stated and len(more) > 1 and (len(more) >= row or more.strip(b"\0")):
         msg = (

@@ -6,7 +6,7 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.registration.bodies import RigidBody
 from mskdex.registration.fixed_image import View
 from mskdex.registration.measures import in_field
-from mskdex.registration.single import Outcome, Task, either_way
+from mskdex.registration.single import Outcome, Task, flip_similarities
 
 _FLIP_MARGIN = 0.02
 """Bones are nearly symmetric: noise alone makes either similarity the larger by less than this."""
@@ -39,7 +39,7 @@ def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settin
     if share < settings.min_in_field:
         return _not_in_field(share, settings)
     if task.joint is None:
-        here, there = either_way(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
+        here, there = flip_similarities(task, views(settings.fine_pixels_mm[0]), outcome.pose, settings)
         if outcome.flipped > outcome.refined.similarity:
             here, there = outcome.refined.similarity, outcome.flipped
         if there > max(here + _FLIP_MARGIN, _FLIP_LEAST):

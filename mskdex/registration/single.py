@@ -140,7 +140,7 @@ def search_mirrored(task: Task, views: Callable[[float], View], settings: Regist
     return Outcome(pose, refined, (start,), (pose,), flipped=found.refined.similarity)
 
 
-def either_way(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
+def flip_similarities(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
     """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
     alone = replace(task, others=(), joint=None)
     here = _refined(alone, view, pose, settings).similarity

@@ -83,7 +83,7 @@ def pivots(ct: LabelledCt, parents: Mapping[str, str | None]) -> dict[str, np.nd
     return found
 
 
-def trust(poses: Mapping[str, np.ndarray], parents: Mapping[str, str | None]) -> float:
+def posture_weight(poses: Mapping[str, np.ndarray], parents: Mapping[str, str | None]) -> float:
     """Weight of a posture, 1 to 0: how far following soft tissue is trusted by the largest turn of a joint."""
     turns = [_turn_deg(np.linalg.inv(poses[p]) @ poses[b]) for b, p in parents.items() if p is not None]
     return float(np.clip((_UNTRUSTED_DEG - max(turns, default=0.0)) / (_UNTRUSTED_DEG - _TRUSTED_DEG), 0.0, 1.0))

@@ -17,7 +17,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.imaging.area_average import average_onto
 from mskdex.quantities import density_table
 from mskdex.simulation.exposures import detector, draw_exposure, take_radiograph
-from mskdex.simulation.postures import draw_posture, parents_of, pivots, registered_posture, trust
+from mskdex.simulation.postures import draw_posture, parents_of, pivots, posture_weight, registered_posture
 
 _BEYOND_SHARE = 0.2
 """Share of a pixel's attenuation that may lie beyond the CT's ends; the pixel's weight falls to 0 there."""
@@ -120,7 +120,7 @@ def make_variant(source: SimulationSource, settings: SimulationSettings, number:
         source.scale,
     )
     radiograph, _ = average_onto(image, source.detector_field, screen, source.camera)
-    trusted = trust(poses, source.parents)
+    trusted = posture_weight(poses, source.parents)
     facts = {
         "camera_from_posed": camera_from_posed.tolist(),
         "poses": {body: pose.tolist() for body, pose in poses.items()},

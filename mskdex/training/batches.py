@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mskdex.compute.transfer import Parcel, pack
+from mskdex.compute.transfer import PackedArrays, pack
 from mskdex.config.learning import AugmentationSettings
 from mskdex.errors import MskdexError
 from mskdex.io.arrays import Crops
@@ -198,7 +198,7 @@ class Loader:
             yield from (self.batch(epoch, place) for place in range(start, len(self)))
             return
         with ThreadPoolExecutor(4) as pool:
-            waiting: list[Future[tuple[list[_Drawn], Parcel]]] = []
+            waiting: list[Future[tuple[list[_Drawn], PackedArrays]]] = []
             for place in range(start, len(self) + 3):
                 if place < len(self):
                     waiting.append(pool.submit(self._read, epoch, place))
@@ -209,7 +209,7 @@ class Loader:
         """One batch; the last one of an epoch is filled up from the epoch's beginning."""
         return self._made(*self._read(epoch, place))
 
-    def _read(self, epoch: int, place: int) -> tuple[list[_Drawn], Parcel]:
+    def _read(self, epoch: int, place: int) -> tuple[list[_Drawn], PackedArrays]:
         """The host's share of a batch: what is drawn, and the arrays that the device is to have."""
         names = self.store.of_epoch(epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(names))
@@ -247,9 +247,9 @@ class Loader:
             found["volume"] = _quantity(own.drr, 1).values
         return found
 
-    def _made(self, drawn: list[_Drawn], parcel: Parcel) -> Batch:
+    def _made(self, drawn: list[_Drawn], packed: PackedArrays) -> Batch:
         """The device's share of a batch."""
-        tensors = parcel.on(self.device)
+        tensors = packed.on(self.device)
         return _collate([self._sample(d, _under(tensors, f"{number}/")) for number, d in enumerate(drawn)])
 
     def _sample(self, drawn: _Drawn, t: Mapping[str, Tensor]) -> Batch:

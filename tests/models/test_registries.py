@@ -83,7 +83,7 @@ def test_the_papers_terms_are_those_of_its_equations():
 
 @pytest.mark.usefixtures("own")
 def test_a_decorated_loss_has_a_weight_in_the_config_and_enters_the_objective():
-    with pytest.raises(ValueError, match="no loss 'mean_volume'; (none is registered|choose one of)"):
+    with pytest.raises(ValueError, match=r"no loss 'mean_volume'; (none is registered|choose one of)"):
         LossSettings(others={"mean_volume": 3.0})
 
     @loss("mean_volume")

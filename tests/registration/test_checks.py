@@ -12,7 +12,7 @@ GOOD = {"in_field": 1.0, "sd_mm": 0.4, "sd_deg": 0.3, "similarity": 0.6, "patch_
 
 def reason(monkeypatch, here=0.5, there=0.3, flipped=0.0, similarity=0.5, **scores):
     """What `of_pose` says of a body without parent whose similarities and measures are these."""
-    monkeypatch.setattr(checks, "either_way", lambda *_: (here, there))
+    monkeypatch.setattr(checks, "flip_similarities", lambda *_: (here, there))
     outcome = SimpleNamespace(
         pose=None, flipped=flipped, refined=SimpleNamespace(similarity=similarity), scores={**GOOD, **scores}
     )
