@@ -90,6 +90,19 @@ def whole_numbers(path: Path, key: str, text: str) -> tuple[int, ...]:
         raise _no_number(path, key, text) from error
 
 
+def one_whole_number(path: Path, key: str, text: str) -> int:
+    """The one whole number of a field.
+
+    Raises:
+        MskdexError: anything else.
+    """
+    found = whole_numbers(path, key, text)
+    if len(found) != 1:
+        msg = f"{path}: its {key} is {text[:60]!r}, where one number is needed; export it again"
+        raise MskdexError(msg)
+    return found[0]
+
+
 def finite(path: Path, key: str, words: list[str]) -> np.ndarray:
     """The finite numbers of a field.
 
