@@ -33,7 +33,7 @@ def radiograph(path: Path, row: dict) -> dict | None:
 
 def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     def first(keyword: str, fallback: str = "") -> str:
-        return str(dataset.get(keyword) or fallback).strip().upper()
+        return _text(dataset.get(keyword) or fallback).upper()
 
     sign, view = first("PixelIntensityRelationshipSign"), re.sub("[^A-Z]", "", first("ViewPosition", "AP"))
     plain = (
@@ -65,9 +65,12 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
 
 
 def _number(value: object) -> float:
-    """Of a decimal string, whatever type it says it is, padded by blanks or zero bytes."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return float(text.strip(" \0"))
+    return float(_text(value))
+
+
+def _text(value: object) -> str:
+    """Of a value whatever type it says it is, padded by blanks or zero bytes."""
+    return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip(" \0")
 
 
 def _turned(image: np.ndarray, towards: list[str], view: str) -> np.ndarray:

@@ -67,8 +67,9 @@ def display_facts(image: Image.Image) -> dict[str, Any]:
         display = "sRGB"
     elif gamma is not None and abs(float(gamma) - 1) > _SAME:
         display = f"gamma {float(gamma):.4g}"
-    across, down = image.info.get("dpi") or image.info.get("aspect") or (1, 1)
-    oblong = float(across) / float(down) if across and down else 1.0
+    across, down = (float(n) for n in image.info.get("dpi") or image.info.get("aspect") or (1, 1))
+    said = np.isfinite([across, down]).all() and min(across, down) > 0  # 0 / 0, which is no number, is not said
+    oblong = across / down if said else 1.0
     return {"display": display, "oblong": None if abs(oblong - 1) < _SAME else round(oblong, 4)}
 
 
@@ -80,7 +81,7 @@ def grid_facts(spacing: tuple[float, ...], direction: tuple[float, ...]) -> dict
         direction: 2×2, by rows.
     """
     sizes = [float(s) for s in spacing[:2]]
-    given = not np.allclose(sizes, 1.0)
+    given = np.isfinite(sizes).all() and not np.allclose(sizes, 1.0)
     along = np.reshape(direction, (len(spacing), -1))[:2, :2]
     return {
         "header_pixel_mm": sizes[::-1] if given else None,

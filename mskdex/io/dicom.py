@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.valuerep import STR_VR
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom_deflate import refuse_deflated_frames, require_inflatable
@@ -134,21 +136,35 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 def numbers(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
     """A tag's values as `count` finite numbers; None where they are not."""
     try:
-        result = np.array([float(v) for v in dataset.get(keyword)])  # type: ignore[union-attr]
+        value = spelt(keyword, dataset.get(keyword))
+        result = np.array([float(v) for v in (value.split("\\") if isinstance(value, str) else value)])
     except Exception:  # as above
         return None
-    return result if result.size == count and np.isfinite(result).all() else None
+    known = result.size == count and np.isfinite(result).all() and not isinstance(value, bytes)
+    return result if known else None
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """A tag's value as text, several joined by a backslash; empty where it is absent or cannot be read."""
     try:
-        value = dataset.get(keyword)
+        value = spelt(keyword, dataset.get(keyword))
         return "" if value is None else "\\".join(str(v) for v in ([value] if isinstance(value, str) else value))
     except TypeError:
         return str(value)
     except Exception:  # as above
         return ""
+
+
+def spelt(keyword: str, value: Any) -> Any:
+    """A tag's value; the text that bytes spell where the tag is one of text, whatever its representation says (OB, OW).
+
+    Args:
+        keyword: the tag's.
+        value: as pydicom gives it.
+    """
+    if not isinstance(value, bytes) or dictionary_VR(keyword) not in STR_VR:
+        return value
+    return value.decode("latin-1").strip("\0 ")
 
 
 def given(dataset: Dataset, keyword: str) -> bool:

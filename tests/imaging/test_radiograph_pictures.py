@@ -250,6 +250,13 @@ def test_a_linear_gamma_and_square_pixels_are_in_order(tmp_path):
         assert load(png_with(tmp_path / "r.png", kind, body), ROW).warnings == []
 
 
+def test_a_resolution_that_is_no_number_is_none(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[282], tags[283], tags[296] = TiffImagePlugin.IFDRational(0, 0), TiffImagePlugin.IFDRational(254, 10), 2
+    found = load(saved(LINEAR, tmp_path / "r.tif", tiffinfo=tags), ROW)
+    assert (found.facts["oblong"], found.warnings) == (None, [])
+
+
 def test_the_display_gamma_of_a_processed_picture_is_without_effect(tmp_path):
     found = load(png_with(tmp_path / "r.png", b"gAMA", struct.pack(">I", 45455)), ROW | {"intensity": "processed"})
     assert not any("made for display" in w for w in found.warnings)
