@@ -49,8 +49,8 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     values = values * slope + intercept
     exposure = values if rises == (slope > 0) else values.max() + 1 - values
     towards = dataset.get("PatientOrientation") or ["L", "F"]
-    towards = towards.split("\\") if isinstance(towards, str) else towards  # of a text, which has one value
-    towards = [str(v).strip().upper() for v in towards]
+    towards = _text(towards).split("\\") if isinstance(towards, str | bytes) else towards  # of a text, one value
+    towards = [_text(v).upper() for v in towards]
     image = -np.log(np.maximum(exposure, 0.5))
     image = _turned(image, towards, view)
     sdd = _number(dataset.DistanceSourceToDetector)

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from mskdex.io.dicom import spelt
+from mskdex.io.numerals import plain_float
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def stated_numbers(header: Dataset, keyword: str, count: int, *, one_for_all: bo
     if not texts:
         return Stated()
     try:
-        values = np.array([float(t) for t in texts])
+        values = np.array([plain_float(t) for t in texts])
     except ValueError:
         return Stated(broken="\\".join(texts))
     if one_for_all and values.size == 1:
