@@ -3,6 +3,7 @@
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -48,13 +49,11 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     values = values * slope + intercept
     exposure = values if rises == (slope > 0) else values.max() + 1 - values
-    towards = dataset.get("PatientOrientation") or ["L", "F"]
-    towards = _text(towards).split("\\") if isinstance(towards, str | bytes) else towards  # of a text, one value
-    towards = [_text(v).upper() for v in towards]
+    towards = [v.upper() for v in _texts(dataset.get("PatientOrientation") or ["L", "F"])]
     image = -np.log(np.maximum(exposure, 0.5))
     image = _turned(image, towards, view)
     sdd = _number(dataset.DistanceSourceToDetector)
-    pixel = [_number(v) for v in dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing")]
+    pixel = [_number(v) for v in _texts(dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing"))]
     factor = _number(dataset.get("EstimatedRadiographicMagnificationFactor") or 1)
     distance = _number(dataset.get("DistanceSourceToPatient") or 0)
     table = 0.0 if first("Modality") in ("XA", "RF") else 100.0
@@ -66,6 +65,11 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
 
 def _number(value: object) -> float:
     return float(_text(value))
+
+
+def _texts(values: Any) -> list[str]:
+    """The values of a tag; a text that is said to have one value (UT, OB) may spell several."""
+    return _text(values).split("\\") if isinstance(values, str | bytes) else [_text(v) for v in values]
 
 
 def _text(value: object) -> str:
