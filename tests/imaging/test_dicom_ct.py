@@ -438,6 +438,20 @@ def test_enhanced_ct_in_several_files_is_one_volume_or_says_how_many(tmp_path):
         read([frames_of(whole, range(20)) for _ in range(3)], tmp_path / "t")
 
 
+def test_a_concatenation_that_lacks_a_part_is_refused(tmp_path):
+    whole = make.enhanced_ct(PHANTOM)
+    parts = [frames_of(whole, range(0, 8)), frames_of(whole, range(8, 14)), frames_of(whole, range(14, 20))]
+    for number, part in enumerate(parts, start=1):
+        part.ConcatenationUID, part.InConcatenationNumber, part.ConcatenationFrameOffsetNumber = "1.2.3", number, 0
+    same(read(parts, tmp_path / "all"))
+    with pytest.raises(MskdexError, match=r"2 of the 3 files of one multi-frame image .*Number 1 is missing"):
+        read(parts[1:], tmp_path / "without the first")
+    for part in parts:
+        part.InConcatenationTotalNumber = 3
+    with pytest.raises(MskdexError, match=r"2 of the 3 files of one multi-frame image .*Number 3 is missing"):
+        read(parts[:2], tmp_path / "without the last")
+
+
 @pytest.mark.parametrize(
     ("group", "tags", "message"),
     [
