@@ -3,6 +3,7 @@
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -33,7 +34,7 @@ def radiograph(path: Path, row: dict) -> dict | None:
 
 def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     def first(keyword: str, fallback: str = "") -> str:
-        return str(dataset.get(keyword) or fallback).strip().upper()
+        return _text(dataset.get(keyword) or fallback).upper()
 
     sign, view = first("PixelIntensityRelationshipSign"), re.sub("[^A-Z]", "", first("ViewPosition", "AP"))
     plain = (
@@ -48,13 +49,11 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     values = values * slope + intercept
     exposure = values if rises == (slope > 0) else values.max() + 1 - values
-    towards = dataset.get("PatientOrientation") or ["L", "F"]
-    towards = towards.split("\\") if isinstance(towards, str) else towards  # of a text, which has one value
-    towards = [str(v).strip().upper() for v in towards]
+    towards = [v.upper() for v in _texts(dataset.get("PatientOrientation") or ["L", "F"])]
     image = -np.log(np.maximum(exposure, 0.5))
     image = _turned(image, towards, view)
     sdd = _number(dataset.DistanceSourceToDetector)
-    pixel = [_number(v) for v in dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing")]
+    pixel = [_number(v) for v in _texts(dataset.get("ImagerPixelSpacing") or dataset.get("PixelSpacing"))]
     factor = _number(dataset.get("EstimatedRadiographicMagnificationFactor") or 1)
     distance = _number(dataset.get("DistanceSourceToPatient") or 0)
     table = 0.0 if first("Modality") in ("XA", "RF") else 100.0
@@ -65,9 +64,17 @@ def _linear_dicom(dataset: pydicom.Dataset) -> dict | None:
 
 
 def _number(value: object) -> float:
-    """Of a decimal string, whatever type it says it is, padded by blanks or zero bytes."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return float(text.strip(" \0"))
+    return float(_text(value))
+
+
+def _texts(values: Any) -> list[str]:
+    """The values of a tag; a text that is said to have one value (UT, OB) may spell several."""
+    return _text(values).split("\\") if isinstance(values, str | bytes) else [_text(v) for v in values]
+
+
+def _text(value: object) -> str:
+    """Of a value whatever type it says it is, padded by blanks or zero bytes."""
+    return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip(" \0")
 
 
 def _turned(image: np.ndarray, towards: list[str], view: str) -> np.ndarray:

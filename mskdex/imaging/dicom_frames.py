@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import GEOMETRY_TAGS, integer, read_header
+from mskdex.io.dicom import GEOMETRY_TAGS, given, integer, read_header, text
 from mskdex.io.files import reading, require_size
 
 _GROUPS = {
@@ -62,20 +62,45 @@ def frames(files: Sequence[tuple[Path, Dataset]], max_megavoxels: float) -> list
         max_megavoxels: a file that claims more million voxels is refused.
 
     Raises:
-        MskdexError: a file of several frames that do not say where they lie, or that claims more than allowed.
+        MskdexError: a file of several frames that do not say where they lie, or that claims more than allowed; a part
+            of a concatenation that is missing.
     """
     found: list[Frame] = []
+    parts: dict[str, dict[int, int]] = {}
     for path, header in files:
         if integer(header, "NumberOfFrames", 1) == 1 and "ImagePositionPatient" in header:
             found.append(Frame(path, None, header))
         else:
             with reading(path):
-                found += _of_one_file(path, max_megavoxels)
+                header = read_header(path)
+                found += _of_one_file(path, header, max_megavoxels)
+                if given(header, "ConcatenationUID") and (part := integer(header, "InConcatenationNumber")):
+                    own = parts.setdefault(text(header, "ConcatenationUID"), {})
+                    own[part] = integer(header, "InConcatenationTotalNumber")
+    for own in parts.values():
+        _require_all_parts(own, files[0][0].parent)
     return found
 
 
-def _of_one_file(path: Path, max_megavoxels: float) -> Iterator[Frame]:
-    header = read_header(path)
+def _require_all_parts(parts: dict[int, int], where: Path) -> None:
+    """Refuses a multi-frame image that is kept in several files, a concatenation, of which some are missing.
+
+    Source: DICOM PS3.3, C.7.6.16.2.2.4.
+
+    Args:
+        parts: by number of the part, how many there are, 0 where the file does not say.
+        where: the folder, for messages.
+    """
+    count = max(max(parts), *parts.values())
+    if missing := sorted(set(range(1, min(count, 10_000) + 1)) - set(parts)):
+        msg = (
+            f"{where} has {len(parts)} of the {count} files of one multi-frame image (InConcatenationNumber "
+            f"{', '.join(map(str, missing[:8]))} is missing); copy or export the series again"
+        )
+        raise MskdexError(msg)
+
+
+def _of_one_file(path: Path, header: Dataset, max_megavoxels: float) -> Iterator[Frame]:
     count = integer(header, "NumberOfFrames", 1)
     require_size(path, (count, integer(header, "Rows"), integer(header, "Columns")), 0, max_megavoxels)
     groups = header.get("PerFrameFunctionalGroupsSequence")

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer, text
 from mskdex.io.files import file_kind, shown
+from mskdex.io.streams import zipped
 
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _LIKE_A_SLICE = (0.5, 2.0)
@@ -46,7 +47,7 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
 
 
 def _unreadable(readable: set[Path], chosen: list[Path]) -> list[str]:
-    """Files beside the slices that are of no known format and about as large as a slice."""
+    """Files beside the slices that are compressed, or of no known format and about as large as a slice."""
     usual = float(np.median([path.stat().st_size for path in chosen]))
     low, high = (share * usual for share in _LIKE_A_SLICE)
     notes = []
@@ -55,6 +56,8 @@ def _unreadable(readable: set[Path], chosen: list[Path]) -> list[str]:
             if path in readable or path.name.startswith(".") or path.is_symlink() or not path.is_file():
                 continue
             size = path.stat().st_size
-            if size == 0 or (low <= size <= high and file_kind(path) == "unknown"):
+            if size and zipped(path):
+                notes.append(f"{path.name} was passed over: it is compressed, but may be a slice; unpack it")
+            elif size == 0 or (low <= size <= high and file_kind(path) == "unknown"):
                 notes.append(f"{path.name} was passed over: it is no DICOM file, but may be a damaged slice")
     return notes

@@ -139,6 +139,12 @@ def _require_whole_labels(header: Dataset, file: Path) -> None:
     if kind not in {_BINARY, _LABELMAP}:
         msg = f"{file} is of SOP class {kind}, not a segmentation of voxels; export it as DICOM SEG or as NIfTI"
         raise MskdexError(msg)
+    if header.get("ConcatenationUID") and (part := header.get("InConcatenationNumber")):
+        msg = (
+            f"{file} is part {part} of a segmentation that is kept in several files (ConcatenationUID), which are not "
+            "joined; export it as one file"
+        )
+        raise MskdexError(msg)
     if form not in {"BINARY", "LABELMAP"}:
         fraction = str(header.get("SegmentationFractionalType") or "no fractional type")
         msg = (

@@ -8,6 +8,7 @@ import numpy as np
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
+from mskdex.imaging.label_holes import fat_cut_out
 from mskdex.imaging.label_pieces import label_pieces
 from mskdex.imaging.label_places import check_places
 from mskdex.imaging.structures import hu_histograms, mean_hu, median_hu, truncated_labels
@@ -77,8 +78,8 @@ def check_structures(
         settings: the config's ct section.
 
     Returns:
-        Warnings: structures in several pieces or with voxels far away, muscle that is too bright, a patient upside
-        down or front to back.
+        Warnings: structures in several pieces or with voxels far away, muscle that is too bright or whose fat was cut
+        out, a patient upside down or front to back.
 
     Raises:
         MskdexError: bone labels that are not on bone or lie beside it, muscle labels on bone or air, left and right
@@ -94,6 +95,7 @@ def check_structures(
     return (
         flipped
         + [told] * bool(bright)
+        + fat_cut_out(ct.array, labels.array, channels)
         + [
             f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"
             for name, f in facts.items()

@@ -33,13 +33,14 @@ class Combined:
     warnings: list[str] = field(default_factory=list)
     cut: set[int] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    names: tuple[str, ...] = ()
 
 
 def combine(
     request: LabelRequest, masks: Masks, ct: Volume, settings: CtSettings, *, leaves_out_empty: bool
 ) -> Combined:
     """Unites masks in the channels' order; a voxel that two claim stays with the first."""
-    found = Combined(np.zeros(ct.array.shape, np.uint8))
+    found = Combined(np.zeros(ct.array.shape, np.uint8), names=tuple(masks))
     for channel in request.channels:
         names = names_of_channel(channel, request.source, masks)
         require_one_each(channel, request.source, names, request.path)
@@ -83,15 +84,14 @@ def finished(
     Raises:
         MskdexError: no voxel of any channel.
     """
-    names = [*combined.taken, *unused]
     same = passed_over(request, unused, combined.taken)
     unused = [n for n in unused if n not in combined.taken and n not in same]
     present_labels = ids_in(combined.out)
     if not present_labels:
-        have = ", ".join(sorted(names)[:20])
+        have = ", ".join(sorted(combined.names)[:20])
         msg = (
             f"{request.path} has none of the config's structures, or they are empty (it has {have}); correct the "
-            "names or label_sources"
+            "names or label_sources, or name the file itself where it is one label map"
         )
         raise MskdexError(msg)
     promised = promised_channels(request.channels, request.source, combined.taken)

@@ -11,7 +11,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.label_ids import as_ids, ids_in
 from mskdex.imaging.label_map import from_map
 from mskdex.imaging.label_masks import combine, finished
-from mskdex.imaging.label_names import mask_files, names_in, sideless
+from mskdex.imaging.label_names import MASK_SUFFIXES, mask_files, names_in, sideless
 from mskdex.imaging.label_request import LabelRequest, Labels
 from mskdex.io.files import content_hash, file_kind, reading
 from mskdex.io.slicer_segments import Segment, read_segments
@@ -40,9 +40,19 @@ def read_labels(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labe
         if path.is_dir() and (deeper := _folders_with_masks(path)):
             msg = f"{path} holds no mask itself, but its folder {' and its folder '.join(deeper)} does; name that one"
             raise MskdexError(msg)
+        if path.is_dir() and not any(file_kind(p) in ("dicom", "archive") for p in _files_below(path)):
+            msg = (
+                f"{path} holds neither masks ({', '.join(MASK_SUFFIXES)}) nor a DICOM SEG; surfaces and contours are "
+                "not read: export them as a label map or masks"
+            )
+            raise MskdexError(msg)
         if path.is_dir() or file_kind(path) == "dicom":
             return _from_dicom(request, ct, settings)
         return _from_file(request, ct, settings)
+
+
+def _files_below(path: Path) -> list[Path]:
+    return [p for p in sorted(path.rglob("*")) if p.is_file() and p.stat().st_size and not p.name.startswith(".")]
 
 
 def _folders_with_masks(path: Path) -> list[str]:

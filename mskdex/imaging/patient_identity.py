@@ -4,10 +4,12 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import MODALITIES
@@ -27,6 +29,11 @@ _NOBODY = re.compile(
     r"nan|n/?a|no[ _-]?(id|name)|id|pat|patient|test|dummy|phantom|pseudonym|subject|research|x+|[0 ._?*-]*"
 )
 """What stands for a PatientID that has been taken away."""
+
+
+_TAGS = ("PatientID", "PatientSex", "PatientBirthDate", "StudyDate", "Modality", "SeriesInstanceUID")
+_DAYS = 366
+"""Muscles change within years: a radiograph this much older or younger than the CT shows another body."""
 
 
 def content_digest(array: np.ndarray) -> str:
@@ -52,9 +59,48 @@ def dicom_patient_ids(row: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for column, (series, modalities) in _KINDS.items():
         path = row.get(column)
-        if isinstance(path, str) and (who := _patient_id(Path(path), row.get(series), modalities)):
+        header = _header(Path(path), row.get(series), modalities) if isinstance(path, str) else None
+        if header is not None and (who := _patient_id(header)):
             found[column] = who
     return found
+
+
+def person_doubts(row: Mapping[str, Any]) -> list[str]:
+    """What DICOM files of a row say of sex, birth and dates that is not of one patient at one time; no value is told.
+
+    Args:
+        row: the patient's row of the sheet.
+
+    Returns:
+        Warnings: sexes or birth dates that differ, the sheet's sex included; CT and radiograph more than a year apart.
+    """
+    headers = {
+        column: header
+        for column, (series, modalities) in _KINDS.items()
+        if isinstance(path := row.get(column), str) and (header := _header(Path(path), row.get(series), modalities))
+    }
+    told = []
+    for tag, name in (("PatientSex", "sex"), ("PatientBirthDate", "birth date")):
+        said = {c: v for c, h in headers.items() if (v := text_of(h, tag).upper()) and v != "O"}
+        if tag == "PatientSex" and row.get("sex") in ("F", "M"):
+            said["sheet"] = str(row["sex"])
+        if len(set(said.values())) > 1 and row.get("allow_id_mismatch") not in (True, "yes"):
+            told.append(
+                f"{' and '.join(said)} give two values of the patient's {name}: they may be of two patients; look at "
+                "the paths, and at what de-identification left"
+            )
+    days = [_date(text_of(headers[c], "StudyDate")) for c in ("ct", "radiograph") if c in headers]
+    if len(days) == 2 and None not in days and abs((days[0] - days[1]).days) > _DAYS:  # type: ignore[operator]
+        told.append("CT and radiograph were taken more than a year apart (StudyDate): muscles may have changed between")
+    return told
+
+
+def _date(text: str) -> date | None:
+    """A date of DICOM; None where it is none."""
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+    except ValueError:
+        return None
 
 
 def require_one_patient(row: Mapping[str, Any]) -> None:
@@ -75,17 +121,22 @@ def require_one_patient(row: Mapping[str, Any]) -> None:
             raise MskdexError(msg)
 
 
-def _patient_id(path: Path, series_uid: Any, modalities: Collection[str]) -> str:
-    """PatientID of the first file of the series and modality; "" where there is none or it names nobody."""
+def _patient_id(header: Dataset) -> str:
+    """PatientID of a header; "" where there is none or it names nobody."""
+    who = text_of(header, "PatientID").casefold()
+    return "" if _NOBODY.fullmatch(who) else who.lstrip("0")
+
+
+def _header(path: Path, series_uid: Any, modalities: Collection[str]) -> Dataset | None:
+    """The header of the first file of the series and modality."""
     for file in _files(path):
         if file_kind(file) != "dicom":
             continue
-        header = read_header(file, ("PatientID", "Modality", "SeriesInstanceUID"))
+        header = read_header(file, _TAGS)
         wanted = not isinstance(series_uid, str) or text_of(header, "SeriesInstanceUID") == series_uid
         if wanted and text_of(header, "Modality") in modalities:
-            who = text_of(header, "PatientID").casefold()
-            return "" if _NOBODY.fullmatch(who) else who.lstrip("0")
-    return ""
+            return header
+    return None
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What a picture's header says of its pixels beside their grey values, and what of it contradicts the sheet."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image
 from mskdex.errors import MskdexError
 
 _SAMPLE_BITS, _COMPRESSION, _SAMPLES, _STRIP_BYTES, _TILE_BYTES, _SAMPLE_FORMAT = 258, 259, 277, 279, 325, 339
+_DESCRIPTION = 270
 _UNSIGNED = 1
 _PNG_DEPTH_AT = 24
 _SAME = 0.01
@@ -28,6 +30,20 @@ def is_unsigned(image: Image.Image) -> bool:
     """Whether a TIFF says that its integers are unsigned; Pillow takes those of 32 bits for signed ones."""
     form = _tag(image, _SAMPLE_FORMAT)
     return _tag(image, _SAMPLE_BITS) is not None and (form is None or tuple(np.atleast_1d(form)) == (_UNSIGNED,))
+
+
+def require_one_image(image: Image.Image, path: Path) -> None:
+    """Refuses a TIFF of ImageJ whose one page stands for many, which lie behind it without pages of their own.
+
+    Raises:
+        MskdexError: names the number of images.
+
+    Source: ImageJ, ij.io.FileInfo.nImages, written as "images=n" into ImageDescription.
+    """
+    found = re.search(r"^images=(\d+)\s*$", str(_tag(image, _DESCRIPTION) or ""), re.MULTILINE | re.ASCII)
+    if found and int(found[1]) > 1:
+        msg = f"{path} holds {int(found[1])} images (its ImageDescription says so); export the one that is meant"
+        raise MskdexError(msg)
 
 
 def require_all_bytes(image: Image.Image, path: Path) -> None:
@@ -67,8 +83,9 @@ def display_facts(image: Image.Image) -> dict[str, Any]:
         display = "sRGB"
     elif gamma is not None and abs(float(gamma) - 1) > _SAME:
         display = f"gamma {float(gamma):.4g}"
-    across, down = image.info.get("dpi") or image.info.get("aspect") or (1, 1)
-    oblong = float(across) / float(down) if across and down else 1.0
+    across, down = (float(n) for n in image.info.get("dpi") or image.info.get("aspect") or (1, 1))
+    said = np.isfinite([across, down]).all() and min(across, down) > 0  # 0 / 0, which is no number, is not said
+    oblong = across / down if said else 1.0
     return {"display": display, "oblong": None if abs(oblong - 1) < _SAME else round(oblong, 4)}
 
 
@@ -80,7 +97,7 @@ def grid_facts(spacing: tuple[float, ...], direction: tuple[float, ...]) -> dict
         direction: 2×2, by rows.
     """
     sizes = [float(s) for s in spacing[:2]]
-    given = not np.allclose(sizes, 1.0)
+    given = np.isfinite(sizes).all() and not np.allclose(sizes, 1.0)
     along = np.reshape(direction, (len(spacing), -1))[:2, :2]
     return {
         "header_pixel_mm": sizes[::-1] if given else None,

@@ -1,4 +1,4 @@
-"""Radiographs as pictures: PNG, JPEG and TIFF by Pillow, MHA, NRRD and NIfTI by SimpleITK."""
+"""Radiographs as pictures: PNG, JPEG and TIFF by Pillow, MHA, NRRD and NIfTI by their headers."""
 
 import warnings
 import zlib
@@ -11,8 +11,17 @@ import SimpleITK as sitk
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mskdex.errors import MskdexError
-from mskdex.imaging.picture_header import display_facts, grid_facts, is_unsigned, require_all_bytes, sample_bits
-from mskdex.io.files import WithinFile, reading, require_size, shown
+from mskdex.imaging.picture_header import (
+    display_facts,
+    grid_facts,
+    is_unsigned,
+    require_all_bytes,
+    require_one_image,
+    sample_bits,
+)
+from mskdex.io.files import WithinFile, content_hash, reading, require_size, shown
+from mskdex.io.nifti_header import read_nifti_header
+from mskdex.io.volume_files import read_plane_file
 
 PICTURES = ("png", "jpeg", "tiff", "metaimage", "nrrd", "nifti")
 """Formats by content; the first three are read by Pillow."""
@@ -55,7 +64,7 @@ def read_picture(path: Path, kind: str, max_megapixels: float) -> Picture:
         MskdexError: colour, several pages, too large, damaged, or with pixels that are no number.
     """
     with reading(path):
-        found = _by_pillow(path, max_megapixels) if kind in _BY_PILLOW else _by_sitk(path, max_megapixels)
+        found = _by_pillow(path, max_megapixels) if kind in _BY_PILLOW else _by_header(path, kind, max_megapixels)
     if not np.isfinite(found.grey).all():
         msg = f"{path} has pixels that are no number (NaN or infinite); export it again"
         raise MskdexError(msg)
@@ -98,6 +107,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
             if (pages := int(getattr(image, "n_frames", 1))) > 1:
                 msg = f"{path} has {pages} pages; export the one that is meant"
                 raise MskdexError(msg)
+            require_one_image(image, path)
             require_all_bytes(image, path)
             bits_of_one = sample_bits(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
@@ -120,7 +130,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
     }
     if turned != 1:
         notes.append(f"its orientation tag is {turned}: the picture was turned accordingly before anything else")
-    return Picture(grey, bits, facts, notes)
+    return Picture(grey, bits, facts | {"sha256": content_hash([path])}, notes)
 
 
 def _require_one_reading(image: Image.Image, path: Path) -> None:
@@ -178,25 +188,25 @@ def _grey_tolerance(image: Image.Image) -> int:
     return 4 if image.format == "JPEG" else 0
 
 
-def _by_sitk(path: Path, max_megapixels: float) -> Picture:
+def _by_header(path: Path, kind: str, max_megapixels: float) -> Picture:
+    grey, files = read_plane_file(path, kind, max_megapixels)
+    suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:])
+    facts = {"format": suffix.lstrip(".").lower()} | grid_facts(*_grid(path, kind))
+    return Picture(grey, 8 * grey.dtype.itemsize, facts | {"sha256": content_hash(files)}, [])
+
+
+def _grid(path: Path, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Spacing and direction of a picture's header in LPS, as ITK has them, which opens a NIfTI file's twin instead."""
+    if kind == "nifti":
+        columns = read_nifti_header(path, placed=False).world_from_voxel[:3, :3]
+        spacing = np.linalg.norm(columns, axis=0)
+        direction = np.diag([-1.0, -1.0, 1.0]) @ columns / np.where(spacing > 0, spacing, 1.0)
+        return tuple(spacing.tolist()), tuple(direction.ravel().tolist())
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        size = reader.GetSize()
-        require_size(path, size, 1, max_megapixels)
-        if len([n for n in size if n > 1]) != 2 or reader.GetNumberOfComponents() != 1:
-            msg = (
-                f"{path} is no two-dimensional grey image ({' x '.join(map(str, size))}, "
-                f"{reader.GetNumberOfComponents()} values per pixel)"
-            )
-            raise MskdexError(msg)
-        grey = sitk.GetArrayFromImage(reader.Execute()).squeeze()
     except RuntimeError as error:
-        if "allocat" in str(error):  # of memory, which ITK has no exception of its own for
-            raise MemoryError from error
         msg = f"{path} cannot be read, it is damaged or incomplete; copy or export it again"
         raise MskdexError(msg) from error
-    suffix = "".join(path.suffixes[-2:] if path.name.lower().endswith(".gz") else path.suffixes[-1:])
-    facts = {"format": suffix.lstrip(".").lower()} | grid_facts(reader.GetSpacing(), reader.GetDirection())
-    return Picture(grey, 8 * grey.dtype.itemsize, facts, [])
+    return reader.GetSpacing(), reader.GetDirection()

@@ -97,7 +97,7 @@ def read_source(path: Path, max_megapixels: float, root: Path | None = None) -> 
 
 def _from_picture(path: Path, kind: str, max_megapixels: float) -> Source:
     picture = read_picture(path, kind, max_megapixels)
-    facts = picture.facts | {"sha256": content_hash([path])}
+    facts = picture.facts
     tags = GreyTags(picture.bits, lossy=bool(facts.get("lossy")))
     return Source(picture.grey, tags, CameraTags(), facts, None, picture.warnings)
 

@@ -8,6 +8,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from mskdex.io.dicom import spelt
+from mskdex.io.numerals import plain_float
+
 
 @dataclass(frozen=True)
 class Stated:
@@ -30,7 +33,7 @@ class Stated:
 def _value(header: Dataset, keyword: str) -> Any:
     """A tag's value, or its raw text where its value representation cannot hold it."""
     try:
-        return header.get(keyword)
+        return spelt(keyword, header.get(keyword))
     except Exception:
         raw = header.get_item(keyword)
         content = getattr(raw, "value", None)
@@ -57,7 +60,7 @@ def stated_numbers(header: Dataset, keyword: str, count: int, *, one_for_all: bo
     if not texts:
         return Stated()
     try:
-        values = np.array([float(t) for t in texts])
+        values = np.array([plain_float(t) for t in texts])
     except ValueError:
         return Stated(broken="\\".join(texts))
     if one_for_all and values.size == 1:
@@ -70,7 +73,7 @@ def stated_numbers(header: Dataset, keyword: str, count: int, *, one_for_all: bo
 def code_items(header: Dataset, keyword: str) -> Iterator[tuple[str, str, Dataset]]:
     """Value, meaning and item of every code of a sequence."""
     sequence = _value(header, keyword)
-    if isinstance(sequence, str) or sequence is None:
+    if isinstance(sequence, str | float | int) or sequence is None:
         return
     for item in sequence:
         if isinstance(item, Dataset):

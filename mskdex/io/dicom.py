@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.valuerep import STR_VR
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom_deflate import refuse_deflated_frames, require_inflatable
-from mskdex.io.files import WithinFile, file_kind, reading
+from mskdex.io.files import WithinFile, file_kind, reading, shown
+from mskdex.io.numerals import plain_float
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
@@ -88,11 +91,13 @@ def dicom_files(path: Path, root: Path | None = None) -> list[Path]:
                 msg = f"{item} is a link that leads out of {allowed}; copy the file there or set cohort.data_root"
                 raise MskdexError(msg)
         found += [Path(folder, n) for n in sorted(names) if n.upper() != "DICOMDIR" and not n.startswith(".")]
-    found = [f for f in found if f.is_file() and f.stat().st_size > 0 and file_kind(f) == "dicom"]
-    if not found:
-        msg = f"folder {path} has no DICOM file; name the folder that holds the series"
+    kinds = {f: file_kind(f) for f in found if f.is_file() and f.stat().st_size > 0}
+    if "dicom" not in kinds.values():
+        packed = next((f.name for f, kind in kinds.items() if kind == "archive"), None)
+        told = f" but archives, as {shown(packed, 80)}; unpack them" if packed else ""
+        msg = f"folder {path} has no DICOM file{told or '; name the folder that holds the series'}"
         raise MskdexError(msg)
-    return found
+    return [f for f, kind in kinds.items() if kind == "dicom"]
 
 
 def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
@@ -125,7 +130,7 @@ def headers(files: Sequence[Path], tags: Sequence[str] = GEOMETRY_TAGS) -> Itera
 def number(dataset: Dataset, keyword: str) -> float | None:
     """A tag's value as a finite number; None where it is absent, blank, none, or cannot be read."""
     try:
-        result = float(dataset.get(keyword))  # type: ignore[arg-type]
+        result = _as_float(dataset.get(keyword))
     except Exception:  # a value is decoded when it is asked for, and then raises whatever is wrong with it
         return None
     return result if np.isfinite(result) else None
@@ -134,21 +139,41 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 def numbers(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
     """A tag's values as `count` finite numbers; None where they are not."""
     try:
-        result = np.array([float(v) for v in dataset.get(keyword)])  # type: ignore[union-attr]
+        value = spelt(keyword, dataset.get(keyword))
+        result = np.array([_as_float(v) for v in (value.split("\\") if isinstance(value, str) else value)])
     except Exception:  # as above
         return None
-    return result if result.size == count and np.isfinite(result).all() else None
+    known = result.size == count and np.isfinite(result).all() and not isinstance(value, bytes)
+    return result if known else None
+
+
+def _as_float(value: Any) -> float:
+    """A value as a number; of a decimal string what it spells, which pydicom keeps, by the rules of DICOM."""
+    said = getattr(value, "original_string", None) or value
+    return plain_float(said) if isinstance(said, str) else float(said)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """A tag's value as text, several joined by a backslash; empty where it is absent or cannot be read."""
     try:
-        value = dataset.get(keyword)
+        value = spelt(keyword, dataset.get(keyword))
         return "" if value is None else "\\".join(str(v) for v in ([value] if isinstance(value, str) else value))
     except TypeError:
         return str(value)
     except Exception:  # as above
         return ""
+
+
+def spelt(keyword: str, value: Any) -> Any:
+    """A tag's value; the text that bytes spell where the tag is one of text, whatever its representation says (OB, OW).
+
+    Args:
+        keyword: the tag's.
+        value: as pydicom gives it.
+    """
+    if not isinstance(value, bytes) or dictionary_VR(keyword) not in STR_VR:
+        return value
+    return value.decode("latin-1").strip("\0 ")
 
 
 def given(dataset: Dataset, keyword: str) -> bool:

@@ -53,12 +53,16 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
         msg = f"{path} {told}{'' if floats else '; copy or export it again'}"
         raise MskdexError(msg)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             _require_size(dataset, path, frame)
             try:
-                return pixel_array(dataset, raw=True, index=frame, correct_unused_bits=not all_bits)
-            except MemoryError:
+                found = pixel_array(dataset, raw=True, index=frame, correct_unused_bits=not all_bits)
+                if any("RLE segment" in str(w.message) for w in caught):  # of another length than the rows and columns
+                    msg = f"the pixels of {path} are damaged: a run-length segment has another length; copy it again"
+                    raise MskdexError(msg)
+                return found
+            except (MskdexError, MemoryError):
                 raise
             except Exception:
                 if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:

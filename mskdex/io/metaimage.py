@@ -18,6 +18,7 @@ from mskdex.io.voxel_header import (
     data_file,
     finite,
     last_bytes,
+    one_whole_number,
     printable,
     whole_numbers,
 )
@@ -92,7 +93,7 @@ def read_metaimage_header(path: Path, what: str) -> VoxelHeader:
     if whole_numbers(path, "NDims", _needed(path, fields, "NDims")) != (len(size),):
         msg = f"{path} gives {len(size)} sizes for NDims {shown(fields['NDims'], 60)}; export it again"
         raise MskdexError(msg)
-    (components,) = whole_numbers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))[:1]
+    components = one_whole_number(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     dtype = _dtype(path, fields)
     count = int(np.prod([float(n) for n in size])) * components * dtype.itemsize
     data, codec, start = _place(path, fields, length, count)
@@ -136,7 +137,7 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 
 def _require_no_scale(path: Path, fields: Mapping[str, str]) -> None:
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
-        if key in fields and (finite(path, key, fields[key].split()) != neutral).any():
+        if key in fields and finite(path, key, fields[key].split()).tolist() != [neutral]:
             msg = f"{path}: its {key} is {shown(fields[key], 60)}; export it with its values as they are meant"
             raise MskdexError(msg)
 
@@ -163,7 +164,7 @@ def _place(path: Path, fields: Mapping[str, str], length: int, count: int) -> tu
     name = _needed(path, fields, "ElementDataFile")
     local = name.upper() == "LOCAL"
     data = path if local else data_file(path, name)
-    (skip,) = whole_numbers(path, "HeaderSize", fields.get("HeaderSize", "0"))[:1]
+    skip = one_whole_number(path, "HeaderSize", fields.get("HeaderSize", "0"))
     if skip == -1 and codec == "raw":
         return data, codec, last_bytes(data, count)
     if not 0 <= skip <= LONGEST_HEADER:

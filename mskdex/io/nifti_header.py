@@ -54,8 +54,12 @@ class NiftiHeader:
     warnings: tuple[str, ...]
 
 
-def read_nifti_header(path: Path) -> NiftiHeader:
+def read_nifti_header(path: Path, *, placed: bool = True) -> NiftiHeader:
     """Reads and checks the header of NIfTI-1 or -2, of either byte order, compressed or not, whatever its name.
+
+    Args:
+        path: the file.
+        placed: whether it must say how it lies in the patient, as a picture need not.
 
     Raises:
         MskdexError: names the entry that is damaged, contradictory or missing.
@@ -68,7 +72,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     if unit not in _UNITS_MM:
         msg = f"{path}: its xyzt_units name no unit of length ({unit}); export it in millimetres"
         raise MskdexError(msg)
-    affine, notes = _affine(path, header)
+    affine, notes = _affine(path, header) if placed else (np.array(header.get_best_affine(), float), [])
     affine[:3] *= _UNITS_MM[unit]
     if _UNITS_MM[unit] != 1:
         notes.append(f"{path.name} is in {'metres' if unit == 1 else 'micrometres'}, converted")

@@ -19,6 +19,7 @@ from mskdex.io.voxel_header import (
     data_file,
     finite,
     last_bytes,
+    one_whole_number,
     printable,
     whole_numbers,
 )
@@ -199,7 +200,7 @@ def _place(path: Path, fields: Mapping[str, str], length: int) -> tuple[Path, Co
     codec = _CODECS[encoding]
     detached = fields.get("data file")
     data, start = (data_file(path, detached), 0) if detached else (path, length)
-    (lines,), (skip,) = (whole_numbers(path, k, fields.get(k) or "0") for k in ("line skip", "byte skip"))
+    lines, skip = (one_whole_number(path, k, fields.get(k) or "0") for k in ("line skip", "byte skip"))
     if not 0 <= lines <= 1000 or not -1 <= skip <= LONGEST_HEADER or (skip == -1 and codec != "raw"):
         msg = f"{path}: its line skip {lines} or byte skip {skip} cannot be; export it again"
         raise MskdexError(msg)
@@ -249,8 +250,9 @@ def _affine(
         msg = f"{path} does not say how it lies in the patient ({told}, not RAS, LAS or LPS); export it again"
         raise MskdexError(msg)
     directions = np.array(vectors).T
-    _require_no_contradiction(path, fields, directions)
-    scale = _scale(path, fields)
+    axes = len(whole_numbers(path, "sizes", fields["sizes"]))
+    _require_no_contradiction(path, fields, directions, axes)
+    scale = _scale(path, fields, axes)
     affine = np.eye(4)
     affine[:3, :3] = directions * scale
     warnings = [] if scale == 1 else [f"{path.name} is in units of {scale:g} mm, converted"]
@@ -266,13 +268,14 @@ def _affine(
     return np.diag([*_TO_RAS[space], 1.0]) @ affine, tuple(warnings)
 
 
-def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions: np.ndarray) -> None:
+def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions: np.ndarray, axes: int) -> None:
     """Refuses fields that must not stand beside `space` and `space directions`, unless they say the same."""
     if fields.get("space dimension", "3") != "3":
         msg = f"{path}: its space dimension is {shown(fields['space dimension'], 40)}, not 3; export it again"
         raise MskdexError(msg)
     if "spacings" not in fields:
         return
+    _require_count(path, "spacings", len(fields["spacings"].split()), axes)
     said = finite(path, "spacings", [w for w in fields["spacings"].split() if w.lower() != "nan"])
     sizes = np.linalg.norm(directions, axis=0)
     if said.size and (said.size != 3 or not np.allclose(np.abs(said), sizes, rtol=1e-3)):
@@ -283,15 +286,25 @@ def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions:
         raise MskdexError(msg)
 
 
-def _scale(path: Path, fields: Mapping[str, str]) -> float:
+def _require_count(path: Path, key: str, given: int, wanted: int) -> None:
+    if given != wanted:
+        msg = f"{path} gives {given} {key} for {wanted} axes; export it again"
+        raise MskdexError(msg)
+
+
+def _scale(path: Path, fields: Mapping[str, str], axes: int) -> float:
     """Millimetres per unit; where no unit is given it is the millimetre, as of every program for images of patients."""
     told = set()
-    for key in ("space units", "units"):
-        given = fields.get(key, "")
-        told |= {w.strip().lower() for w in re.findall(r'"([^"]*)"', given)}
-        if set(re.sub(r'"[^"]*"', "", given).lower().split()) - {"none", "???"}:
-            msg = f"{path}: its {key} are {shown(given, 60)}, no words in quotes; export it again"
+    for key, count in (("space units", 3), ("units", axes)):
+        if key not in fields:
+            continue
+        quoted = re.findall(r'"([^"]*)"', fields[key])
+        bare = re.sub(r'"[^"]*"', " ", fields[key]).lower().split()
+        if set(bare) - {"none", "???"}:
+            msg = f"{path}: its {key} are {shown(fields[key], 60)}, no words in quotes; export it again"
             raise MskdexError(msg)
+        _require_count(path, key, len(quoted) + len(bare), count)
+        told |= {w.strip().lower() for w in quoted}
     told -= {"", "none", "???"}
     if len(told) > 1 or not told <= set(MM_PER_UNIT):
         msg = f"{path} has the units {', '.join(sorted(told))}; export it in mm"

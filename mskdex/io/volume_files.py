@@ -48,6 +48,49 @@ def read_volume_file(
         return _read_voxels(path, kind, what, max_megavoxels, layers, tilted)
 
 
+def read_plane_file(path: Path, kind: str, max_megapixels: float) -> tuple[np.ndarray, list[Path]]:
+    """Reads the values of a picture in one of `FORMATS`, by its content, to its checksum.
+
+    Args:
+        path: the file.
+        kind: its format.
+        max_megapixels: more than this many million pixels are refused before they are read.
+
+    Returns:
+        (rows, columns), slope and intercept applied; and the files that were read.
+
+    Raises:
+        MskdexError: not such a file, damaged, or not two-dimensional.
+    """
+    with reading(path):
+        if kind == "nifti":
+            nifti = read_nifti_header(path, placed=False)
+            codec: Codec = "gzip" if zipped(path) else "raw"
+            data, size, components, dtype, start, skip = (
+                path,
+                nifti.size,
+                nifti.components,
+                nifti.dtype,
+                0,
+                nifti.offset,
+            )
+        else:
+            header = read_nrrd_header(path) if kind == "nrrd" else read_metaimage_header(path, "a radiograph")
+            data, size, components, dtype = header.data, header.size, header.components, header.dtype
+            codec, start, skip = header.codec, header.start, header.skip
+        require_size(data, size, dtype.itemsize * components, max_megapixels)
+        if len([n for n in size if n > 1]) != 2 or components != 1:
+            told = " x ".join(map(str, size))
+            msg = f"{path} is no two-dimensional grey image ({told}, {components} values per pixel)"
+            raise MskdexError(msg)
+        if start < 0:
+            msg = f"{data} is cut short; copy or export it again"
+            raise MskdexError(msg)
+        stored = read_array(data, size[::-1], dtype, codec=codec, start=start, skip=skip).squeeze()
+        files = [path] if data == path else [path, data]
+        return (_scaled(stored, nifti.slope, nifti.intercept) if kind == "nifti" else stored), files
+
+
 def _read_nifti(path: Path, max_megavoxels: float, layers: bool, tilted: bool) -> tuple[Volume, dict]:
     header = read_nifti_header(path)
     _require_volume(path, header.size, header.components, layers=layers and header.components == 1)

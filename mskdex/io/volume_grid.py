@@ -59,10 +59,12 @@ def grid_difference(one: Volume, other: Volume) -> str | None:
 
     Positions may differ by a tenth of a voxel, over the whole volume.
     """
-    if one.array.shape != other.array.shape:
-        return f"{_size(one)} voxels against {_size(other)}"
+    sizes = f"{_size(one)} voxels against {_size(other)}" if one.array.shape != other.array.shape else ""
     if not np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3):
-        return f"voxels of {_mm(one.spacing_mm)} mm against {_mm(other.spacing_mm)} mm"
+        spacings = f"voxels of {_mm(one.spacing_mm)} mm against {_mm(other.spacing_mm)} mm"
+        return f"{sizes}, {spacings}" if sizes else spacings
+    if sizes:
+        return sizes
     corners = np.array([[*c, 1.0] for c in itertools.product(*[(0, n - 1) for n in one.array.shape[::-1]])])
     shifts = (corners @ (one.world_from_voxel - other.world_from_voxel).T)[:, :3]
     largest = shifts[np.argmax(np.linalg.norm(shifts, axis=1))]

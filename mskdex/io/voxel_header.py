@@ -9,6 +9,7 @@ import numpy as np
 
 from mskdex.errors import MskdexError
 from mskdex.io.files import shown
+from mskdex.io.numerals import plain_float, plain_int
 from mskdex.io.streams import Codec
 
 LONGEST_HEADER = 1 << 20
@@ -85,9 +86,22 @@ def whole_numbers(path: Path, key: str, text: str) -> tuple[int, ...]:
         MskdexError: anything else.
     """
     try:
-        return tuple(int(word) for word in text.split())
+        return tuple(plain_int(word) for word in text.split())
     except ValueError as error:
         raise _no_number(path, key, text) from error
+
+
+def one_whole_number(path: Path, key: str, text: str) -> int:
+    """The one whole number of a field.
+
+    Raises:
+        MskdexError: anything else.
+    """
+    found = whole_numbers(path, key, text)
+    if len(found) != 1:
+        msg = f"{path}: its {key} is {text[:60]!r}, where one number is needed; export it again"
+        raise MskdexError(msg)
+    return found[0]
 
 
 def finite(path: Path, key: str, words: list[str]) -> np.ndarray:
@@ -97,7 +111,7 @@ def finite(path: Path, key: str, words: list[str]) -> np.ndarray:
         MskdexError: anything else.
     """
     try:
-        found = np.array([float(word) for word in words])
+        found = np.array([plain_float(word) for word in words])
     except ValueError as error:
         raise _no_number(path, key, " ".join(words)) from error
     if not np.isfinite(found).all():

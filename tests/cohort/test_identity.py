@@ -14,7 +14,7 @@ from mskdex.cohort.persons import persons
 from mskdex.config.cohort import CohortSettings
 from mskdex.config.learning import FoldSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.patient_identity import dicom_patient_ids, require_one_patient
+from mskdex.imaging.patient_identity import dicom_patient_ids, person_doubts, require_one_patient
 from mskdex.pipeline.stages.identity import identity
 from mskdex.pipeline.stages.importing import import_patient
 
@@ -107,6 +107,23 @@ def test_ids_of_ct_and_radiograph_must_agree_where_they_name_somebody(tmp_path, 
         require_one_patient(row)
     assert ct_id not in str(error.value)
     require_one_patient(row | {"allow_id_mismatch": True})
+
+
+def test_sex_birth_and_dates_that_are_not_of_one_patient_are_said(tmp_path):
+    ct, _ = make.phantom()
+    row = make.patient(tmp_path)
+    tags = {"PatientSex": "M", "PatientBirthDate": "19400101", "StudyDate": "20180101"}
+    row["ct"] = str(make.save_all(make.slice_datasets(ct, **tags), tmp_path / "series"))
+    make.save(make.radiograph(PatientSex="F", StudyDate="20200101"), Path(row["radiograph"]))
+    sex, birth, apart = person_doubts(row)
+    assert sex.startswith("ct and radiograph give two values of the patient's sex")
+    assert birth.startswith("ct and radiograph give two values of the patient's birth date")
+    assert apart.startswith("CT and radiograph were taken more than a year apart")
+    assert not any(value in f"{sex} {birth} {apart}" for value in ("1940", "2018", "2020"))
+    assert person_doubts(row | {"allow_id_mismatch": True}) == [apart]
+    make.save(make.radiograph(PatientSex="O", PatientBirthDate="", StudyDate="20180601"), Path(row["radiograph"]))
+    assert person_doubts(row) == []
+    assert person_doubts(row | {"sex": "F"})[0].startswith("ct and sheet give two values of the patient's sex")
 
 
 def test_import_refuses_files_of_two_patients_and_writes_nothing(tmp_path):

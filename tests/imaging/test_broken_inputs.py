@@ -335,6 +335,21 @@ def series_in_another_unit(row):
     series(row, RescaleType="OD")
 
 
+@broken(r"holds neither masks .* nor a DICOM SEG; surfaces and contours are not read")
+def labels_as_surfaces(row):
+    folder = home(row) / "surfaces"
+    folder.mkdir()
+    (folder / "femur_left.stl").write_text("solid x\nendsolid\n", encoding="utf-8")
+    row["labels"] = str(folder)
+
+
+@broken(r"it has labels\.nii\.gz.*name the file itself where it is one label map")
+def folder_of_one_label_map(row):
+    folder = home(row) / "folder"
+    folder.mkdir()
+    row["labels"] = str(Path(row["labels"]).rename(folder / "labels.nii.gz").parent)
+
+
 @broken(r"folder .* has no DICOM file")
 def folder_without_dicom(row):
     folder = home(row)

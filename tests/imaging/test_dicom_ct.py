@@ -1,5 +1,6 @@
 """CTs as DICOM: every tag that changes a voxel's value, size, place or meaning."""
 
+import gzip
 import tracemalloc
 import zlib
 from copy import deepcopy
@@ -437,6 +438,20 @@ def test_enhanced_ct_in_several_files_is_one_volume_or_says_how_many(tmp_path):
         read([frames_of(whole, range(20)) for _ in range(3)], tmp_path / "t")
 
 
+def test_a_concatenation_that_lacks_a_part_is_refused(tmp_path):
+    whole = make.enhanced_ct(PHANTOM)
+    parts = [frames_of(whole, range(0, 8)), frames_of(whole, range(8, 14)), frames_of(whole, range(14, 20))]
+    for number, part in enumerate(parts, start=1):
+        part.ConcatenationUID, part.InConcatenationNumber, part.ConcatenationFrameOffsetNumber = "1.2.3", number, 0
+    same(read(parts, tmp_path / "all"))
+    with pytest.raises(MskdexError, match=r"2 of the 3 files of one multi-frame image .*Number 1 is missing"):
+        read(parts[1:], tmp_path / "without the first")
+    for part in parts:
+        part.InConcatenationTotalNumber = 3
+    with pytest.raises(MskdexError, match=r"2 of the 3 files of one multi-frame image .*Number 3 is missing"):
+        read(parts[:2], tmp_path / "without the last")
+
+
 @pytest.mark.parametrize(
     ("group", "tags", "message"),
     [
@@ -635,3 +650,34 @@ def test_values_that_cannot_be_read_are_one_sentence(tmp_path):
             read_ct(folder, CT)
         assert "\n" not in str(error.value)
         assert str(folder) in str(error.value)
+
+
+def test_numbers_that_only_python_reads_are_none(tmp_path):
+    folder = make.save_all(make.slice_datasets(PHANTOM), tmp_path / "s")
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"2.5\\2.0", b"2.5\\2_0"))
+    with pytest.raises(MskdexError, match="its PixelSpacing is no list of numbers"):
+        read_ct(folder, CT)
+
+
+def test_compressed_files_beside_or_instead_of_slices_are_told(tmp_path):
+    folder = make.save_all(make.slice_datasets(PHANTOM), tmp_path / "s")
+    last = folder / f"IM{(19 * 7919) % 10007:05d}"
+    last.with_name("last.dcm.gz").write_bytes(gzip.compress(last.read_bytes()))
+    last.unlink()
+    told = "last.dcm.gz was passed over: it is compressed, but may be a slice; unpack it"
+    assert told in read_ct(folder, CT).warnings
+    for path in folder.iterdir():
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(MskdexError, match="has no DICOM file but archives"):
+        read_ct(folder, CT)
+
+
+def test_a_run_length_segment_of_another_length_is_damage(tmp_path):
+    datasets = make.slice_datasets(PHANTOM)
+    datasets[7].compress(RLELossless, generate_instance_uid=False)
+    damaged = bytearray(datasets[7].PixelData)
+    damaged[-300] ^= 0x10
+    datasets[7].PixelData = bytes(damaged)
+    with pytest.raises(MskdexError, match="are damaged: a run-length segment has another length"):
+        read_ct(make.save_all(datasets, tmp_path / "s"), CT)

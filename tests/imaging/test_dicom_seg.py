@@ -155,9 +155,14 @@ def half_the_pixels(dataset):
     dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
 
 
+def part_of_a_concatenation(dataset):
+    dataset.ConcatenationUID, dataset.InConcatenationNumber = "1.2.3", 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (part_of_a_concatenation, r"is part 2 of a segmentation that is kept in several files"),
         (relabel, r"two segments named femur_left, numbers 3 and 4"),
         (renumber, r"describes segment 3 twice, as femur_left and femur_R"),
         (contradict, r"segment 3 is named femur_left, but its code says right"),

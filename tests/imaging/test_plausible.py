@@ -219,3 +219,22 @@ def test_pixels_in_floating_point_are_called_that(tmp_path):
         dataset.FloatPixelData, dataset.BitsAllocated = values.tobytes(), 32
     with pytest.raises(MskdexError, match="holds FloatPixelData, no integers"):
         read_ct(make.save_all(datasets, tmp_path / "s"), NO_LIMITS)
+
+
+def muscle_with_a_core(folder: Path, core_hu: int, *, labelled: bool) -> dict:
+    """The left gluteus maximus, grown to a size that has an inside, with a core of another HU along it."""
+    z, y, x = np.indices(LABELS.array.shape)
+    muscle = (np.hypot((y - 8) / 5, (x - 11) / 5) < 1) & (abs(z - 9.5) < 5) & np.isin(LABELS.array, (0, 6))
+    core = muscle & (np.hypot(y - 8, x - 11) < 1.5)
+    ids, hu = np.where(muscle, 6, LABELS.array).astype(np.uint8), np.where(muscle, 55, CT.array).astype(np.int16)
+    hu[core] = core_hu
+    ids[core & (not labelled)] = 0
+    return with_hu(folder, hu, ids)
+
+
+def test_fat_that_was_cut_out_of_muscle_labels_is_said(tmp_path):
+    (told,) = imported(muscle_with_a_core(tmp_path / "cut", -90, labelled=False), tmp_path)["warnings"]
+    assert re.match(r"the labels have holes where the CT shows fat, .*: gluteus_maximus_left \(15\.1 %\); fat", told)
+    whole = muscle_with_a_core(tmp_path / "whole", -90, labelled=True)
+    bone = muscle_with_a_core(tmp_path / "bone", 400, labelled=False)
+    assert imported(whole, tmp_path)["warnings"] == imported(bone, tmp_path)["warnings"] == []

@@ -221,6 +221,48 @@ def test_eight_bit_nrrd_is_processed_and_floats_are_read(tmp_path):
         load(tmp_path / "n.mha", ROW)
 
 
+def volume_file(path, **how):
+    sitk.WriteImage(sitk.GetImageFromArray(LINEAR), str(path), **how)
+    return path
+
+
+def test_of_two_nifti_files_the_named_one_is_read(tmp_path):
+    np.testing.assert_allclose(load(volume_file(tmp_path / "r.nii.gz"), ROW).image, VALUES, atol=1e-3)
+    sitk.WriteImage(sitk.GetImageFromArray(LINEAR // 2), str(tmp_path / "r.nii"))
+    np.testing.assert_allclose(load(tmp_path / "r.nii.gz", ROW).image, VALUES, atol=1e-3)
+
+
+def damaged(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes(content)
+    return path
+
+
+def test_volume_files_of_pictures_are_read_to_their_checksum_and_by_all_fields(tmp_path):
+    for path in (
+        damaged(volume_file(tmp_path / "z.mha", useCompression=True), -40),
+        volume_file(tmp_path / "n.nii.gz"),
+    ):
+        if path.suffix == ".gz":
+            damaged(path, path.stat().st_size // 2)
+        with pytest.raises(MskdexError, match="cannot be read to their checksum"):
+            load(path, ROW)
+    header = volume_file(tmp_path / "h.mhd")
+    with open(tmp_path / "h.raw", "ab") as handle:
+        handle.write(bytes(160))
+    with pytest.raises(MskdexError, match="holds more than its header claims"):
+        load(header, ROW)
+    text = header.read_text(encoding="utf-8")
+    for change, told in (
+        (("ElementType", "ElementToIntensityFunctionSlope = 2\nElementType"), "ElementToIntensityFunctionSlope is 2"),
+        (("h.raw", "../h.raw"), "points to data outside its folder"),
+    ):
+        header.write_text(text.replace(*change), encoding="utf-8")
+        with pytest.raises(MskdexError, match=told):
+            load(header, ROW)
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -248,6 +290,13 @@ def test_what_a_pngs_header_says_of_its_pixels_is_told(tmp_path, kind, body, tol
 def test_a_linear_gamma_and_square_pixels_are_in_order(tmp_path):
     for kind, body in ((b"gAMA", struct.pack(">I", 100000)), (b"pHYs", struct.pack(">IIB", 3780, 3780, 1))):
         assert load(png_with(tmp_path / "r.png", kind, body), ROW).warnings == []
+
+
+def test_a_resolution_that_is_no_number_is_none(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[282], tags[283], tags[296] = TiffImagePlugin.IFDRational(0, 0), TiffImagePlugin.IFDRational(254, 10), 2
+    found = load(saved(LINEAR, tmp_path / "r.tif", tiffinfo=tags), ROW)
+    assert (found.facts["oblong"], found.warnings) == (None, [])
 
 
 def test_the_display_gamma_of_a_processed_picture_is_without_effect(tmp_path):
@@ -282,6 +331,18 @@ def tiff(path, values, *, magic: int = 42, **tags):
     head = b"II" + struct.pack("<H", magic) + (struct.pack("<HHQ", 8, 0, at) if magic == 43 else struct.pack("<I", at))
     path.write_bytes(head + data + directory + bytes(wide))
     return path
+
+
+def test_images_of_imagej_behind_the_first_page_are_found(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for count, refused in ((3, True), (1, False)):
+        tags[270] = f"ImageJ=1.53t\nimages={count}\nslices={count}\n"
+        path = saved(LINEAR, tmp_path / "r.tif", tiffinfo=tags)
+        if refused:
+            with pytest.raises(MskdexError, match="holds 3 images"):
+                load(path, ROW)
+        else:
+            np.testing.assert_allclose(load(path, ROW).image, VALUES, atol=1e-3)
 
 
 def test_a_big_tiff_and_unsigned_values_of_32_bits_are_read(tmp_path):

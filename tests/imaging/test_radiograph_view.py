@@ -213,3 +213,12 @@ def test_a_view_position_without_letters_is_told():
     tags = found(ViewPosition=["1", "2", "3"])
     assert (tags.view, tags.problems) == (None, [])
     assert tags.warnings == ["tag ViewPosition '1 2 3' names no view; passed over"]
+
+
+def test_text_is_text_whatever_representation_it_is_given():
+    header = Dataset()
+    header.add_new("ViewPosition", "OB", b"LAT ")
+    header.add_new("ImageLaterality", "OB", b"L\0")
+    header.add_new("PatientOrientation", "OW", b"R\\F ")
+    found = view_tags(header)
+    assert (found.problems, found.laterality, found.orientation) == (["tag ViewPosition 'LAT'"], "L", "RF")

@@ -16,7 +16,7 @@ from mskdex.imaging.ct_noise import muscle_noise_hu, smooth_muscles, smoothing_m
 from mskdex.imaging.label_checks import check_structures, structure_facts
 from mskdex.imaging.labels import LabelRequest, Labels, read_labels
 from mskdex.imaging.nominal_view import nominal_camera
-from mskdex.imaging.patient_identity import content_digest, require_one_patient
+from mskdex.imaging.patient_identity import content_digest, person_doubts, require_one_patient
 from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import Imported, import_radiograph
 from mskdex.io.artifacts import manifest, write_json
@@ -72,6 +72,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
         volumes = read_patient_volumes(row, settings)
         radiograph = read_patient_radiograph(row, settings)
         require_one_patient(row)
+        doubts = person_doubts(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
         msg = f"patient {patient}: {shown(error, 1200)}"
@@ -79,7 +80,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     except MemoryError as error:
         msg = f"patient {patient}: there is not enough memory to import {row['ct']}; give the job more, or crop the CT"
         raise MskdexError(msg) from error
-    warnings = [w.replace(f"{row.get('data_root')}/", "") for w in volumes.warnings + radiograph.warnings]
+    warnings = [w.replace(f"{row.get('data_root')}/", "") for w in volumes.warnings + radiograph.warnings + doubts]
     for warning in warnings:
         log.warning("patient %s: %s", patient, warning)
     out = Path(out)

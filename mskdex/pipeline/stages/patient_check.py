@@ -11,7 +11,7 @@ import numpy as np
 from mskdex.cohort.identity import Evidence
 from mskdex.imaging.label_names import names_in
 from mskdex.imaging.labels import LabelRequest, read_labels
-from mskdex.imaging.patient_identity import content_digest, dicom_patient_ids, require_one_patient
+from mskdex.imaging.patient_identity import content_digest, dicom_patient_ids, person_doubts, require_one_patient
 from mskdex.io.files import file_kind
 from mskdex.io.volume import Volume
 from mskdex.io.volume_files import read_volume_file
@@ -69,6 +69,7 @@ def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
     ids: dict[str, str] = {}
     with suppress(Exception):  # said above
         ids = dicom_patient_ids(row)
+        problems += [("ct, radiograph", doubt, "warning") for doubt in person_doubts(row)]
     return Checked(problems, replace(evidence({**row, "allow_id_mismatch": True}, imported), dicom_ids=ids))
 
 
