@@ -36,9 +36,9 @@ rule synthesize:
     params:
         **stage("synthesize", stages.synthesize_stage(CONFIG)),
         atlas=atlas_digest(CONFIG, DIGESTS),
-        out=subpath(output.ct, parent=True),
     shell:
-        "mskdex --log {log:q} synthesize {wildcards.patient:q} --settings {params.arguments:q} --out {params.out:q}"
+        "mskdex --log {log:q} synthesize {wildcards.patient:q} --settings {params.arguments:q} "
+        "--out results/virtual/{wildcards.patient:q}"
 
 
 rule cohort:

@@ -1,9 +1,12 @@
 import functools
+import gc
+import inspect
 import json
 import re
 import sys
 from pathlib import Path
 
+import pandas
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -40,6 +43,11 @@ if {"{", "}"} & set(str(workflow.basedir)):
     raise WorkflowError(
         f"{workflow.basedir} has braces in its name, which Snakemake would fill in; rename the folder"
     )
+
+# A plan makes a million objects that stay: looking through them for garbage each 700 took a tenth of its time.
+gc.set_threshold(50_000, 10, 10)
+# Arrow's memory for the sheet's few words would be 18 MB.
+pandas.set_option("mode.string_storage", "python")
 
 put_commands_on_path()
 
@@ -83,6 +91,12 @@ wildcard_constraints:
     patient="[^/]+",
     experiment="|".join(map(re.escape, CONFIG.experiments)),
     fold=r"\d+",
+
+
+def signed(function):
+    """A function with its signature kept beside it, which Snakemake otherwise finds out anew several times a job."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 def patient_results(name):
@@ -161,6 +175,7 @@ def sheet_argument(wildcards, output):
 def source_file(column):
     """Input function: the patient's file of a column of the sheet."""
 
+    @signed
     def of_patient(wildcards):
         patient, path = wildcards.patient, ROWS[wildcards.patient][column]
         return own_input(path) if column in OWN[patient] else path
@@ -168,16 +183,19 @@ def source_file(column):
     return of_patient
 
 
+@signed
 def names_file(wildcards):
     """The names beside a label map that a rule makes."""
     return made_names(ROWS[wildcards.patient])
 
 
+@signed
 def patient_row(wildcards, output):
     """A patient's row of the sheet as JSON, for the command."""
     return json.dumps(ROWS[wildcards.patient], default=str, sort_keys=True)
 
 
+@signed
 def compared_row(wildcards):
     """What the import takes from a patient's row, as JSON; of the files the content counts."""
     return json.dumps(import_row(ROWS[wildcards.patient]), default=str, sort_keys=True)
@@ -198,6 +216,7 @@ def source_edition(rule, folder, *columns):
     """
     full = bool(workflow.enable_cache) and rule in workflow.workflow_settings.cache
 
+    @signed
     def of_patient(wildcards):
         patient = wildcards.patient
         own = [column for column in OWN[patient] if column in columns]
@@ -209,11 +228,13 @@ def source_edition(rule, folder, *columns):
     return of_patient
 
 
+@signed
 def start_edition(wildcards):
     """What stands for the content of a patient's start poses."""
     return starts_digest(CONFIG, wildcards.patient, DIGESTS)
 
 
+@signed
 def own_files(wildcards, output):
     """The columns of the sheet whose files are the user's, as JSON, for the command."""
     return json.dumps(OWN[wildcards.patient])
@@ -241,17 +262,19 @@ def train_settings(wildcards):
 
 
 def compared(settings):
-    """Params function: settings as JSON without the keys that change no result; a change reruns the job.
+    """Params: settings as JSON without the keys that change no result; a change reruns the job.
+
+    They stand in a dict, because in the braces of a text alone Snakemake would look for wildcards.
 
     Args:
         settings: those of a rule, or a function of the wildcards that gives them.
     """
     if not callable(settings):
-        text = json.dumps(of_results(settings))
-        return fixed(text)
+        return {"compared": json.dumps(of_results(settings))}
 
+    @signed
     def of_wildcards(wildcards):
-        return json.dumps(of_results(settings(wildcards)))
+        return compared(settings(wildcards))
 
     return of_wildcards
 
@@ -261,21 +284,18 @@ def arguments(settings):
 
     It asks for the output, so that Snakemake takes it for a consequence and compares it with nothing.
     """
+    text = None if callable(settings) else as_argument(settings)
 
+    @signed
     def of_job(wildcards, output):
-        found = settings(wildcards) if callable(settings) else settings
-        return found.model_dump_json(exclude_defaults=True)
+        return as_argument(settings(wildcards)) if text is None else text
 
     return of_job
 
 
-def fixed(text):
-    """Params function: a text in which Snakemake shall look for no wildcards."""
-
-    def always(wildcards):
-        return text
-
-    return always
+def as_argument(settings):
+    """Settings as JSON for the command line."""
+    return settings.model_dump_json(exclude_defaults=True)
 
 
 def stage(name, settings):

@@ -28,10 +28,9 @@ rule import_patient:
         ),
         patient=patient_row,
         own=own_files,
-        out=subpath(output.ct, parent=True),
     shell:
         "mskdex --log {log:q} import --row {params.patient:q} --settings {params.arguments:q} "
-        "--own {params.own:q} --edition {params.sources:q} --out {params.out:q}"
+        "--own {params.own:q} --edition {params.sources:q} --out results/patients/{wildcards.patient:q}"
 
 
 rule quantities:
@@ -52,6 +51,6 @@ rule quantities:
         **by_attempt(mem_mb=1000, runtime=10),
     params:
         **stage("quantities", stages.anatomy_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} quantities --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} quantities --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"

@@ -16,9 +16,9 @@ rule render:
         **by_attempt(mem_mb=1500, runtime=10),
     params:
         **stage("project", stages.render_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} render --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} render --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"
 
 
 rule render_aligned:
@@ -41,9 +41,8 @@ rule render_aligned:
         **by_attempt(mem_mb=1500, runtime=10),
     params:
         **stage("project", stages.render_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} render --patient {params.patient:q} --poses {input.poses:q} "
+        "mskdex --log {log:q} render --patient results/patients/{wildcards.patient:q} --poses {input.poses:q} "
         "--settings {params.arguments:q} --out {output:q}"
 
 
@@ -70,6 +69,6 @@ rule stack:
         **by_attempt(mem_mb=1000, runtime=10),
     params:
         **stage("stack", stack_settings),
-        patient=subpath(input.drr, parent=True),
     shell:
-        "mskdex --log {log:q} stack --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} stack --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"

@@ -20,9 +20,9 @@ rule register:
     params:
         **stage("register", stages.register_stage(CONFIG)),
         starts=start_edition,
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} register --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} register --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"
 
 
 rule calibrate:
@@ -47,9 +47,9 @@ rule calibrate:
         **by_attempt(mem_mb=2000, runtime=10),
     params:
         **stage("calibrate", stages.calibrate_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} calibrate --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} calibrate --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"
 
 
 rule qc:
@@ -73,6 +73,6 @@ rule qc:
         **by_attempt(mem_mb=2000, runtime=10),
     params:
         **stage("qc", stages.anatomy_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} qc --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} qc --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"

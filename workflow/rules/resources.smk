@@ -16,6 +16,7 @@ def by_attempt(**first):
 def times_attempt(first):
     """A resource that each further attempt asks more of."""
 
+    @signed
     def asked(wildcards, attempt):
         return (first(wildcards) if callable(first) else first) * attempt
 

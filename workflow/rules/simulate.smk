@@ -20,6 +20,6 @@ rule simulate:
         **by_attempt(mem_mb=2500, runtime=30),
     params:
         **stage("simulate", stages.simulate_stage(CONFIG)),
-        patient=subpath(input.ct, parent=True),
     shell:
-        "mskdex --log {log:q} simulate --patient {params.patient:q} --settings {params.arguments:q} --out {output:q}"
+        "mskdex --log {log:q} simulate --patient results/patients/{wildcards.patient:q} "
+        "--settings {params.arguments:q} --out {output:q}"
