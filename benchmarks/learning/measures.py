@@ -76,15 +76,19 @@ def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[
 
     Returns:
         PCC of lean mass and of volume, the mean over muscles and sides; of lean mass alone: partial PCC with
-        demographics held fixed, PCC of left minus right, and relative bias.
+        demographics held fixed, PCC of left minus right, relative bias, and the root mean square error over the mean,
+        which does not depend on how different the patients are.
     """
     truth = cohort.truth[chosen]
     volume, mass = pearson(predicted, truth).mean(axis=1)
     known = cohort.demographics[chosen]
     partial = pearson(residual(predicted[:, 1], known), residual(truth[:, 1], known)).mean()
     left_right = pearson(cohort.differences(predicted)[:, 1], cohort.differences(truth)[:, 1]).mean()
-    bias = (predicted[:, 1].mean(axis=0) / truth[:, 1].mean(axis=0) - 1).mean()
-    return {"mass": mass, "volume": volume, "partial": partial, "left-right": left_right, "bias": bias}
+    mean = truth[:, 1].mean(axis=0)
+    bias = (predicted[:, 1].mean(axis=0) / mean - 1).mean()
+    error = (np.sqrt(((predicted - truth)[:, 1] ** 2).mean(axis=0)) / mean).mean()
+    found = {"mass": mass, "volume": volume, "partial": partial, "left-right": left_right, "bias": bias}
+    return found | {"error": error}
 
 
 def line(found: dict[str, float]) -> str:
