@@ -21,6 +21,7 @@ import yaml
 from measures import Cohort, line, measures
 
 from mskdex.config.learning import ExperimentSettings, LossSettings, default_experiments
+from mskdex.models.device_profiles import stack_by_profile
 from mskdex.models.model import Model, ModelCard
 from mskdex.pipeline.stages.train import describe, open_store, prepare
 from mskdex.training.distributed import join_group
@@ -73,7 +74,8 @@ def predictions(trainer: Trainer, card: ModelCard, cohort: Cohort, chosen: np.nd
     """Volume and lean mass of the muscles of the chosen patients, (chosen, 2, muscles)."""
     model = Model(card, trainer.final)  # type: ignore[arg-type]
     found = []
-    for stack in (cohort.store[cohort.store.patients[i]] for i in chosen):
+    for who in chosen:
+        stack = stack_by_profile(cohort.store[cohort.store.patients[who]], card.device_profiles)
         drr = model.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
         found.append(drr.sum(axis=(-2, -1), dtype=np.float64)[1:, cohort.muscles])
     return np.stack(found)

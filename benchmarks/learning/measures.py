@@ -16,16 +16,19 @@ class Cohort:
 
     Attributes:
         store: the stacks.
-        folds: (patients,).
+        folds: (patients,), `NO_FOLD` of a cohort that is for evaluation only.
         muscles: places of the muscles among the channels.
         truth: (patients, 2, muscles), volume and lean mass.
         demographics: (patients, 4), centred and scaled: sex, age, height, weight.
     """
 
     def __init__(self, results: Path):
-        table = pd.read_parquet(results / "cohort/folds.parquet").sort_values("patient_id")
-        table = table[table["fold"] != NO_FOLD]
-        stacks = {p: results / "patients" / p / "stack.safetensors" for p in table["patient_id"]}
+        sheet = pd.read_parquet(results / "cohort/patients.parquet").set_index("patient_id").sort_index()
+        numbers = pd.Series(NO_FOLD, index=sheet.index)
+        if (path := results / "cohort/folds.parquet").is_file():  # there is none where all are evaluate_only
+            numbers = pd.read_parquet(path).set_index("patient_id")["fold"].sort_index()
+            numbers = numbers[numbers != NO_FOLD]
+        stacks = {p: results / "patients" / p / "stack.safetensors" for p in numbers.index}
         self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
         first = self.store[self.store.patients[0]]
         self.muscles = [i for i, name in enumerate(first.objects) if not name.startswith(BONES)]
@@ -38,9 +41,9 @@ class Cohort:
             )
         self.store = StackStore({p: self.store.paths[p] for p in whole}, 8e9)
         patients = list(self.store.patients)
-        self.folds = table.set_index("patient_id").loc[patients, "fold"].to_numpy()
+        self.folds = numbers.loc[patients].to_numpy()
         self.truth = np.stack([s.truth * s.visible for s in self.store])[:, 1:][:, :, self.muscles]
-        sheet = pd.read_parquet(results / "cohort/patients.parquet").set_index("patient_id").loc[patients]
+        sheet = sheet.loc[patients]
         sex = (sheet["sex"] == "F").to_numpy(float)
         known = np.column_stack([sex, *(sheet[c].to_numpy(float) for c in ("age", "height_cm", "weight_kg"))])
         self.demographics = (known - known.mean(axis=0)) / known.std(axis=0)
@@ -76,15 +79,19 @@ def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[
 
     Returns:
         PCC of lean mass and of volume, the mean over muscles and sides; of lean mass alone: partial PCC with
-        demographics held fixed, PCC of left minus right, and relative bias.
+        demographics held fixed, PCC of left minus right, relative bias, and the root mean square error over the mean,
+        which does not depend on how different the patients are.
     """
     truth = cohort.truth[chosen]
     volume, mass = pearson(predicted, truth).mean(axis=1)
     known = cohort.demographics[chosen]
     partial = pearson(residual(predicted[:, 1], known), residual(truth[:, 1], known)).mean()
     left_right = pearson(cohort.differences(predicted)[:, 1], cohort.differences(truth)[:, 1]).mean()
-    bias = (predicted[:, 1].mean(axis=0) / truth[:, 1].mean(axis=0) - 1).mean()
-    return {"mass": mass, "volume": volume, "partial": partial, "left-right": left_right, "bias": bias}
+    mean = truth[:, 1].mean(axis=0)
+    bias = (predicted[:, 1].mean(axis=0) / mean - 1).mean()
+    error = (np.sqrt(((predicted - truth)[:, 1] ** 2).mean(axis=0)) / mean).mean()
+    found = {"mass": mass, "volume": volume, "partial": partial, "left-right": left_right, "bias": bias}
+    return found | {"error": error}
 
 
 def line(found: dict[str, float]) -> str:

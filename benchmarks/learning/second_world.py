@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from measures import Cohort, line, measures
+from measures import Cohort, line, measures, residual
 
 from mskdex.evaluation.agreement import Pairs, resamples, statistics
 from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, THUMBNAIL, Fold, predict_baselines
 from mskdex.evaluation.stacking import FUSED, fuse_new
 from mskdex.evaluation.thumbnails import Thumbnails
+from mskdex.models.device_profiles import stack_by_profile
 from mskdex.models.model import read_model
 
 QUANTITIES = ("volume_cm3", "lean_mass_g")
@@ -31,7 +32,7 @@ def of_models(results: Path, experiment: str, other: Cohort) -> np.ndarray:
     for path in sorted((results / "experiments" / experiment).glob("fold*/model.safetensors")):
         model = read_model(path, torch.device("cpu"), made_here=True)
         sums = []
-        for stack in other.store:
+        for stack in (stack_by_profile(s, model.card.device_profiles) for s in other.store):
             drr = model.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
             sums.append(drr.sum(axis=(-2, -1), dtype=np.float64)[1:, other.muscles])
         found.append(np.stack(sums))
@@ -98,7 +99,12 @@ def main() -> None:
     parser.add_argument("--thumbnail", type=int, default=16)
     options = parser.parse_args()
     own, other = Cohort(options.results), Cohort(options.second)
-    print(f"{len(other.folds)} patients of the second cohort, {len(own.folds)} of the first")
+    for name, cohort in (("second", other), ("first", own)):
+        mass = cohort.truth[:, 1]
+        left = residual(mass, cohort.demographics)
+        spread, beyond = ((x.std(axis=0) / mass.mean(axis=0)).mean() for x in (mass, left))
+        print(f"{len(mass)} patients of the {name} cohort: SD of lean mass over its mean {spread:.3f}", end=", ")
+        print(f"{beyond:.3f} with demographics held fixed")
     methods = {
         p.name: of_models(options.results, p.name, other) for p in sorted((options.results / "experiments").iterdir())
     }

@@ -7,12 +7,13 @@ from people import Person
 from scan import hu_of
 from scipy import ndimage
 from template import Template
-from warp import SIDES, Lattice, backward_shift, bone_points, look_up, muscle_controls, skin_points
+from warp import SIDES, Lattice, backward_shift, bone_points, layers_grown, look_up, muscle_points, skin_points
 
 _BODY_SPACING_MM = np.array([2.0, 2.0, 2.0])
 _COUNTING_MM = 4.0
 _PASSES = 3
 _BEHIND_BONE_HU = 45.0
+_MOST_GROWTH_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,11 @@ def make_body(person: Person, template: Template, seed: int) -> Body:
         wanted[label] = float(np.clip(target / scaled, 0.35, 1.8))
     factors = dict(wanted)
     low_mm, high_mm = _box(template, person, thicker)
+    sources = muscle_points(template, np.random.default_rng((seed, person.number, 32)))
+    every = np.concatenate([bones, skin, sources])
+    fatter = np.concatenate([np.zeros_like(bones), outward * thicker[:, None], np.zeros_like(sources)])
     for _ in range(_PASSES):
-        sources, targets = muscle_controls(
-            template, factors, person.scale, np.random.default_rng((seed, person.number, 32))
-        )
-        every = np.concatenate([bones, skin, sources])
-        ends = np.concatenate([bones * person.scale, skin * person.scale + outward * thicker[:, None], targets])
+        ends = (every + layers_grown(template, every, factors)) * person.scale + fatter
         coarse = Lattice.around(low_mm, high_mm, np.full(3, _COUNTING_MM))
         labels = look_up(template.labels, template, coarse.points() + backward_shift(ends, every, coarse), 0)
         for label, factor in wanted.items():
@@ -68,8 +68,45 @@ def make_body(person: Person, template: Template, seed: int) -> Body:
             factors[label] = float(np.clip(factors[label] * (factor / max(now, 0.05)), 0.2, 3.0))
     lattice = Lattice.around(low_mm, high_mm, _BODY_SPACING_MM)
     labels = look_up(template.labels, template, lattice.points() + backward_shift(ends, every, lattice), 0)
+    bring_to_volume(labels, template, {i: f * voxels[i] * unit for i, f in wanted.items()}, _BODY_SPACING_MM)
     hu = hu_of(labels, template, person, _BODY_SPACING_MM, np.random.default_rng((seed, person.number, 33)))
     return Body(lattice, labels, hu, {s: h * person.scale for s, h in template.heads_mm.items()})
+
+
+def bring_to_volume(
+    labels: np.ndarray, template: Template, wanted_cm3: dict[int, float], spacing_mm: np.ndarray
+) -> None:
+    """Turns the outermost voxels of too large muscles to fat, and fat beside too small ones to muscle, in place.
+
+    The warp leaves muscles tens of per cent beside what they are to have. Bone and other muscles stay.
+
+    Args:
+        labels: (z, y, x), of the whole person.
+        template: names of labels.
+        wanted_cm3: volume of each muscle, by label.
+        spacing_mm: (x, y, z).
+    """
+    fat, voxel = template.id_of("fat"), float(spacing_mm.prod()) / 1000.0
+    boxes = ndimage.find_objects(labels)
+    margin = np.ceil(_MOST_GROWTH_MM / spacing_mm[::-1]).astype(int)
+    for grows in (False, True):
+        for label, wanted in wanted_cm3.items():
+            box = tuple(
+                slice(max(s.start - m, 0), s.stop + m) for s, m in zip(boxes[label - 1], margin, strict=True)
+            )
+            part = labels[box]
+            mine = part == label
+            change = round(wanted / voxel) - int(mine.sum())
+            if change == 0 or (change > 0) != grows:
+                continue
+            if grows:
+                depth = ndimage.distance_transform_edt(~mine, sampling=spacing_mm[::-1])
+                free = np.flatnonzero((part == fat) & (depth <= _MOST_GROWTH_MM))
+            else:
+                depth = ndimage.distance_transform_edt(mine | np.isin(part, template.bones), sampling=spacing_mm[::-1])
+                free = np.flatnonzero(mine)
+            nearest = free[np.argsort(depth.ravel()[free], kind="stable")][: abs(change)]
+            labels[box].flat[nearest] = label if grows else fat
 
 
 def stand(body: Body, template: Template, person: Person, seed: int) -> Posed:

@@ -64,6 +64,12 @@ class Template:
         )
 
     @functools.cached_property
+    def nearest_bone(self) -> np.ndarray:
+        """Index of the bone voxel nearest to every voxel, int32 (3, z, y, x)."""
+        free = ~np.isin(self.labels, self.bones)
+        return ndimage.distance_transform_edt(free, return_distances=False, return_indices=True)
+
+    @functools.cached_property
     def inward(self) -> list[np.ndarray]:
         """Slopes of the smoothed body along x and y, float32 (z, y, x), which point inwards."""
         smooth = ndimage.gaussian_filter((self.labels > 0).astype(np.float32), 4.0)

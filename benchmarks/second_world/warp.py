@@ -1,6 +1,6 @@
 """Deformation by scattered data: control points of bones, muscles and skin, and radial basis functions between them.
 
-Nothing is conserved by construction: what a muscle's volume becomes is counted, not asked for.
+Nothing is conserved by construction: a muscle's volume is counted, and a body's muscles are brought to theirs in `body.py`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from scipy.interpolate import RBFInterpolator
 from template import Template
 
 _CELL_MM = 10.0
-_SMOOTHING = 4.0
+_SMOOTHING = 1.0
+_OFF_BONE_MM = 5.0
+_A_MUSCLE = 50
+_STEPS = 64
 SIDES = ("left", "right")
 
 
@@ -67,32 +70,45 @@ def look_up(values: np.ndarray, template: Template, points: np.ndarray, order: i
     return ndimage.map_coordinates(values, index, order=order, mode="constant", cval=0)
 
 
-def muscle_controls(
-    template: Template, factors: dict[int, float], scale: np.ndarray, draw: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Control points on the surface of every muscle: sources, and targets that its growth asks for.
-
-    A muscle grows in its cross-section, about the middle line of its slices; where it lies on bone, bone's own
-    control points hold it.
-    """
-    sources, targets = [], []
-    for label, factor in factors.items():
+def muscle_points(template: Template, draw: np.random.Generator) -> np.ndarray:
+    """Points of the surface of every muscle that lie off the bone, whose own points hold it there; (n, 3) mm."""
+    found = []
+    for label in template.muscles:
         box = template.boxes[label]
         mask = template.labels[box] == label
-        surface = mask & ~ndimage.binary_erosion(mask) & (template.bone_distance_mm[box] > 5.0)
+        surface = mask & ~ndimage.binary_erosion(mask) & (template.bone_distance_mm[box] > _OFF_BONE_MM)
         index = np.argwhere(surface)
-        if not len(index):
-            continue
-        index = index[draw.choice(len(index), min(50, len(index)), replace=False)]
-        offset = np.array([s.start for s in box])
-        points = template.origin_mm + template.voxel_mm * (index + offset)[:, ::-1]
-        rows = np.argwhere(mask)
-        line = np.array([rows[rows[:, 0] == z].mean(axis=0) for z in index[:, 0]])
-        centre = template.origin_mm + template.voxel_mm * (line + offset)[:, ::-1]
-        grown = centre + (points - centre) * np.array([factor**0.5, factor**0.5, 1.0])
-        sources.append(points)
-        targets.append(grown * scale)
-    return np.concatenate(sources), np.concatenate(targets)
+        if len(index):
+            index = index[draw.choice(len(index), min(_A_MUSCLE, len(index)), replace=False)]
+            found.append(template.origin_mm + template.voxel_mm * (index + [s.start for s in box])[:, ::-1])
+    return np.concatenate(found)
+
+
+def layers_grown(template: Template, points: np.ndarray, factors: dict[int, float]) -> np.ndarray:
+    """How far points move when every muscle between them and the nearest bone is so many times as thick.
+
+    Muscles lie on bone in layers: what is outside a muscle that thins comes nearer to the bone by as much, so that
+    neighbours never pull at the boundary that they share.
+
+    Args:
+        template: the labels.
+        points: (n, 3) mm.
+        factors: of thickness, by label; all other tissue keeps its own.
+
+    Returns:
+        (n, 3) mm, along the line from the nearest bone.
+    """
+    index = np.rint((points - template.origin_mm) / template.voxel_mm).astype(int)[:, ::-1]
+    index = np.clip(index, 0, np.array(template.labels.shape) - 1)
+    bone = template.origin_mm + template.voxel_mm * template.nearest_bone[:, *index.T].T[:, ::-1]
+    line = points - bone
+    steps = (np.arange(_STEPS) + 0.5) / _STEPS
+    along = bone[:, None] + steps[:, None] * line[:, None]
+    growth = np.zeros(256)
+    for label, factor in factors.items():
+        growth[label] = factor - 1.0
+    mean = growth[look_up(template.labels, template, along, 0)].mean(axis=1)
+    return mean[:, None] * line
 
 
 def bone_points(template: Template, count: int, draw: np.random.Generator) -> dict[str, np.ndarray]:
