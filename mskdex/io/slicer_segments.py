@@ -9,6 +9,8 @@ from mskdex.errors import MskdexError
 from mskdex.io.files import shown
 
 _HEADER_MOST = 1 << 22
+_REPRESENTATIONS = ("Segmentation_SourceRepresentation", "Segmentation_MasterRepresentation")
+"""What the voxels are, by Slicer 5 and before."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ def read_segments(path: Path) -> list[Segment]:
     Source: 3D Slicer, "Segmentation file format" in its developer documentation.
 
     Raises:
-        MskdexError: two segments of one name, two of the same voxels, or values that are no numbers.
+        MskdexError: two segments of one name, two of the same voxels, values that are no numbers, or fractions.
     """
     entries: dict[int, dict[str, str]] = {}
     for key, value in _key_values(path):
+        if key in _REPRESENTATIONS and "fractional" in value.lower():
+            msg = f"{path} is a {shown(value, 60)} ({key}): shares of voxels, not segments; export a binary labelmap"
+            raise MskdexError(msg)
         if match := re.fullmatch(r"Segment(\d{1,6})_(\w+)", key):
             entries.setdefault(int(match.group(1)), {})[match.group(2)] = value.strip()
     found = [_segment(n, entries[n], path) for n in sorted(entries) if {"Name", "ID"} & set(entries[n])]

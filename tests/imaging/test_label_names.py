@@ -242,6 +242,8 @@ def slicer(path, labels, *, layers=False, **entries):
             {"Segment3_LabelValue": "3", "Segment3_Layer": "2", "Segment2_LabelValue": "3"},
             r"have the same voxels|layer 2",
         ),
+        ({"Segmentation_SourceRepresentation": "Fractional labelmap"}, r"is a Fractional labelmap .* not segments"),
+        ({"Segmentation_MasterRepresentation": "Fractional labelmap"}, r"is a Fractional labelmap .* not segments"),
         ({"Segment3_Layer": "9"}, r"segment femur_R is in layer 9 of [17]"),
     ],
 )
