@@ -39,6 +39,21 @@ def read_names(path: Path) -> dict[str, tuple[int, ...]]:
     return names
 
 
+def words_in(path: Path) -> list[str]:
+    """All keys and texts of a JSON, of which some are names where it names structures; none of one that is damaged.
+
+    Args:
+        path: the file.
+    """
+    if not path.is_file():
+        return []
+    try:
+        pairs = _entries(path)
+    except MskdexError:
+        return []
+    return [key for key, _ in pairs] + [value for _, value in pairs if isinstance(value, str)]
+
+
 def _entries(path: Path) -> list[tuple[str, Any]]:
     """The pairs of the innermost object that names structures, keys that stand twice included."""
     if path.stat().st_size > _MOST_BYTES:

@@ -8,7 +8,17 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
 from mskdex.imaging.label_findings import findings, passed_over, promised_channels, refuse_another_source
 from mskdex.imaging.label_ids import ids_in, translated
-from mskdex.imaging.label_names import lists_ids, match_names, names_in, names_of_channel, require_one_each, source_keys
+from mskdex.imaging.label_json import words_in
+from mskdex.imaging.label_names import (
+    lists_ids,
+    match_names,
+    names_beside,
+    names_in,
+    names_of_channel,
+    require_one_each,
+    sideless,
+    source_keys,
+)
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
 from mskdex.io.files import shown
 from mskdex.io.volume import Volume
@@ -40,7 +50,7 @@ def from_map(
     Raises:
         MskdexError: on another grid, of another source, or with none of the config's structures.
     """
-    path, names = request.path, names_in(request.path, request.root)
+    path, names = request.path, _names(request)
     ids_of = _ids_by_channel(request, names)
     label_of = {i: c.label for c in request.channels for i in ids_of.get(c.name, ())}
     have = ids_in(raw.array)
@@ -71,6 +81,16 @@ def from_map(
     found = findings(promised, present, unused, request.channels)
     warnings += laid + found.warnings + cut_warnings(request, cut)
     return Labels(mapped, facts | found.facts, warnings, frozenset(cut))
+
+
+def _names(request: LabelRequest) -> dict[str, tuple[int, ...]] | None:
+    """The file's own names; None without, and where the JSON beside a map of known ids is about other things (BIDS)."""
+    beside = names_beside(request.path)
+    if lists_ids(request.source) and beside.is_file() and (words := words_in(beside)):
+        known = [w for c in request.channels for w in match_names(c, words)] or sideless(request.channels, words)
+        if not known:
+            return None
+    return names_in(request.path, request.root)
 
 
 def _require_agreement(

@@ -6,7 +6,8 @@ import numpy as np
 
 from mskdex.anatomy import LABEL_SOURCES, NAMED
 from mskdex.errors import MskdexError
-from mskdex.imaging.label_names import names_in, strip_suffix
+from mskdex.imaging.label_json import words_in
+from mskdex.imaging.label_names import names_beside, names_in, strip_suffix
 from mskdex.io.files import file_kind
 from mskdex.io.volume_files import read_volume_file
 
@@ -40,13 +41,23 @@ def label_source(path: Path) -> str:
     """
     if path.is_file() and file_kind(path) == "dicom":
         return NAMED
-    names = names_in(path)
+    names = _names(path)
     if names is None:
         return NAMED if path.is_dir() else _by_ids(ids_in(path) or frozenset())
     found = {strip_suffix(n): ids for n, ids in names.items()}
     by_masks = path.is_dir() and found.keys() >= _TOTAL_NAMES.keys()
     by_ids = all(found.get(name) == (i,) for name, i in _TOTAL_NAMES.items())
     return TOTALSEGMENTATOR if by_masks or by_ids else NAMED
+
+
+def _names(path: Path) -> dict[str, tuple[int, ...]] | None:
+    """The file's own names; None without, and where the JSON beside it is about other things, as in BIDS."""
+    try:
+        return names_in(path)
+    except MskdexError:
+        if words_in(names_beside(path)):
+            return None
+        raise
 
 
 def ids_in(path: Path, max_megavoxels: float = 2000) -> frozenset[int] | None:

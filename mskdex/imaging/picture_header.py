@@ -1,6 +1,7 @@
 """What a picture's header says of its pixels beside their grey values, and what of it contradicts the sheet."""
 
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import numpy as np
 from PIL import Image
 
 from mskdex.errors import MskdexError
+from mskdex.io.files import WithinFile
 
 _SAMPLE_BITS, _COMPRESSION, _SAMPLES, _STRIP_BYTES, _TILE_BYTES, _SAMPLE_FORMAT = 258, 259, 277, 279, 325, 339
-_DESCRIPTION = 270
+_DESCRIPTION, _STRIP_OFFSETS, _TILE_OFFSETS = 270, 273, 324
+_DEFLATED = (8, 32946)
+_CHUNK = 1 << 20
 _UNSIGNED = 1
 _PNG_DEPTH_AT = 24
 _SAME = 0.01
@@ -67,6 +71,35 @@ def require_all_bytes(image: Image.Image, path: Path) -> None:
             f"{path}: its header claims {image.width} x {image.height} pixels, which are {row * image.height} bytes, "
             f"and its strips hold {have}; export it again"
         )
+        raise MskdexError(msg)
+
+
+def require_strip_checksums(image: Image.Image, path: Path) -> None:
+    """Compares the checksum of each deflated strip or tile of a TIFF, which libtiff passes over.
+
+    Raises:
+        MskdexError: a strip is damaged.
+    """
+    if _tag(image, _COMPRESSION) not in _DEFLATED:
+        return
+    with WithinFile(path) as handle:
+        for offsets, counts in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
+            begins, sizes = (np.atleast_1d(_tag(image, t) or ()) for t in (offsets, counts))
+            for begin, size in zip(begins.tolist(), sizes.tolist(), strict=False):
+                handle.seek(int(begin))
+                _require_checksum(handle.read(int(size)), path)
+
+
+def _require_checksum(packed: bytes, path: Path) -> None:
+    engine = zlib.decompressobj()
+    try:
+        while packed and not engine.eof:
+            engine.decompress(packed, _CHUNK)
+            packed = engine.unconsumed_tail
+    except zlib.error:
+        packed = b""
+    if not engine.eof:
+        msg = f"{path} is damaged: the checksum of its deflated pixels is wrong; copy it again"
         raise MskdexError(msg)
 
 

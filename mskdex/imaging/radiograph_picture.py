@@ -17,6 +17,7 @@ from mskdex.imaging.picture_header import (
     is_unsigned,
     require_all_bytes,
     require_one_image,
+    require_strip_checksums,
     sample_bits,
 )
 from mskdex.io.files import WithinFile, content_hash, reading, require_size, shown
@@ -109,6 +110,7 @@ def _by_pillow(path: Path, max_megapixels: float) -> Picture:
                 raise MskdexError(msg)
             require_one_image(image, path)
             require_all_bytes(image, path)
+            require_strip_checksums(image, path)
             bits_of_one = sample_bits(image, path)
             turned = int(image.getexif().get(_ORIENTATION, 1) or 1)
             _require_turnable(image, turned, path)

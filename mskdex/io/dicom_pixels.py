@@ -10,13 +10,26 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames, get_frame
 from pydicom.pixels import pixel_array
-from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer
 from mskdex.io.files import shown
 
 _MOST_PIXELS = 1 << 28
+_OF_SEVERAL_KINDS = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
+"""Syntaxes of which plug-ins read some bit depths only."""
+
+_STARTS, _END = (b"\xff\xd8", b"\xff\x4f"), b"\xff\xd9"
+"""The first marker of JPEG and JPEG-LS (SOI) or JPEG 2000 (SOC), and the last of all of them (EOI, EOC)."""
+
 _PIXEL_TAGS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -64,9 +77,11 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
                 return found
             except (MskdexError, MemoryError):
                 raise
-            except Exception:
-                if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-                    raise
+            except Exception as error:
+                syntax = dataset.file_meta.TransferSyntaxUID
+                unknown = syntax.is_encapsulated and isinstance(error, NotImplementedError)
+                if not unknown and syntax not in _OF_SEVERAL_KINDS:
+                    raise  # a plug-in reads all of the syntax, so the file is damaged: GDCM would fill what it lacks
                 return _by_gdcm(dataset, frame)
     except (MskdexError, MemoryError):
         raise
@@ -125,6 +140,9 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
     else:
         streams = iter([get_frame(dataset.PixelData, frame, number_of_frames=count)])
     for stream in streams:
+        if stream[:2] in _STARTS and not stream.rstrip(b"\0").endswith(_END):
+            msg = f"the compressed pixels of {path} are cut short: their end is missing; copy it again"
+            raise MskdexError(msg)
         found = _codestream_size(stream)
         if found is not None and found != (rows, columns):
             msg = (

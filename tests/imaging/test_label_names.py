@@ -10,6 +10,7 @@ from label_cases import IDS, WANTED, as_read, mask, names_file, present, read
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.label_names import parse_name, sideless
+from mskdex.pipeline.stages.importing import import_patient
 
 
 @pytest.mark.parametrize(
@@ -278,6 +279,17 @@ def test_voxels_of_no_segment_are_told(tmp_path, layers):
     assert any(
         ("value 1 without a segment in layer 4" if layers else "id 5 without a name") in w for w in found.warnings
     )
+
+
+@pytest.mark.parametrize(
+    "sidecar", [{"Type": "ROI", "Manual": True, "Sources": ["x"]}, {"Modality": "CT", "SeriesNumber": 3}]
+)
+def test_a_sidecar_that_names_no_structure_is_passed_over_where_ids_are_known(tmp_path, sidecar):
+    row = make.patient(tmp_path)
+    (tmp_path / "labels.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    import_patient(row, make.settings(), tmp_path / "out")
+    with pytest.raises(MskdexError, match=r"labels\.json: (Type|Modality) has no id"):
+        import_patient(row | {"label_source": "named"}, make.settings(), tmp_path / "again")
 
 
 def test_ids_without_a_name_are_told(tmp_path):

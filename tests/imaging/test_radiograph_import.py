@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from mskdex.config.imaging import RadiographSettings
@@ -408,3 +409,13 @@ def test_folder_with_one_radiograph(tmp_path):
     make.save(make.radiograph(), tmp_path / "q.dcm")
     with pytest.raises(MskdexError, match=r"2 radiographs \(q.dcm, r.dcm\)"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_compressed_pixels_that_are_cut_short_are_refused(tmp_path, syntax):
+    dataset = make.radiograph()
+    dataset.compress(syntax, generate_instance_uid=False)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame[: int(0.9 * len(frame))]])
+    with pytest.raises(MskdexError, match="are cut short: their end is missing"):
+        load(make.save(dataset, tmp_path / "r.dcm"))

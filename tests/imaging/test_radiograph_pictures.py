@@ -333,6 +333,18 @@ def tiff(path, values, *, magic: int = 42, **tags):
     return path
 
 
+def test_every_flipped_bit_of_a_deflated_tiff_is_found(tmp_path):
+    path = saved(LINEAR, tmp_path / "r.tif", compression="tiff_adobe_deflate")
+    np.testing.assert_allclose(load(path, ROW).image, VALUES, atol=1e-3)
+    with Image.open(path) as image:
+        begin, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    good = path.read_bytes()
+    for at in np.random.default_rng(0).integers(begin + 2, begin + size, 8):
+        path.write_bytes(good)
+        with pytest.raises(MskdexError, match="the checksum of its deflated pixels is wrong"):
+            load(damaged(path, at), ROW)
+
+
 def test_images_of_imagej_behind_the_first_page_are_found(tmp_path):
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     for count, refused in ((3, True), (1, False)):
