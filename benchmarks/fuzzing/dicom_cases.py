@@ -254,9 +254,10 @@ def differing(one: bytes, other: bytes) -> set[str]:
 def _weaker(claim: str, what: str) -> str:
     """Bytes under another VR may be read as they are or be refused, but change nothing.
 
-    UN is read as the tag's own VR: DICOM PS3.5, 6.2.2.
+    UN is read as the tag's own VR: DICOM PS3.5, 6.2.2. Values of pixels are US or SS, so that both are their own.
     """
-    return "twice" if claim == "used" and " as VR " in what and not what.endswith(" UN") else claim
+    own = what.endswith(" UN") or ("PixelPadding" in what and what.endswith((" US", " SS")))
+    return "twice" if claim == "used" and " as VR " in what and not own else claim
 
 
 def claim_of(keyword: str) -> str:

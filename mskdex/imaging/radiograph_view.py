@@ -95,7 +95,7 @@ def _view(header: Dataset, found: ViewTags) -> None:
     if position := " ".join(texts_of(header, "ViewPosition")):
         said = f"tag ViewPosition {shown(position, 60)!r}"
         notes.append((said, "tag ViewPosition", *_stated_view(position)))
-        if not _plain(position):
+        if set(_plain(position).split()) <= _SILENT:
             found.warnings.append(f"{said} names no view; passed over")
     for code, meaning, item in code_items(header, "ViewCodeSequence"):
         stated = (_AP_PA_CODES[code], False) if code in _AP_PA_CODES else _stated_view(meaning or code)

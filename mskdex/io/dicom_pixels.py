@@ -28,7 +28,8 @@ _OF_SEVERAL_KINDS = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless
 """Syntaxes of which plug-ins read some bit depths only."""
 
 _STARTS, _END = (b"\xff\xd8", b"\xff\x4f"), b"\xff\xd9"
-"""The first marker of JPEG and JPEG-LS (SOI) or JPEG 2000 (SOC), and the last of all of them (EOI, EOC)."""
+"""The first marker of JPEG and JPEG-LS (SOI) or JPEG 2000 (SOC), and the last of all of them (EOI, EOC), which their
+pixels never hold."""
 
 _PIXEL_TAGS = (
     "SamplesPerPixel",
@@ -78,9 +79,9 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
             except (MskdexError, MemoryError):
                 raise
             except Exception as error:
-                syntax = dataset.file_meta.TransferSyntaxUID
-                unknown = syntax.is_encapsulated and isinstance(error, NotImplementedError)
-                if not unknown and syntax not in _OF_SEVERAL_KINDS:
+                uid = dataset.file_meta.TransferSyntaxUID
+                unknown = uid.is_encapsulated and isinstance(error, NotImplementedError)
+                if not unknown and uid not in _OF_SEVERAL_KINDS:
                     raise  # a plug-in reads all of the syntax, so the file is damaged: GDCM would fill what it lacks
                 return _by_gdcm(dataset, frame)
     except (MskdexError, MemoryError):
@@ -140,7 +141,7 @@ def _require_size(dataset: Dataset, path: Path, frame: int | None) -> None:
     else:
         streams = iter([get_frame(dataset.PixelData, frame, number_of_frames=count)])
     for stream in streams:
-        if stream[:2] in _STARTS and not stream.rstrip(b"\0").endswith(_END):
+        if stream[:2] in _STARTS and _END not in stream:
             msg = f"the compressed pixels of {path} are cut short: their end is missing; copy it again"
             raise MskdexError(msg)
         found = _codestream_size(stream)
