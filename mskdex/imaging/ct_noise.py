@@ -26,13 +26,21 @@ def muscle_noise_hu(ct: np.ndarray, labels: np.ndarray, muscles: Sequence[int]) 
         labels: (z, y, x).
         muscles: labels of the muscles.
     """
-    inside = np.isin(labels, list(muscles))
-    core = inside[1:-1] & (labels[1:-1] == labels[:-2]) & (labels[1:-1] == labels[2:])
-    if core.sum() < MIN_VOXELS:
+    found = [_second_differences(ct[k - 1 : k + 2], labels[k - 1 : k + 2], muscles) for k in range(1, len(labels) - 1)]
+    if sum(f.size for f in found) < MIN_VOXELS:
         return None
-    hu = ct.astype(np.float32)
-    second = 2.0 * hu[1:-1][core] - hu[:-2][core] - hu[2:][core]
-    return float(np.median(np.abs(second)) / _NORMAL_MAD / np.sqrt(6.0))
+    return float(np.median(np.abs(np.concatenate(found))) / _NORMAL_MAD / np.sqrt(6.0))
+
+
+def _second_differences(hu: np.ndarray, labels: np.ndarray, muscles: Sequence[int]) -> np.ndarray:
+    """Of the voxels of the second of three slices whose muscle is above and below them too; float32 (n,)."""
+    below, own, above = (plane.ravel() for plane in labels)
+    place = np.flatnonzero(own)
+    place = place[(own[place] == below[place]) & (own[place] == above[place])]
+    place = place[np.isin(own[place], list(muscles))]
+    lower, middle, upper = (plane.ravel()[place].astype(np.float32) for plane in hu)
+    second: np.ndarray = 2.0 * middle - lower - upper
+    return second
 
 
 def smoothing_mm(noise_hu: float, wanted_hu: float, spacing_mm: tuple[float, float, float]) -> float:
