@@ -91,9 +91,7 @@ def bring_to_volume(
     margin = np.ceil(_MOST_GROWTH_MM / spacing_mm[::-1]).astype(int)
     for grows in (False, True):
         for label, wanted in wanted_cm3.items():
-            box = tuple(
-                slice(max(s.start - m, 0), s.stop + m) for s, m in zip(boxes[label - 1], margin, strict=True)
-            )
+            box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(boxes[label - 1], margin, strict=True))
             part = labels[box]
             mine = part == label
             change = round(wanted / voxel) - int(mine.sum())

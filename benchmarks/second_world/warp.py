@@ -1,6 +1,6 @@
 """Deformation by scattered data: control points of bones, muscles and skin, and radial basis functions between them.
 
-Nothing is conserved by construction: a muscle's volume is counted, and a body's muscles are brought to theirs in `body.py`.
+Nothing is conserved by construction: a muscle's volume is counted, and brought to what was drawn in `body.py`.
 """
 
 from dataclasses import dataclass
