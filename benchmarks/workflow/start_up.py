@@ -19,7 +19,7 @@ import SimpleITK as sitk
 
 from mskdex.config import Config
 from mskdex.pipeline import settings as stages
-from mskdex.pipeline.workflow import included, left_out_objects, read_cohort
+from mskdex.pipeline.workflow import included, left_out_objects, read_cohort, sheet_rows
 
 SPACING_MM = (1.0, 1.0, 1.0)
 PAPER = {"image": {"rows": 512, "columns": 512, "pixel_mm": 0.84}}
@@ -81,11 +81,10 @@ def commands(config: Config, inputs: Path, patient: Path) -> dict[str, list]:
     """The stages' commands, as the rules have them; the patient's folder is made."""
     patient.mkdir(parents=True)
     sheet = included(read_cohort(config))
-    row = {"patient_id": patient.name, "label_source": sheet["label_source"].iloc[0]}
-    row |= {name: str(inputs / file) for name, file in FILES.items()}
+    row = sheet_rows(sheet)[patient.name] | {name: str(inputs / file) for name, file in FILES.items()}
 
     def command(stage, settings, out, *more):
-        given = ["--patient", patient] if stage != "import" else ["--row", json.dumps(row)]
+        given = ["--patient", patient] if stage != "import" else ["--row", json.dumps(row, default=str)]
         given_settings = settings.model_dump_json(exclude_defaults=True)
         return ["mskdex", stage, *given, *more, "--settings", given_settings, "--out", out]
 

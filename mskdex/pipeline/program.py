@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,17 @@ from mskdex.errors import MskdexError, UnfinishedError
 
 log = logging.getLogger("mskdex")
 
+_LEAST_ADDRESS_SPACE_MB = 1000
+"""The libraries of a stage without torch take 620 MB, most of it never touched. Where they get less, OpenBLAS waits for
+ever and ITK crashes, so that it has to be told before they are loaded."""
+
 
 def set_up(log_file: Path | None) -> None:
-    """Sets threads before numpy is imported, and sends the log to the console and a file."""
+    """Sets threads before numpy is imported, and sends the log to the console and a file.
+
+    Raises:
+        MskdexError: the limit on address space is one under which the libraries hang or crash.
+    """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through every installed package
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # importing numpy would start a thread per core
@@ -28,6 +37,17 @@ def set_up(log_file: Path | None) -> None:
         handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
+    _check_address_space()
+
+
+def _check_address_space() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE_MB * 1e6:
+        msg = (
+            f"processes may have {limit / 1e6:.0f} MB of address space here, and the libraries alone need "
+            f"{_LEAST_ADDRESS_SPACE_MB} MB; raise the limit (ulimit -v) and run the same command again"
+        )
+        raise MskdexError(msg)
 
 
 def run(commands: Callable[[], Any]) -> None:

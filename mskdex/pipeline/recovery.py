@@ -13,6 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
+from mskdex.errors import MskdexError
 from mskdex.io.artifacts import write_plain_json
 
 OWNERS = Path(".snakemake/mskdex-owners")
@@ -23,6 +24,24 @@ RUN = "MSKDEX_RUN"
 _SLURM_JOB = "SLURM_JOB_ID"
 _SECONDS_TO_END = 10.0
 _SLURM_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def claim_folder() -> str | None:
+    """`recover_from_kill`, then `record_owner`: before Snakemake locks the folder.
+
+    Raises:
+        MskdexError: the folder cannot be written to.
+    """
+    try:
+        found = recover_from_kill()
+        record_owner()
+    except OSError as error:
+        msg = (
+            f"{Path.cwd() / (error.filename or '')}: {error.strerror}; the workflow keeps its notes and results in "
+            "this folder, so it needs the right to write there; or start it with --directory in another one"
+        )
+        raise MskdexError(msg) from error
+    return found
 
 
 def record_owner() -> None:

@@ -1,7 +1,7 @@
 """Rigid bodies of a CT, as the registration sees them: the attenuation that bone adds to soft tissue."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -20,15 +20,12 @@ _FLAT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class RigidBody:
-    """A rigid body of one CT.
+class Outline:
+    """Where a rigid body of one CT lies.
 
     Attributes:
         name: with its side, e.g. femur_left.
         objects: names of the channels that move with it.
-        excess: attenuation above that of the soft tissue it displaces, relative to water; (z, y, x) float32,
-            cropped to the body, 0 on the border.
-        world_from_voxel: 4×4 of the crop.
         centre_mm: centroid, RAS, (3,): the pivot of every motion.
         surface_mm: centres of its surface voxels, RAS, (N, 3).
         cut_mm: centres of its voxels where it is cut, RAS, (M, 3); empty when it is whole.
@@ -38,8 +35,6 @@ class RigidBody:
 
     name: str
     objects: tuple[str, ...]
-    excess: np.ndarray
-    world_from_voxel: np.ndarray
     centre_mm: np.ndarray
     surface_mm: np.ndarray
     cut_mm: np.ndarray
@@ -56,6 +51,20 @@ class RigidBody:
     def truncated(self) -> bool:
         """Whether the CT or the label file cuts it."""
         return len(self.cut_mm) > 0
+
+
+@dataclass(frozen=True)
+class RigidBody(Outline):
+    """A rigid body of one CT, ready to be projected.
+
+    Attributes:
+        excess: attenuation above that of the soft tissue it displaces, relative to water; (z, y, x) float32,
+            cropped to the body, 0 on the border.
+        world_from_voxel: 4×4 of the crop.
+    """
+
+    excess: np.ndarray
+    world_from_voxel: np.ndarray
 
 
 def find_bodies(
@@ -78,55 +87,83 @@ def find_bodies(
     Returns:
         bodies by name, in the order of `channels`; a body without any voxel is left out.
     """
-    members: dict[str, list[Channel]] = {}
-    for channel in channels:
-        if channel.body is not None:
-            members.setdefault(channel.body, []).append(channel)
-    bones = np.isin(labels, [c.label for group in members.values() for c in group])
+    bones = [c.label for c in channels if c.body is not None]
     found = {}
-    for name, group in members.items():
-        mask = np.isin(labels, [c.label for c in group])
-        if mask.any():
-            present = tuple(c.name for c in group if np.any(labels == c.label))
-            found[name] = _body(name, present, ct, mask, bones & ~mask, world_from_voxel)
-            ends = _flat_ends(np.isin(labels, [c.label for c in group if c.label in set(cut)]))
-            found[name] = replace(
-                found[name], cut_mm=np.concatenate([found[name].cut_mm, _world(ends, world_from_voxel)])
-            )
+    for name, (group, box) in _places(labels, world_from_voxel, channels).items():
+        outline = _outline(name, group, box, labels, world_from_voxel, cut)
+        mask = np.isin(labels[box], [c.label for c in group])
+        excess = _excess(ct[box], mask, np.isin(labels[box], bones) & ~mask, _spacing(world_from_voxel))
+        offset = np.eye(4)
+        offset[:3, 3] = [b.start - 1 for b in box[::-1]]
+        found[name] = RigidBody(
+            **vars(outline), excess=np.pad(excess, 1).astype(np.float32), world_from_voxel=world_from_voxel @ offset
+        )
     return found
 
 
-def _body(
-    name: str, objects: tuple[str, ...], ct: np.ndarray, mask: np.ndarray, others: np.ndarray, affine: np.ndarray
-) -> RigidBody:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
-    box = _crop(mask, spacing)
-    excess = _excess(ct[box], mask[box], others[box], spacing)
-    voxels = np.argwhere(mask)
+def find_outlines(
+    labels: np.ndarray, world_from_voxel: np.ndarray, channels: Sequence[Channel], cut: Collection[int] = ()
+) -> dict[str, Outline]:
+    """Where the rigid bodies of a segmentation lie, without what they add to a radiograph; as `find_bodies`."""
+    return {
+        name: _outline(name, group, box, labels, world_from_voxel, cut)
+        for name, (group, box) in _places(labels, world_from_voxel, channels).items()
+    }
+
+
+def _places(
+    labels: np.ndarray, affine: np.ndarray, channels: Sequence[Channel]
+) -> dict[str, tuple[list[Channel], tuple[slice, ...]]]:
+    """By body the channels that are there, and the part of the volume that holds them with a margin."""
+    boxes = {label: box for label, box in enumerate(ndimage.find_objects(labels), 1) if box}
+    members: dict[str, list[Channel]] = {}
+    for channel in channels:
+        if channel.body is not None and channel.label in boxes:
+            members.setdefault(channel.body, []).append(channel)
+    order = dict.fromkeys(channel.body for channel in channels)
+    return {
+        name: (members[name], _crop([boxes[c.label] for c in members[name]], labels.shape, _spacing(affine)))
+        for name in order
+        if name is not None and name in members
+    }
+
+
+def _outline(
+    name: str,
+    group: Sequence[Channel],
+    box: tuple[slice, ...],
+    labels: np.ndarray,
+    affine: np.ndarray,
+    cut: Collection[int],
+) -> Outline:
+    mask, start = np.isin(labels[box], [c.label for c in group]), [b.start for b in box]
+    voxels = np.argwhere(mask) + start
     points = _world(voxels, affine)
-    on_border = np.any((voxels == 0) | (voxels == np.array(mask.shape) - 1), axis=1)
+    on_border = np.any((voxels == 0) | (voxels == np.array(labels.shape) - 1), axis=1)
+    # The margin lies between the mask and the box's faces, but where these are the volume's.
     inner = ndimage.binary_erosion(mask, border_value=1)
-    surface = _world(np.argwhere(mask & ~inner), affine)
-    offset = np.eye(4)
-    offset[:3, 3] = [b.start - 1 for b in box[::-1]]
-    return RigidBody(
+    surface = _world(np.argwhere(mask & ~inner) + start, affine)
+    cut_labels = [c.label for c in group if c.label in set(cut)]
+    ends = _flat_ends(np.isin(labels, cut_labels)) if cut_labels else np.empty((0, 3), np.int64)
+    return Outline(
         name=name,
-        objects=objects,
-        excess=np.pad(excess, 1).astype(np.float32),
-        world_from_voxel=affine @ offset,
+        objects=tuple(c.name for c in group),
         centre_mm=points.mean(axis=0),
         surface_mm=surface,
-        cut_mm=points[on_border],
+        cut_mm=np.concatenate([points[on_border], _world(ends, affine)]),
         extent_mm=_extent(surface),
-        volume_cm3=len(voxels) * float(np.prod(spacing)) / 1000.0,
+        volume_cm3=len(voxels) * float(np.prod(_spacing(affine))) / 1000.0,
     )
+
+
+def _spacing(affine: np.ndarray) -> np.ndarray:
+    spacing: np.ndarray = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    return spacing
 
 
 def _flat_ends(mask: np.ndarray) -> np.ndarray:
     """Voxels (N, 3) of the ends of a mask, not on the volume's border, that are flat as only a cut makes them."""
     found = [np.empty((0, 3), np.int64)]
-    if not mask.any():
-        return found[0]
     for axis in range(3):
         area = mask.sum(axis=tuple(a for a in range(3) if a != axis))
         inside = np.flatnonzero(area)
@@ -142,12 +179,10 @@ def _world(zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return zyx[:, ::-1] @ affine[:3, :3].T + affine[:3, 3]
 
 
-def _crop(mask: np.ndarray, spacing: np.ndarray) -> tuple[slice, ...]:
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+def _crop(boxes: Sequence[tuple[slice, ...]], shape: tuple[int, ...], spacing: np.ndarray) -> tuple[slice, ...]:
     margin = np.ceil(_CROP_MM / spacing).astype(int)
-    return tuple(
-        slice(max(b.start - m, 0), min(b.stop + m, n)) for b, m, n in zip(box, margin, mask.shape, strict=True)
-    )
+    spans = [(min(s.start for s in along), max(s.stop for s in along)) for along in zip(*boxes, strict=True)]
+    return tuple(slice(max(a - m, 0), min(b + m, n)) for (a, b), m, n in zip(spans, margin, shape, strict=True))
 
 
 def _extent(surface_mm: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from scipy import ndimage, optimize
 
 from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
-from mskdex.registration.bodies import RigidBody
+from mskdex.registration.bodies import Outline
 from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.fixed_image import View, near
 from mskdex.registration.joint import joint_centre
@@ -72,13 +72,36 @@ def patient_attenuation(hu: np.ndarray) -> np.ndarray:
     Args:
         hu: HU, (z, y, x).
     """
-    pieces, count = ndimage.label(ndimage.binary_opening(hu > _BODY_HU))
+    attenuation = np.zeros(hu.shape, np.float32)
+    pieces, count = ndimage.label(_dilated(_eroded(hu > _BODY_HU)))
     if count == 0:
-        return np.zeros(hu.shape, np.float32)
-    body = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    body = ndimage.binary_dilation(body)
-    relative = 1.0 + np.where(hu > 0, _BONE_PER_HU, _SOFT_PER_HU) * hu.astype(np.float32)
-    return np.where(body, np.maximum(relative, 0.0), 0.0).astype(np.float32)
+        return attenuation
+    body = _dilated(pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])))
+    inside = hu[body].astype(np.float32)
+    relative = 1.0 + np.where(inside > 0, _BONE_PER_HU, _SOFT_PER_HU) * inside
+    attenuation[body] = np.maximum(relative, 0.0)
+    return attenuation
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """`ndimage.binary_erosion` of a volume, in less time: shifted volumes are compared whole."""
+    result = mask.copy()
+    for axis in range(mask.ndim):
+        here, there = np.moveaxis(result, axis, 0), np.moveaxis(mask, axis, 0)
+        here[1:] &= there[:-1]
+        here[:-1] &= there[1:]
+        here[[0, -1]] = False
+    return result
+
+
+def _dilated(mask: np.ndarray) -> np.ndarray:
+    """`ndimage.binary_dilation` of a volume, likewise."""
+    result = mask.copy()
+    for axis in range(mask.ndim):
+        here, there = np.moveaxis(result, axis, 0), np.moveaxis(mask, axis, 0)
+        here[1:] |= there[:-1]
+        here[:-1] |= there[1:]
+    return result
 
 
 def compared_pixels(
@@ -110,7 +133,7 @@ def compared_pixels(
 
 
 def moving_pixels(
-    bodies: Mapping[str, RigidBody], fixed: str, camera: Camera, pose: np.ndarray, *, thighs: bool = True
+    bodies: Mapping[str, Outline], fixed: str, camera: Camera, pose: np.ndarray, *, thighs: bool = True
 ) -> np.ndarray:
     """Pixels of what moves against a body between CT and radiograph, bool (H, W).
 

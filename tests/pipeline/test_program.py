@@ -3,10 +3,12 @@
 import errno
 import logging
 import os
+import resource
 
 import pytest
 
-from mskdex.pipeline.program import run
+from mskdex.errors import MskdexError
+from mskdex.pipeline.program import run, set_up
 
 
 def of_numpy():
@@ -70,3 +72,25 @@ def test_another_error_stays_what_it_is():
 
     with pytest.raises(ValueError, match="memory of a patient"):
         run(wrong)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """What `set_up` sets is forgotten afterwards."""
+    monkeypatch.setattr(logging.getLogger("mskdex"), "handlers", [])
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(("limit", "told"), [(450e6, "450 MB"), (999e6, "999 MB")])
+def test_a_limit_under_which_libraries_hang_or_crash_is_told_before_they_are_loaded(limit, told, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", {resource.RLIMIT_AS: (int(limit), resource.RLIM_INFINITY)}.get)
+    with pytest.raises(MskdexError, match=rf"{told} of address space.*raise the limit \(ulimit -v\)"):
+        set_up(None)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("limit", [resource.RLIM_INFINITY, 1000 * 10**6])
+def test_a_limit_that_the_libraries_fit_in_is_none(limit, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", {resource.RLIMIT_AS: (limit, limit)}.get)
+    set_up(None)

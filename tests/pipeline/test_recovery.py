@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mskdex.pipeline.recovery import LOCKS, OWNERS, recover_from_kill
+from mskdex.errors import MskdexError
+from mskdex.pipeline.recovery import LOCKS, OWNERS, claim_folder, recover_from_kill
 
 START = """
 import os, signal, sys
@@ -98,3 +99,9 @@ def test_jobs_of_the_killed_run_are_ended_and_no_others():
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_planned():
+    LOCKS.parent.write_text("in the way", encoding="utf-8")
+    with pytest.raises(MskdexError, match=r"\.snakemake.*needs the right to write there"):
+        claim_folder()

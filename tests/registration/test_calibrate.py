@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mskdex.config import Config
 from mskdex.config.registration import CalibrationSettings
@@ -21,6 +22,8 @@ from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.grey_calibration import (
     LEAST_PIXELS,
     PIXEL_MM,
+    _dilated,
+    _eroded,
     covered_rays,
     ct_nepers,
     fit_greys,
@@ -132,6 +135,12 @@ def test_the_table_does_not_attenuate_and_water_does_as_it_should():
     assert attenuation[:, 2:4].max() == 0.0
     nepers = ct_nepers(attenuation, affine, camera, pose)
     assert nepers[39:41, 39:41].mean() == pytest.approx(0.02 * 2 * 18 * 4, rel=0.03)
+
+
+def test_volumes_are_eroded_and_dilated_as_scipy_does():
+    mask = np.random.default_rng(0).random((6, 7, 8)) < 0.8
+    np.testing.assert_array_equal(_eroded(mask), ndimage.binary_erosion(mask))
+    np.testing.assert_array_equal(_dilated(~mask), ndimage.binary_dilation(~mask))
 
 
 def test_rays_that_leave_the_ct_inside_the_body_are_not_compared():

@@ -16,7 +16,7 @@ from mskdex.config import load_config
 from mskdex.pipeline import settings as stages
 from mskdex.config.base import of_results
 from mskdex.errors import MskdexError
-from mskdex.pipeline.recovery import recover_from_kill, record_owner
+from mskdex.pipeline.recovery import claim_folder
 from mskdex.pipeline.origin import belongs, check_origin, mark_origin
 from mskdex.pipeline.snakemake_gaps import forget_benchmark, stop_reevaluation
 from mskdex.pipeline.sources import RECORD, Digests, edition
@@ -58,9 +58,11 @@ stage_hash = functools.partial(
 DIGESTS = Digests(Path(".snakemake/mskdex-digests.jsonl"))
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    if found := recover_from_kill():
-        logger.info(found)
-    record_owner()
+    try:
+        if found := claim_folder():
+            logger.info(found)
+    except MskdexError as error:
+        raise WorkflowError(str(error)) from None
 
 try:
     if workflow.is_main_process:

@@ -13,7 +13,7 @@ from mskdex.config.registration import CalibrationSettings
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
-from mskdex.registration.bodies import RigidBody, find_bodies
+from mskdex.registration.bodies import Outline, find_outlines
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import (
     LEAST_PIXELS,
@@ -68,7 +68,7 @@ def calibrate(
         content["reason"] = "no body is registered, so nothing says where the radiograph shows the CT"
     else:
         volume, label_map = read_labelled(ct, labels)
-        bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels)
+        bodies = find_outlines(label_map, volume.world_from_voxel, channels)
         view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
         fit = fit_greys(*_compared(volume.array, volume.world_from_voxel, bodies, view, pose))
         content["body"] = pose.body
@@ -92,7 +92,7 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
 
 
 def comparison_region(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, RigidBody], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The CT's nepers, (H, W), and the pixels that are compared, bool (H, W).
 
@@ -109,7 +109,7 @@ def comparison_region(
 
 
 def _compared(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, RigidBody], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The CT's nepers and the radiograph's grey values, (N,) each, of the pixels that are compared."""
     nepers, chosen = comparison_region(hu, world_from_voxel, bodies, view, pose)
