@@ -31,14 +31,15 @@ from mskdex.evaluation.ridge import Rows, predict_ridge
 from mskdex.evaluation.thumbnails import thumbnail
 from mskdex.imaging.radiograph_import import Imported
 from mskdex.io.artifacts import read_json, read_parquet
-from mskdex.io.stack import Greys, read_stack
+from mskdex.io.greys import greys_of
+from mskdex.io.stack import read_stack
 from mskdex.io.volume import read_labelled
 from mskdex.models.device_profiles import DeviceProfile, fit_profiles
 from mskdex.models.model import Model
-from mskdex.pipeline.stages.calibrate import _compared, _pose
+from mskdex.pipeline.stages.calibrate import _pose, compare, judged
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import View
-from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
+from mskdex.registration.grey_calibration import PIXEL_MM
 from mskdex.virtual.departments import DEPARTMENTS as VENDORS
 from mskdex.virtual.patient import retaken
 from mskdex.virtual.population import Person, person
@@ -64,11 +65,10 @@ def profiles_of(results: Path, patients: Sequence[str]) -> tuple[DeviceProfile, 
         ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         view = View(seen.image, seen.field, seen.camera).at(PIXEL_MM)
-        fit = fit_greys(*_compared(ct.array, ct.world_from_voxel, bodies, view, pose))
-        if fit is not None:
-            knots = tuple(sound.expected_slope * v + sound.expected_offset for v in fit.attenuation)
-            line = seen.facts["standardisation"]
-            samples.append((seen.scale, Greys(seen.facts["device_profile"], (line[0], line[1]), knots, fit.grey)))
+        found = judged(compare(ct.array, ct.world_from_voxel, bodies, view, pose), seen.scale, sound)
+        if found["reason"] is None:
+            line = {"device": seen.facts["device_profile"], "standardisation": seen.facts["standardisation"]}
+            samples.append((seen.scale, greys_of(found | line)))
     return fit_profiles(samples)
 
 

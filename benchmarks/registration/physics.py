@@ -24,7 +24,7 @@ from mskdex.drr.render import render
 from mskdex.exposure.exposing import Beam, material_tables
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
-from mskdex.pipeline.stages.calibrate import _Pose, comparison_region
+from mskdex.pipeline.stages.calibrate import _Pose, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
@@ -50,7 +50,7 @@ class Exposed:
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
         view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        nepers, chosen = comparison_region(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
+        seen = compare(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
         paths = render(
             ct.array,
             None,
@@ -62,7 +62,7 @@ class Exposed:
             step_mm=min(ct.spacing_mm),
             conserve_sums=False,
         )
-        return cls(nepers, paths.images[:, 0] / 10.0, chosen)
+        return cls(seen.nepers, paths.images[:, 0] / 10.0, seen.chosen)
 
     def fit(self, draw: np.random.Generator, factor: dict[str, float]) -> dict[str, GreyFit | None]:
         """Fits of one drawn beam, by kind; every kind is the attenuation times a factor."""

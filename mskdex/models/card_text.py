@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from mskdex.models.device_profiles import DeviceProfile
+from mskdex.models.device_profiles import DeviceProfile, profile_text
 from mskdex.models.flags import DISTANCE_TOLERANCE, EDGE_SHARE, INTENSITY_TOLERANCE
 from mskdex.models.model import ModelCard
 
@@ -60,15 +60,7 @@ def _training(card: ModelCard) -> str:
 
 
 def _device_profiles(profiles: Sequence[DeviceProfile]) -> str:
-    return _bullets({profile.device or "devices without a name": _profile(profile) for profile in profiles})
-
-
-def _profile(profile: DeviceProfile) -> str:
-    told = f"{profile.scale} scale, {profile.patients} patients"
-    if profile.error_nepers is None:
-        return f"{told}, no curve"
-    greys = "its own" if profile.own_greys else "standardised"
-    return f"{told}, curve over {greys} grey values with an error of {profile.error_nepers:.2f} nepers"
+    return _bullets({profile.device or "devices without a name": profile_text(profile) for profile in profiles})
 
 
 def _manifest(manifest: Mapping[str, Any]) -> str:

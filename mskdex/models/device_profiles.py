@@ -1,7 +1,8 @@
 """Device profiles: from the CTs of the training pairs, the curve that takes a device's processed images to nepers.
 
 A device with a fixed tone curve gives absolute attenuation back; one that sets brightness and contrast by the image
-does not, and its images stay on a relative scale, with their tone curve straightened.
+does not, and its images stay on a relative scale, with their tone curve straightened. A curve is used only where it
+reads left-out patients clearly better than their standardised images are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,10 @@ ALL = "all devices"
 MOST_ERROR_NEPERS = 0.25
 """Error of a curve up to which its images count as absolute; the mean attenuation of hips differs by 0.5 (SD)."""
 
-_KNOTS = 12
+_BETTER = 0.9
+"""Share of the standardised images' error below which a curve's error has to be: small differences are chance."""
+
+_KNOTS = 16
 _END = 4
 """Knots at either end whose line continues the curve."""
 
@@ -39,7 +43,10 @@ class DeviceProfile:
             curve; else over the standardised ones, as of a console that sets brightness and contrast by the image.
         grey: knots, rising; empty without a curve.
         attenuation: log attenuation in nepers at the knots, never falling.
-        error_nepers: root mean square error on training patients that the curve was not made of; None without one.
+        error_nepers: root mean square error of the better curve on training patients that it was not made of; None
+            where there are too few of them for one.
+        standardised_nepers: the same of their standardised images as they are; a curve that is not clearly better is
+            not used.
     """
 
     device: str
@@ -49,19 +56,29 @@ class DeviceProfile:
     grey: tuple[float, ...] = ()
     attenuation: tuple[float, ...] = ()
     error_nepers: float | None = None
+    standardised_nepers: float | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether enough patients of it could be compared with their CT to decide about a curve."""
+        return self.error_nepers is not None
 
     @property
     def exact(self) -> bool:
         """Whether its curve gives absolute attenuation."""
-        return self.error_nepers is not None and self.error_nepers <= MOST_ERROR_NEPERS
+        return bool(self.grey) and self.error_nepers is not None and self.error_nepers <= MOST_ERROR_NEPERS
 
     def read_off(self, image: np.ndarray, greys: Greys) -> np.ndarray:
         """Log attenuation of an image of relative scale by the curve, in nepers, float32, not below 0.
+
+        Without a curve the image as it is.
 
         Args:
             image: standardised grey values, any shape.
             greys: of the image; its standardisation is needed where the curve is over the file's own grey values.
         """
+        if not self.grey:
+            return np.maximum(image, 0.0).astype(np.float32)
         values = _own(image, greys) if self.own_greys else image
         found: np.ndarray = np.maximum(_read_off(values, np.array(self.grey), np.array(self.attenuation)), 0.0)
         return found.astype(np.float32)
@@ -81,7 +98,8 @@ def fit_profiles(samples: Iterable[tuple[str, Greys]]) -> tuple[DeviceProfile, .
     """A profile of each device and scale, and one of all devices' relative images.
 
     A device of at least `LEAST_PATIENTS` has a curve: over the file's own grey values or over the standardised ones,
-    whichever predicts patients that are left out with the smaller error.
+    whichever predicts patients that are left out with the smaller error, and neither where that is not below 0.9 of the
+    error of the standardised images as they are. The curve of all devices has to predict a device that is left out.
 
     Args:
         samples: scale and grey values of each training patient's radiograph, of no other patients.
@@ -91,13 +109,15 @@ def fit_profiles(samples: Iterable[tuple[str, Greys]]) -> tuple[DeviceProfile, .
         of_device.setdefault((greys.device, scale), []).append(greys)
     compared = {key: [g for g in found if g.grey] for key, found in sorted(of_device.items())}
     profiles = [
-        _profile(device, scale, found, own_greys=(False, True))
+        _profile(device, scale, [[g] for g in found], own_greys=(False, True))
         if scale == "relative" and device
         else DeviceProfile(device, scale, len(found))
         for (device, scale), found in compared.items()
     ]
-    relative = [g for (_, scale), found in compared.items() if scale == "relative" for g in found]
-    return (*profiles, _profile(ALL, "relative", relative, own_greys=(False,)))
+    devices = [found for (device, scale), found in compared.items() if scale == "relative" and device and found]
+    nameless = [[g] for g in compared.get(("", "relative"), [])]
+    parts = [*devices, *nameless] if len(devices) > 1 else [[g] for part in [*devices, *nameless] for g in part]
+    return (*profiles, _profile(ALL, "relative", parts, own_greys=(False,)))
 
 
 def by_profile(
@@ -129,8 +149,8 @@ def stack_by_profile(stack: Stack, profiles: Sequence[DeviceProfile]) -> Stack:
 def device_flags(scale: str, device: str, profiles: Sequence[DeviceProfile]) -> list[str]:
     """A sentence where a radiograph's device is unknown to the training; empty where it is known.
 
-    A relative image is of a known device where that has a curve of its own; an absolute one where training had images
-    of that device on an absolute scale, or where neither it nor one of them names a device.
+    A relative image is of a known device where that was compared with enough CTs; an absolute one where training had
+    images of that device on an absolute scale, or where neither it nor one of them names a device.
 
     Args:
         scale: absolute or relative, as it was imported.
@@ -139,15 +159,30 @@ def device_flags(scale: str, device: str, profiles: Sequence[DeviceProfile]) -> 
     """
     same = {p.device: p for p in profiles if p.scale == scale and p.device != ALL}
     own = same.get(device)
-    if not same or (own is not None and (scale == "absolute" or own.grey)):
+    if not same or (own is not None and (scale == "absolute" or own.compared)):
         return []
     if own is not None and device:
         told = f"training had {own.patients} patients of {device} to compare with a CT, {LEAST_PATIENTS} make a curve"
     else:
-        known = "; ".join(sorted(name for name, p in same.items() if name and (scale == "absolute" or p.grey)))
+        known = "; ".join(
+            sorted(name for name, p in same.items() if name and (scale == "absolute" or p.error_nepers is not None))
+        )
         name = f"it is of {device}" if device else "nothing names it (the sheet's column device can)"
         told = f"{name}, training had {known or 'none that is named'}"
     return [f"device unknown: {told}"]
+
+
+def profile_text(profile: DeviceProfile) -> str:
+    """Scale, patients and errors of a profile in words, and whether a curve is used."""
+    told = f"{profile.scale} scale, {profile.patients} patients"
+    if profile.error_nepers is None:
+        return f"{told}, no curve"
+    as_it_is = profile.standardised_nepers
+    beside = "" if as_it_is is None else f"; their standardised images are off by {as_it_is:.2f} nepers"
+    if not profile.grey:
+        return f"{told}, no curve, which would be off by {profile.error_nepers:.2f} nepers{beside}"
+    greys = "its own" if profile.own_greys else "standardised"
+    return f"{told}, curve over {greys} grey values with an error of {profile.error_nepers:.2f} nepers{beside}"
 
 
 def as_dicts(profiles: Sequence[DeviceProfile]) -> list[dict[str, Any]]:
@@ -160,28 +195,40 @@ def as_dicts(profiles: Sequence[DeviceProfile]) -> list[dict[str, Any]]:
 def _serving(scale: str, greys: Greys, profiles: Sequence[DeviceProfile]) -> DeviceProfile | None:
     if scale != "relative":
         return None
-    order = [p for name in (greys.device, ALL) for p in profiles if name and p.device == name and p.scale == scale]
-    return next((p for p in order if p.serves(greys)), None)
+    own, of_all = (
+        next((p for p in profiles if name and (p.device, p.scale) == (name, scale)), None)
+        for name in (greys.device, ALL)
+    )
+    if own is not None and own.compared and not own.grey:
+        return None
+    return next((p for p in (own, of_all) if p is not None and p.serves(greys)), None)
 
 
-def _profile(device: str, scale: str, found: Sequence[Greys], own_greys: tuple[bool, ...]) -> DeviceProfile:
+def _profile(device: str, scale: str, parts: Sequence[Sequence[Greys]], own_greys: tuple[bool, ...]) -> DeviceProfile:
+    """The profile of patients, of whom one part after the other is left out to choose what reads it."""
+    found = [g for part in parts for g in part]
     if len(found) < LEAST_PATIENTS:
         return DeviceProfile(device, scale, len(found))
     possible = [own for own in own_greys if not own or all(g.standardisation is not None for g in found)]
-    errors = {own: _left_out_error(found, own) for own in possible}
+    errors = {own: _left_out_error(parts, own) for own in possible}
     best = min(errors, key=lambda own: errors[own])
-    grey, attenuation = _curve(found, best)
-    return DeviceProfile(device, scale, len(found), best, grey, attenuation, errors[best])
+    as_it_is = _root_mean_square([np.array(g.grey) - g.attenuation for g in found])
+    grey, attenuation = _curve(found, best) if errors[best] < _BETTER * as_it_is else ((), ())
+    return DeviceProfile(device, scale, len(found), best, grey, attenuation, errors[best], as_it_is)
 
 
-def _left_out_error(found: Sequence[Greys], own: bool) -> float:
-    """Root mean square error in nepers of each patient's knots by the curve of the others."""
-    squares = []
-    for n, left_out in enumerate(found):
-        grey, attenuation = _curve([*found[:n], *found[n + 1 :]], own)
-        error = _read_off(_knots(left_out, own), np.array(grey), np.array(attenuation)) - left_out.attenuation
-        squares.append(float(np.mean(error**2)))
-    return float(np.sqrt(np.mean(squares)))
+def _left_out_error(parts: Sequence[Sequence[Greys]], own: bool) -> float:
+    """Root mean square error in nepers of each patient's knots by the curve of the other parts."""
+    off = []
+    for n, left_out in enumerate(parts):
+        grey, attenuation = _curve([g for part in (*parts[:n], *parts[n + 1 :]) for g in part], own)
+        off += [_read_off(_knots(g, own), np.array(grey), np.array(attenuation)) - g.attenuation for g in left_out]
+    return _root_mean_square(off)
+
+
+def _root_mean_square(off: Sequence[np.ndarray]) -> float:
+    """Of the knots of patients who count alike."""
+    return float(np.sqrt(np.mean([np.mean(one**2) for one in off])))
 
 
 def _curve(found: Sequence[Greys], own: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -190,7 +237,7 @@ def _curve(found: Sequence[Greys], own: bool) -> tuple[tuple[float, ...], tuple[
     attenuation = np.concatenate([g.attenuation for g in found])
     order = np.argsort(grey, kind="stable")
     rising = optimize.isotonic_regression(attenuation[order]).x
-    parts = np.array_split(np.arange(len(order)), _KNOTS)
+    parts = np.array_split(np.arange(len(order)), min(_KNOTS, len(order)))
     knots = np.array([grey[order][part].mean() for part in parts])
     values = np.array([rising[part].mean() for part in parts])
     return tuple(float(v) for v in knots), tuple(float(v) for v in values)

@@ -21,7 +21,8 @@ REFERENCE_NEPERS = 3.0
 """Attenuation of the CT at which fits are compared: about the middle of a hip."""
 
 _BODY_HU = -300.0
-_AIR_NEPERS = 0.05
+AIR_NEPERS = 0.05
+"""Attenuation of the CT below which a ray meets no body."""
 _BONE_PER_HU, _SOFT_PER_HU = 1.3e-3, 1.0e-3
 """Attenuation relative to water per HU: calcium attenuates a radiograph's beam more than the CT's."""
 _EDGE_NEPERS_PER_MM = 0.05
@@ -104,14 +105,7 @@ def _dilated(mask: np.ndarray) -> np.ndarray:
     return result
 
 
-def compared_pixels(
-    ct_nepers: np.ndarray,
-    view: View,
-    attenuation: np.ndarray,
-    world_from_voxel: np.ndarray,
-    pose: np.ndarray,
-    moving: np.ndarray,
-) -> np.ndarray:
+def compared_pixels(ct_nepers: np.ndarray, view: View, covered: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Pixels where the CT at the pelvis' pose says what the radiograph must show, bool (H, W).
 
     They lie in the exposed field; the CT covers the whole ray through the body; the body is there; no edge of bone or
@@ -120,15 +114,12 @@ def compared_pixels(
     Args:
         ct_nepers: attenuation of the CT, (H, W).
         view: the radiograph on the same grid.
-        attenuation: of `patient_attenuation`.
-        world_from_voxel: 4×4 of the CT.
-        pose: camera_from_ct of the pelvis.
+        covered: of `covered_rays`, bool (H, W).
         moving: pixels of bones that move against the pelvis, and of all that lies beyond them, bool (H, W).
     """
     smooth = ndimage.gaussian_filter(ct_nepers, 1.0)
     steep = ndimage.gaussian_gradient_magnitude(smooth, 1.0) / view.camera.pixel_mm > _EDGE_NEPERS_PER_MM
-    covered = covered_rays(attenuation, world_from_voxel, view.camera, pose)
-    result: np.ndarray = view.field & covered & (ct_nepers > _AIR_NEPERS) & ~steep & ~moving
+    result: np.ndarray = view.field & covered & (ct_nepers > AIR_NEPERS) & ~steep & ~moving
     return result
 
 

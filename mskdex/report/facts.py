@@ -222,15 +222,17 @@ def devices_table(results: Results) -> Table | None:
                     Cell(str(profile["patients"]), profile["patients"]),
                     words(curve),
                     number(error, 2),
+                    number(_float(profile.get("standardised_nepers")), 2),
                 ]
             )
     if not rows:
         return None
     caption = (
         "Devices of the training radiographs: the curve that takes a device’s grey values to log attenuation, over the "
-        "file’s own grey values or the standardised ones, and its error in nepers on patients it was not made of."
+        "file’s own grey values or the standardised ones, and its error in nepers on patients it was not made of, "
+        "beside that of their standardised images; a curve that is not better by a tenth is not used."
     )
-    labels = ["Experiment", "Fold", "Device", "Scale", "Patients", "Curve over", "Error"]
+    labels = ["Experiment", "Fold", "Device", "Scale", "Patients", "Curve over", "Error", "Standardised"]
     return plain("devices", caption, labels, rows)
 
 

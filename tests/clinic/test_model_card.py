@@ -58,6 +58,7 @@ def test_it_stands_in_the_files_metadata_and_tells_device_profiles(tmp_path):
     profiles = (
         DeviceProfile("Maker X-1", "relative", 12, True, (0.0, 1.0), (0.0, 3.0), 0.104),
         DeviceProfile("", "relative", 2),
+        DeviceProfile("Maker Y-2", "relative", 9, error_nepers=0.613, standardised_nepers=0.524),
     )
     path = tmp_path / "model.safetensors"
     generator = make_decomposer(CHANNELS, (SIDE, SIDE), NETWORK, seed=0)
@@ -67,6 +68,8 @@ def test_it_stands_in_the_files_metadata_and_tells_device_profiles(tmp_path):
         assert text.startswith("# hip, fold 1")
         assert "* Maker X-1: relative scale, 12 patients, curve over its own grey values with an error of 0.10" in text
         assert "* devices without a name: relative scale, 2 patients, no curve" in text
+        unused = "9 patients, no curve, which would be off by 0.61 nepers; their standardised images are off by 0.52"
+        assert f"* Maker Y-2: relative scale, {unused} nepers" in text
         assert "* torch: 2.13.0" in text
         assert "P000" not in text
     assert hashlib.sha256(path.read_bytes()).hexdigest() in shown

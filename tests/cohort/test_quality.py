@@ -123,6 +123,11 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
         write_volume(tmp_path / patient / "ct.nii.gz", ct)
         write_volume(tmp_path / patient / "labels.nii.gz", labels)
         write_json(tmp_path / patient / "import.json", content)
+    for n in range(4):
+        nepers = [2.0 + n / 10, 3.0, 4.0, 5.0]
+        fit = {"attenuation": nepers, "grey": [2.0 * v for v in nepers]}
+        seen = {"scale": "relative", "device": "Maker <X>", "standardisation": [1.0, 0.0], "flags": []}
+        write_json(tmp_path / f"P0{n}" / "calibration.json", seen | {"fit": fit, "sound": nepers, "thin": None})
     write_parquet(tmp_path / "patients.parquet", pd.DataFrame({"patient_id": list(cohort)}))
     quality(tmp_path, tmp_path / "patients.parquet", settings, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "quality.csv")
@@ -136,6 +141,7 @@ def test_stage_writes_table_page_and_one_sheet_a_patient(tmp_path):
     page = (tmp_path / "out" / "quality.html").read_text(encoding="utf-8")
     assert page.index("P07") < page.index("P04") < page.index("P00")
     assert "<li>the radiograph shows &lt;no&gt; air; exclude the patient</li>" in page
+    assert "<li>Maker &lt;X&gt;: relative scale, 4 patients, curve over standardised grey values" in page
     assert len(pd.read_csv(tmp_path / "out" / "structures.csv")) == 9 * len(CHANNELS)
     (tmp_path / "P05" / "import.json").unlink()
     with pytest.raises(MskdexError, match=r"P05/import\.json cannot be read"):

@@ -1,5 +1,6 @@
 """Curves of devices from their training patients: what comes back, and what cannot."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -88,6 +89,65 @@ def test_too_few_patients_of_a_device_make_no_curve_of_its_own(count):
     image, _ = by_profile(np.array(new.grey), "relative", new, profiles)
     of_all = next(p for p in profiles if p.device == ALL)
     np.testing.assert_array_equal(image, of_all.read_off(np.array(new.grey), new))
+
+
+def with_air(greys: Greys, thin=(0.0, 0.5, 1.0, 1.5)) -> Greys:
+    """The same patient with the edge of the body and the air beside it."""
+    gain, offset = greys.standardisation
+    return dataclasses.replace(
+        greys, attenuation=(*thin, *greys.attenuation), grey=(*(gain * tone(np.array(thin)) + offset), *greys.grey)
+    )
+
+
+def test_air_and_thin_parts_are_read_as_what_they_are():
+    """The line through the lowest knots of the body would read air as 2 nepers."""
+    known = [("relative", with_air(patient(n))) for n in range(8)]
+    new = with_air(patient(100))
+    image, scale = by_profile(np.array(new.grey), "relative", new, fit_profiles(known))
+    assert scale == "absolute"
+    assert image[0] == pytest.approx(0.0, abs=0.05)
+    np.testing.assert_allclose(image[1:], new.attenuation[1:], atol=0.2)
+    darker = np.array(new.grey)[:1] - 0.5
+    assert by_profile(darker, "relative", new, fit_profiles(known))[0] == 0.0
+    body_alone = by_profile(np.array(new.grey), "relative", new, fit_profiles(samples(FIXED, 8)))[0]
+    assert body_alone[0] > 0.5, "without pairs that show air nothing tells of it"
+
+
+def blurred(number: int, device: str = RANGED) -> Greys:
+    """A patient whose grey values follow no curve but are standardised well."""
+    rng = np.random.default_rng(number)
+    nepers = np.linspace(2.5, 5.5, 12)
+    middle = float(rng.uniform(-20.0, 20.0))
+    return Greys(device, (1.0, middle), tuple(nepers), tuple(np.sort(nepers + 0.02 * rng.normal(size=12))))
+
+
+def test_a_curve_that_reads_others_no_better_than_they_are_standardised_is_not_used():
+    profiles = fit_profiles([("relative", blurred(n)) for n in range(5)])
+    own = next(p for p in profiles if p.device == RANGED)
+    assert own.grey == ()
+    assert not own.exact
+    assert 0.0 < own.standardised_nepers <= own.error_nepers
+    new = blurred(100)
+    image, scale = by_profile(np.array(new.grey), "relative", new, profiles)
+    assert scale == "relative"
+    np.testing.assert_array_equal(image, new.grey, "nor is the curve of all devices")
+    assert device_flags("relative", RANGED, profiles) == [], "the network knows the device's standardised images"
+    assert RANGED in device_flags("relative", "Other / X / 1 / -", profiles)[0]
+
+
+def test_the_curve_of_all_devices_has_to_read_a_device_that_it_was_not_made_of():
+    def shifted(n: int, device: str, off: float) -> Greys:
+        nepers = np.linspace(2.5, 5.5, 12) + 0.01 * n
+        return Greys(device, (1.0, 0.0), tuple(nepers), tuple(nepers + off))
+
+    apart = [("relative", shifted(n, d, o)) for n in range(5) for d, o in ((FIXED, 0.4), (RANGED, -0.4))]
+    of_all = fit_profiles(apart)[-1]
+    assert (of_all.device, of_all.grey) == (ALL, ())
+    assert of_all.error_nepers == pytest.approx(0.8, abs=0.1)
+    assert of_all.standardised_nepers == pytest.approx(0.4)
+    alike = [("relative", shifted(n, d, 0.4)) for n in range(5) for d in (FIXED, RANGED)]
+    assert fit_profiles(alike)[-1].grey
+    assert fit_profiles(alike)[-1].error_nepers < 0.05
 
 
 def test_one_patient_in_all_leaves_images_as_they_are():

@@ -19,6 +19,7 @@ from mskdex.io.nifti import read_nifti
 from mskdex.pipeline.stages.calibrate import _compared, _Pose, calibrate
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import WATER_PER_MM
+from mskdex.registration.fixed_image import View
 from mskdex.registration.grey_calibration import (
     LEAST_PIXELS,
     PIXEL_MM,
@@ -32,6 +33,7 @@ from mskdex.registration.grey_calibration import (
 )
 from mskdex.registration.grey_flags import correction, grey_flags
 from mskdex.registration.joint import joint_centre
+from mskdex.registration.thin_parts import ThinParts, air_pixels, paths_within, thin_parts
 
 SETTINGS = CalibrationSettings()
 CHANNELS = Config().channels
@@ -153,6 +155,35 @@ def test_rays_that_leave_the_ct_inside_the_body_are_not_compared():
     assert covered_rays(whole, affine, camera, pose).all(), "a body that ends within the CT is covered"
 
 
+def test_air_is_where_rays_pass_the_body_within_the_ct():
+    hu, affine, _, pose = cylinder()
+    camera = Camera(1000.0, 4.0, (80, 120), (39.5, 59.5))
+    within = paths_within(hu.shape, affine, camera, pose)
+    assert within[39, 59] == pytest.approx(240.0, abs=8.0), "60 slices of 4 mm"
+    nepers = ct_nepers(patient_attenuation(hu), affine, camera, pose)
+    view = View(np.zeros(camera.shape), np.ones(camera.shape, bool), camera)
+    air = air_pixels(nepers, view, np.zeros(camera.shape, bool), within)
+    beside, beyond = camera.project((pose @ [[28.0], [118.0], [78.0], [1.0]])[:3, 0][None])[0], (39, 2)
+    assert air[tuple(np.round(beside).astype(int))]
+    assert not air[beyond], "there the CT does not tell what is beside it"
+    assert not air[nepers > 0].any()
+
+
+def test_thin_parts_go_on_from_the_fit_down_to_air():
+    rng = np.random.default_rng(0)
+    nepers = np.sort(np.r_[np.zeros(500), rng.uniform(0.1, 5.0, 4500)]).reshape(50, 100)
+    tone = 4.0 / (1.0 + np.exp(-1.6 * (nepers - 3.2)))
+    fit = fit_greys(nepers[nepers > 2.0], tone[nepers > 2.0])
+    thin = thin_parts(fit, nepers, tone, nepers > 0.05, nepers == 0.0)
+    assert thin.attenuation[0] == 0.0
+    assert thin.grey[0] == pytest.approx(4.0 / (1.0 + np.exp(1.6 * 3.2)))
+    assert (np.diff(thin.attenuation) > 0).all()
+    np.testing.assert_allclose(thin.grey, 4.0 / (1.0 + np.exp(-1.6 * (np.array(thin.attenuation) - 3.2))), atol=0.03)
+    assert max(thin.grey) <= fit.grey[0]
+    nowhere = np.zeros_like(nepers, bool)
+    assert thin_parts(fit, nepers, tone, nowhere, nowhere) == ThinParts((), ())
+
+
 def test_thighs_and_femurs_are_not_compared(case):
     camera, pose = case.patient.view.at(PIXEL_MM).camera, case.truth["pelvis"]
     moving = moving_pixels(case.patient.bodies, "pelvis", camera, pose)
@@ -217,6 +248,10 @@ def test_the_stage_writes_fit_flags_and_correction(case, patients, tmp_path):
     assert content["flags"] == []
     assert content["correction"] is None
     assert content["manifest"]["stage"] == "calibrate"
+    thin = content["thin"]
+    assert (thin["sound"][0], thin["grey"][0]) == (0.0, pytest.approx(0.0, abs=0.05)), "air"
+    np.testing.assert_allclose(thin["grey"], thin["sound"], atol=0.35)
+    assert thin["sound"][-1] < content["sound"][0]
     image, affine = read_nifti(folder / "radiograph.nii.gz")[:2]
     write_image(folder / "radiograph.nii.gz", (2.0 * image).astype(np.float32), float(affine[0, 0]))
     calibrate(*files)

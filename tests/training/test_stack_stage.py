@@ -200,6 +200,10 @@ def test_device_and_curve_of_the_grey_values_are_in_the_stack_unless_flagged(pat
     content = {"device": "Corvia / DR-S / 2.4 / -", "standardisation": [5.0, 0.5], "fit": fit, "sound": [1.2, 3.3]}
     write_json(folder / "calibration.json", content | {"flags": [], "correction": None})
     assert _run(folder).greys == Greys(content["device"], (5.0, 0.5), (1.2, 3.3), (2.0, 4.0))
+    thin = {"thin": {"sound": [0.0, 0.6], "grey": [0.5, 1.0]}, "flags": [], "correction": None}
+    write_json(folder / "calibration.json", content | thin)
+    whole = Greys(content["device"], (5.0, 0.5), (0.0, 0.6, 1.2, 3.3), (0.5, 1.0, 2.0, 4.0))
+    assert _run(folder).greys == whole, "from air to the thickest part"
     write_json(folder / "calibration.json", content | {"flags": ["grey values: saturated"], "correction": None})
     assert _run(folder).greys == Greys(content["device"], (5.0, 0.5))
     absolute = {"device": "", "standardisation": None, "fit": None, "sound": None, "flags": [], "correction": None}

@@ -14,7 +14,9 @@ from mskdex.cohort.quality import flags, structure_table
 from mskdex.imaging.contact_sheet import contact_sheet
 from mskdex.io.artifacts import atomic_path, read_json, read_parquet, write_parquet
 from mskdex.io.csv_files import write_csv
+from mskdex.io.greys import read_greys
 from mskdex.io.volume import read_volume
+from mskdex.models.device_profiles import fit_profiles, profile_text
 from mskdex.pipeline.settings import QualityStage
 from mskdex.registration.patient_match import read_finding
 
@@ -31,6 +33,7 @@ a verdict, but for a radiograph that could not be registered to the CT: such a p
 evaluation unless <code>cohort.keep_pairs</code> of the config names the patient and says why.
 To leave a patient out, write <code>yes</code> into column <code>exclude</code> of the cohort sheet and say why in
 <code>exclude_reason</code>.</p>
+{devices}
 {sections}
 </html>
 """
@@ -74,7 +77,7 @@ def quality(
     write_csv(out / "structures.csv", structures, float_format="%.6g")
     write_csv(out / "quality.csv", flag_table.assign(exclude="", exclude_reason=""), float_format="%.6g")
     with atomic_path(out / "quality.html") as temporary:
-        temporary.write_text(_page(flag_table, findings, warnings), encoding="utf-8")
+        temporary.write_text(_page(flag_table, findings, warnings, _devices(patients_root, patients)), encoding="utf-8")
     flagged = int((flag_table["flags"] > 0).sum())
     log.info("quality: %d of %d patients flagged, see %s", flagged, len(patients), out / "quality.html")
 
@@ -107,13 +110,29 @@ def _lines(patient: str, rows: pd.DataFrame, reasons: str) -> list[str]:
     return [*lines, "", *textwrap.wrap(reasons, _LINE_LETTERS)]
 
 
-def _page(table: pd.DataFrame, findings: Mapping[str, Sequence[str]], warnings: Mapping[str, Sequence[str]]) -> str:
+def _devices(patients_root: Path, patients: Sequence[str]) -> list[str]:
+    """How well the processed radiographs of each device are read by the curve of its pairs, in words."""
+    files = [path for p in patients if (path := patients_root / p / "calibration.json").is_file()]
+    profiles = fit_profiles((read_json(path)["scale"], read_greys(path)) for path in files)
+    return [f"{p.device}: {profile_text(p)}" for p in profiles if p.scale == "relative" and p.device and p.patients]
+
+
+def _page(
+    table: pd.DataFrame,
+    findings: Mapping[str, Sequence[str]],
+    warnings: Mapping[str, Sequence[str]],
+    devices: Sequence[str],
+) -> str:
     sections = "\n".join(
         f"<section><h2>{escape(name)}</h2>{_findings_html(reasons, findings[name], warnings[name])}"
         f'<img loading="lazy" src="contact_sheets/{escape(name)}.png" alt="slices of {escape(name)}"></section>'
         for name, reasons in zip(table["patient_id"], table["reasons"], strict=True)
     )
-    return _PAGE.format(flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections)
+    told = "".join(f"<li>{escape(device)}</li>" for device in devices)
+    above = f"<p>Processed radiographs beside their CTs, all patients together:</p><ul>{told}</ul>" if told else ""
+    return _PAGE.format(
+        devices=above, flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections
+    )
 
 
 def _findings_html(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from mskdex.imaging.area_average import average_onto
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.arrays import Crops, read_arrays
 from mskdex.io.artifacts import manifest, read_json, read_rows
-from mskdex.io.stack import Greys, Stack, write_stack
+from mskdex.io.greys import read_greys
+from mskdex.io.stack import Stack, write_stack
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.registration.patient_match import read_refusal
 
@@ -81,7 +82,7 @@ def stack(
         min_visible_fraction=min_visible_fraction,
         correction=_correction(Path(radiograph_dir) / "calibration.json") if correct else None,
         refused=None if kept_because else read_refusal(Path(radiograph_dir) / "pose.json"),
-        greys=_greys(Path(radiograph_dir) / "calibration.json"),
+        greys=read_greys(Path(radiograph_dir) / "calibration.json"),
     )
     write_stack(out, sample, manifest("stack", started, image=image.model_dump()))
 
@@ -89,20 +90,6 @@ def stack(
 def _correction(calibration: Path) -> tuple[float, float] | None:
     found = read_json(calibration)["correction"]
     return None if found is None else (float(found[0]), float(found[1]))
-
-
-def _greys(calibration: Path) -> Greys:
-    """Device and curve of a patient's calibration.json; a curve that is flagged is no example of its device."""
-    if not calibration.is_file():
-        return Greys()
-    found = read_json(calibration)
-    line, fit = found["standardisation"], None if found["flags"] else found["fit"]
-    return Greys(
-        device=found["device"],
-        standardisation=None if line is None else (float(line[0]), float(line[1])),
-        attenuation=tuple(found["sound"]) if fit else (),
-        grey=tuple(fit["grey"]) if fit else (),
-    )
 
 
 def _check_grid(patient: str, path: Path, meta: dict[str, Any], grid: Camera) -> None:
