@@ -53,6 +53,8 @@ _GZIP_MOST = 1032
 _SMALL_READ = 1 << 16
 _LONG_WORD = re.compile(r"\S{600,}")
 """No path of a cohort is as long; a damaged value is."""
+_ITK_PREFIX = re.compile(r"Exception thrown in SimpleITK .*?ITK ERROR: (\w+\(0x[0-9a-f]+\): )?", re.DOTALL)
+"""Where in ITK's own source an error arose, and at which address: nothing to a reader, and other at each run."""
 
 
 class WithinFile(io.BufferedReader):
@@ -77,7 +79,8 @@ def shown(value: object, most: int = 160) -> str:
         value: text or an exception; one without a message gives its type.
         most: characters that are kept.
     """
-    line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in str(value)).strip()
+    text = _ITK_PREFIX.sub("", str(value))
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text).strip()
     line = _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", line or type(value).__name__)
     return line if len(line) <= most else line[:most] + "..."
 

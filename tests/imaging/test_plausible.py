@@ -9,11 +9,13 @@ import hospital as make
 import numpy as np
 import pytest
 from label_cases import SETTINGS
+from pydicom.uid import RLELossless
 
 from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import read_ct
 from mskdex.imaging.radiograph_source import read_source
+from mskdex.io.dicom_pixels import stored_values
 from mskdex.io.files import reading, shown
 from mskdex.io.volume import Volume
 from mskdex.pipeline.stages.importing import import_patient
@@ -174,6 +176,17 @@ def test_long_values_are_cut_in_messages(tmp_path):
     with pytest.raises(MskdexError, match=r"add it to config\.yaml") as error:
         imported(row, tmp_path)
     assert len(str(error.value)) < 500
+
+
+def test_where_in_itk_s_source_an_error_arose_is_left_out(tmp_path):
+    dataset = make.radiograph()
+    dataset.compress(RLELossless)
+    third = len(dataset.PixelData) // 3
+    dataset.PixelData = dataset.PixelData[:third] + bytes(third) + dataset.PixelData[2 * third :]
+    with pytest.raises(MskdexError, match=r"r\.dcm cannot be decoded \(Failed .*RLE Lossless\)") as error:
+        stored_values(dataset, tmp_path / "r.dcm")
+    assert "0x" not in str(error.value)
+    assert "SimpleITK" not in str(error.value)
 
 
 @pytest.mark.parametrize(("shift", "told"), [(24, "air lies at -976 HU .* wrong by 24"), (-40, "below -1024 .* -1040")])

@@ -1,7 +1,7 @@
 """What the pipeline made of a world's patients, against the truth that it never saw.
 
     snakemake --cores 2 --directory build/second_world --config cohort="{sheet: SHEET}" --until stack
-    python benchmarks/second_world/judge.py build/second_world/results --world results/second_world
+    python benchmarks/second_world/evaluate.py build/second_world/results --world results/second_world
 
 Prints the CT's sums as imported against the noise-free truth, the registered poses against the true ones by department,
 the stated confidence against reality, and what the calibration flags. `--world results/virtual` does the same for the
