@@ -130,9 +130,7 @@ def _page(
     )
     told = "".join(f"<li>{escape(device)}</li>" for device in devices)
     above = f"<p>Processed radiographs beside their CTs, all patients together:</p><ul>{told}</ul>" if told else ""
-    return _PAGE.format(
-        devices=above, flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections
-    )
+    return _PAGE.format(devices=above, flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections)
 
 
 def _findings_html(reasons: str, findings: Sequence[str], warnings: Sequence[str]) -> str:
