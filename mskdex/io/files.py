@@ -53,7 +53,7 @@ _GZIP_MOST = 1032
 _SMALL_READ = 1 << 16
 _LONG_WORD = re.compile(r"\S{600,}")
 """No path of a cohort is as long; a damaged value is."""
-_ITK_PREFIX = re.compile(r"Exception thrown in SimpleITK .*?ITK ERROR: (\w+\(0x[0-9a-f]+\): )?", re.DOTALL)
+_ITK_PREFIX = re.compile(r"Exception thrown in SimpleITK .*?(?:ITK |itk::)ERROR: (\w+\(0x[0-9a-f]+\): )?", re.DOTALL)
 """Where in ITK's own source an error arose, and at which address: nothing to a reader, and other at each run."""
 
 
