@@ -42,7 +42,7 @@ class _Pose:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedGreys:
     """A radiograph beside its CT, on the same pixels (H, W).
 
     Attributes:
@@ -105,7 +105,7 @@ def calibrate(
     write_json(out, content | {"manifest": manifest("calibrate", started)})
 
 
-def judged(seen: Comparison, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
+def judged(seen: ComparedGreys, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
     """What calibration.json says of a comparison.
 
     Args:
@@ -143,7 +143,7 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
 
 def compare(
     hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
-) -> Comparison:
+) -> ComparedGreys:
     """The radiograph beside the CT at the registered pose.
 
     A CT that shows too little above the hips is compared below them too.
@@ -158,7 +158,7 @@ def compare(
             break
     body = view.field & covered & ~moving & (nepers > AIR_NEPERS)
     air = air_pixels(nepers, view, moving, paths_within(hu.shape, world_from_voxel, view.camera, pose.camera_from_ct))
-    return Comparison(nepers, view.image, chosen, body, air)
+    return ComparedGreys(nepers, view.image, chosen, body, air)
 
 
 def _compared(
