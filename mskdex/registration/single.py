@@ -78,7 +78,7 @@ class Outcome:
         pose: camera_from_ct.
         refined: the last refinement.
         ends: where the restarts of the search ended.
-        candidates: those of them that lie apart, after a first refinement, best first.
+        candidates: the start, and those of them that lie apart, after a first refinement, best first.
         scores: named similarities and measures at the pose.
         flipped: similarity of the best pose in the flipped radiograph, where that was searched, else 0.
     """
@@ -101,7 +101,9 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     """
     ends = _search(task, views(settings.coarse_pixel_mm), settings)
     first, *rest = settings.fine_pixels_mm
-    candidates = [_refined(task, views(first), end.pose, settings) for end in _distinct(ends, task)]
+    # The start too: a bone is seldom far from how its parent stands, and a coarse DRR can match better elsewhere.
+    starts = [task.start, *(end.pose for end in _distinct(ends, task))]
+    candidates = [_refined(task, views(first), start, settings) for start in starts]
     order = sorted(candidates, key=lambda c: -objective(task, views(first), c.pose, settings))
     best = order[0]
     for pixel_mm in rest:

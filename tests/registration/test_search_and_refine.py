@@ -11,11 +11,12 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.geometry.rigid import moved
+from mskdex.registration import single
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import shown, slope
 from mskdex.registration.fixed_image import View, cut_shadow
 from mskdex.registration.pose_error import pose_error
-from mskdex.registration.search import Effort, Spread, multi_start
+from mskdex.registration.search import Effort, Found, Spread, multi_start
 from mskdex.registration.single import RenderedBody, Task, register_body
 from mskdex.registration.splat import body_points, splat
 from mskdex.registration.starts import pose_from_landmarks, read_starts
@@ -110,21 +111,34 @@ def test_search_finds_the_maximum_of_a_known_function_and_repeats():
     assert np.array_equal(found[0].pose, again[0].pose)
 
 
+def radiograph(model, pose, scatter=1.0):
+    """The bone at a pose under a trend and noise."""
+    draw = np.random.default_rng(1)
+    rows, columns = np.indices(CAMERA.shape) / 50.0
+    bone = shown(model.image(CAMERA, pose), scatter)
+    image = 0.02 * bone + columns**2 - rows * columns + draw.normal(0, 0.01, CAMERA.shape)
+    return View(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
+
+
 @pytest.mark.parametrize("scatter", [0.0, 1.0])
 def test_search_and_refinement_find_the_pose(body, model, scatter):
     truth = moved(NOMINAL, body.centre_mm, np.array([4.0, -6.0, 3.0, 12.0, -9.0, 25.0]))
-    draw = np.random.default_rng(1)
-    bone = shown(model.image(CAMERA, truth), scatter)
-    rows, columns = np.indices(CAMERA.shape) / 50.0
-    image = 0.02 * bone + columns**2 - rows * columns + draw.normal(0, 0.01, CAMERA.shape)
-    view = View(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
     settings = RegistrationSettings(scatter_to_primary=scatter, fine_pixels_mm=(2.0,))
     task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
-    outcome = register_body(task, view.at, settings)
+    outcome = register_body(task, radiograph(model, truth, scatter).at, settings)
     error = pose_error(outcome.pose, truth, body.targets_mm, CAMERA)
     assert error.mpd_mm < 0.3
     assert error.rotation_deg < 1.0
     assert error.mtre_mm < 3.0
+
+
+def test_a_right_start_is_not_lost_to_a_search_that_goes_astray(body, model, monkeypatch):
+    truth = moved(NOMINAL, body.centre_mm, np.array([2.0, -2.0, 1.0, 1.5, -1.0, 3.0]))
+    astray = moved(NOMINAL, body.centre_mm, np.array([25.0, 30.0, -20.0, 15.0, 10.0, 0.0]))
+    monkeypatch.setattr(single, "_search", lambda *_: [Found(astray, 1.0)])
+    task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
+    outcome = register_body(task, radiograph(model, truth).at, RegistrationSettings(fine_pixels_mm=(2.0,)))
+    assert pose_error(outcome.pose, truth, body.targets_mm, CAMERA).mpd_mm < 0.3
 
 
 def test_scatter_lowers_contrast_and_its_slope_is_its_derivative():
