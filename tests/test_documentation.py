@@ -41,7 +41,7 @@ def test_every_page_is_in_the_navigation():
 
 def test_the_page_of_commands_is_that_of_the_command_line():
     command = [BIN / "typer", "mskdex.pipeline.cli", "utils", "docs", "--name", "mskdex"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
     assert page.strip() == done.stdout.strip(), "make it anew: see CONTRIBUTING.md"
 

@@ -85,7 +85,11 @@ def test_the_evidence_has_the_papers_method_and_differs_from_it_as_it_says():
     )
     assert found["mskdex_simulated"].network == _load().experiments["mskdex_simulated"].network
     assert found["mskdex_simulated"].losses == _load().experiments["mskdex_simulated"].losses
-    assert {name for name, e in found.items() if e.pairs != "none"} == {"simulated", "mskdex_simulated"}
+    longer, usual = found["mskdex_simulated_longer"], found["mskdex_simulated"]
+    epochs = 3 * usual.optimisation.epochs
+    optimisation = usual.optimisation.model_copy(update={"epochs": epochs, "restart_epochs": epochs})
+    assert longer == usual.model_copy(update={"optimisation": optimisation})
+    assert {name for name, e in found.items() if e.pairs != "none"} == {"simulated", "mskdex_simulated", "mskdex_simulated_longer"}
 
 
 def test_the_ablations_cells_leave_their_losses_out():
