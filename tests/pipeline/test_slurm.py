@@ -3,15 +3,21 @@
 Skipped where no SLURM answers. Continuous integration leaves out the slow ones.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 
+import numpy as np
+import pandas as pd
 import pytest
+from fabricated import Fabrication, fabricate
+from safetensors.numpy import load_file
 from test_restart import (
     END,
     PREDICTIONS,
+    TRAINING,
     assert_final_numbers_are,
     assert_same_table,
     forget_training,
@@ -20,6 +26,10 @@ from test_restart import (
     trainings,
     wait_until,
 )
+from working_copy import EXPERIMENTS, copy_project, shrink
+
+from mskdex.io.artifacts import write_json
+from mskdex.pipeline.origin import mark_origin
 
 PROFILE = ["--profile", "workflow/profiles/slurm", "--workflow-profile", "none", "--jobs", "2"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "2", "--set-resources", "train:slurm_partition=cpu"]
@@ -183,3 +193,62 @@ def test_a_run_on_slurm_has_the_numbers_of_a_local_one(finished, project):
     project.snakemake(*PROFILE)
     assert project.planned() == {}
     assert_final_numbers_are(finished, project)
+
+
+SLOW = """
+import time
+from mskdex.training.ending import Ending
+due = Ending.due
+def slow(self, seconds):
+    time.sleep(10.0)
+    return due(self, seconds)
+Ending.due = slow
+"""
+"""As `sitecustomize`: each of the 30 batches takes ten seconds longer, as on a slow computer."""
+
+
+def untrained(folder):
+    """A project whose next step is a training of 30 batches: its stacks are made up."""
+    project = shrink(copy_project(folder))
+    results = folder / "results"
+    fabricate(results, Fabrication(patients=8, experiments={}, trained=(), size=64))
+    (results / "cohort/folds.parquet").unlink()
+    write_json(results / "cohort/identity.json", {})
+    people = pd.read_parquet(results / "cohort/patients.parquet")
+    for column in ("ct", "labels", "radiograph"):
+        people[column] = people["patient_id"] + f"-{column}.nii.gz"
+        for file in people[column]:
+            (folder / file).write_bytes(b"x")
+    people.to_csv(folder / "cohort.csv", index=False)
+    project.configure("cohort", "sheet", value="cohort.csv")
+    project.configure("folds", "train", value=[0])
+    optimisation = EXPERIMENTS["mskdex"]["optimisation"] | {"epochs": 10, "restart_epochs": 10, "batch_size": 2}
+    project.configure("experiments", "mskdex", value=EXPERIMENTS["mskdex"] | {"optimisation": optimisation})
+    with contextlib.chdir(folder):
+        mark_origin()
+    return project
+
+
+MODEL = f"{TRAINING}/model.safetensors"
+AS_THEY_ARE = ["--rerun-triggers", "mtime"]
+
+
+def weights_and_history(project):
+    history = pd.read_parquet(project.folder / TRAINING / "history.parquet")
+    return load_file(project.folder / MODEL), history.drop(columns=[c for c in history if "seconds" in c])
+
+
+@pytest.mark.slow
+def test_a_training_longer_than_its_jobs_goes_on_in_the_next_ones_to_the_same_bits(tmp_path):
+    local, project = (untrained(tmp_path / name) for name in ("local", "slurm"))
+    local.snakemake(MODEL, *AS_THEY_ARE)
+    (project.folder / "sitecustomize.py").write_text(SLOW, encoding="utf-8")
+    run = project.snakemake(MODEL, *PROFILE, "train:runtime=3", "--retries", "8", *AS_THEY_ARE)
+    logs = [p.read_text(encoding="utf-8") for p in (project.folder / "results/logs/slurm").rglob("*.log")]
+    ended = [log for log in logs if "the training ends before its time is up" in log]
+    assert run.stdout.count("Trying to restart job") == len(ended) >= 2, run.stdout
+    assert "TIMEOUT" not in run.stdout
+    (weights, history), (found, told) = weights_and_history(local), weights_and_history(project)
+    assert found.keys() == weights.keys()
+    assert all(np.array_equal(found[name], weights[name]) for name in weights)
+    pd.testing.assert_frame_equal(told, history)
