@@ -91,13 +91,13 @@ def _upright(raw: Volume, facts: dict[str, Any]) -> tuple[Volume, str]:
 
 
 def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """A copy rounded and clipped to int16 HU, slab by slab, with what was found on the way."""
+    """Rounded and clipped to int16 HU, slab by slab, with what was found on the way; int16 is changed in place."""
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int((~np.isfinite(array)).sum())
         msg = f"{path} has {count} voxels that are no number (NaN or infinite); replace them by -1024"
         raise MskdexError(msg)
-    out = np.empty(array.shape, np.int16)
+    out = array if array.dtype == np.int16 and array.flags.writeable else np.empty(array.shape, np.int16)
     below = above = 0
     for start in range(0, len(array), _SLAB):
         slab = array[start : start + _SLAB]
@@ -107,7 +107,8 @@ def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
             below += int(np.count_nonzero(slab < HU_MIN))
         if high > HU_MAX:
             above += int(np.count_nonzero(slab > HU_MAX))
-        np.clip(slab, HU_MIN, HU_MAX, out=out[start : start + _SLAB], casting="unsafe")
+        if out is not array or below or above:
+            np.clip(slab, HU_MIN, HU_MAX, out=out[start : start + _SLAB], casting="unsafe")
     return out, {"hu_range_read": [low, high], "voxels_clipped_below": below, "voxels_clipped_above": above}
 
 

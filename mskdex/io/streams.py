@@ -12,7 +12,8 @@ import numpy as np
 from mskdex.errors import MskdexError
 
 Codec = Literal["raw", "gzip", "zlib"]
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+"""Bytes at a time: what is decompressed stays in the processor's cache until it is copied."""
 
 
 def zipped(path: Path) -> bool:

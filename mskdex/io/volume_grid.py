@@ -141,13 +141,29 @@ def _along_axes(array: np.ndarray, at: list[np.ndarray], outside: float, *, near
     if nearest:
         out = base[np.ix_(*[f + (s >= 0.5) for f, s in zip(first, share, strict=True)])]
     else:
-        out = np.empty([len(f) for f in first], base.dtype)
-        from mskdex.compute.trilinear import interpolate  # numba takes a third of a second to load
-
-        interpolate(base, *first, *share, out)
+        out = _interpolated(base, first, share)
     for axis, inside in enumerate(within):
         np.moveaxis(out, axis, 0)[~inside] = outside
     return out.transpose(np.argsort(order))
+
+
+def _interpolated(base: np.ndarray, first: list[np.ndarray], share: list[np.ndarray]) -> np.ndarray:
+    """Trilinear, plane by plane and rounded half up; `share` of the voxel after `first` along each axis.
+
+    In NumPy, as numba's loop is three times as fast but takes half a second to load in each process that imports.
+    """
+    out = np.empty([len(f) for f in first], base.dtype)
+    after = [np.minimum(f + 1, n - 1) for f, n in zip(first, base.shape, strict=True)]
+    for k, weight in enumerate(share[0]):
+        plane = _between(base[first[0][k]].astype(np.float32), base[after[0][k]], weight)
+        rows = _between(plane[first[1]], plane[after[1]], share[1][:, None])
+        out[k] = np.floor(_between(rows[:, first[2]], rows[:, after[2]], share[2]) + np.float32(0.5))
+    return out
+
+
+def _between(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    found: np.ndarray = one + share * (other - one)
+    return found
 
 
 def resample_onto(volume: Volume, reference: Volume, *, nearest: bool, outside: float) -> Volume:

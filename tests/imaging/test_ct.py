@@ -253,3 +253,12 @@ def test_resampling_keeps_a_ramp_where_it_is(axes, signs):
     wanted = ramp(found.array.shape, found.world_from_voxel)
     assert np.abs(found.array - wanted)[inner].max() < 1.1
     assert abs((found.array - wanted)[inner].mean()) < 0.06
+
+
+def test_a_single_slice_is_resampled_within_itself():
+    """A volume one voxel thick has no next slice to interpolate with: its own values come out, on the finer grid too."""
+    ct = Volume(np.tile(np.arange(0, 90, 10, dtype=np.int16), (1, 4, 1)), np.diag([2.0, 2.0, 2.0, 1.0]))
+    found = resample_isotropic(ct, 1.0, nearest=False, outside=-1024).array
+    assert found.shape == (2, 8, 18)
+    assert (found == found[0, 0]).all()
+    np.testing.assert_array_equal(found[0, 0, :5], [0, 3, 8, 13, 18])
