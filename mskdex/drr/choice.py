@@ -101,12 +101,12 @@ def choose_device(
     slow, fast = renders * work.cpu_seconds(), renders * work.cuda_seconds()
     start = 0.0 if _started() else CUDA_START_SECONDS
     cuda = f"{start + fast:.2f} s on a GPU, {start:.1f} s of it its start"
-    told = f"estimated {slow:.2f} s on {threads()} threads, {cuda}"
+    detail = f"estimated {slow:.2f} s on {threads()} threads, {cuda}"
     if slow <= start + fast:
-        log.debug("rendering on the CPU: %s", told)
+        log.debug("rendering on the CPU: %s", detail)
         return "cpu"
     obstacle = _obstacle(_BYTES_OF_A_VOXEL * scene.ct.size if work.scene_bytes else 0)
-    log.info("rendering on %s: %s", f"the CPU, because {obstacle}" if obstacle else "the GPU", told)
+    log.info("rendering on %s: %s", f"the CPU, because {obstacle}" if obstacle else "the GPU", detail)
     return "cpu" if obstacle else "cuda"
 
 

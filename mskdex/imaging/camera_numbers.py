@@ -79,12 +79,12 @@ def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape
     if not _SDD_MM[0] <= sdd <= _SDD_MM[1]:
         _refuse("sdd_mm", f"{sdd:g}", pick, f"{_SDD_MM[0]:g} to {_SDD_MM[1]:g} mm", _unit(sdd, *_SDD_MM))
     side = [n * p for n, p in zip(shape, pixel, strict=True)]
-    told = f"{pixel[0]:g} x {pixel[1]:g}, which makes the image {side[0]:.1f} x {side[1]:.1f} mm"
+    detail = f"{pixel[0]:g} x {pixel[1]:g}, which makes the image {side[0]:.1f} x {side[1]:.1f} mm"
     if not (_PIXEL_MM[0] <= min(pixel) and max(pixel) <= _PIXEL_MM[1]):
-        _refuse("pixel_mm", told, pick, f"{_PIXEL_MM[0]:g} to {_PIXEL_MM[1]:g} mm", _unit(min(pixel), 0.05, 5.0))
+        _refuse("pixel_mm", detail, pick, f"{_PIXEL_MM[0]:g} to {_PIXEL_MM[1]:g} mm", _unit(min(pixel), 0.05, 5.0))
     if min(side) < _LEAST_SIDE_MM or max(side) > _MOST_SIDE_MM:
         allowed = f"images of {_LEAST_SIDE_MM:g} to {_MOST_SIDE_MM:g} mm"
-        _refuse("pixel_mm", told, pick, allowed, _unit(min(side), 100.0, _ONE_EXPOSURE_MM))
+        _refuse("pixel_mm", detail, pick, allowed, _unit(min(side), 100.0, _ONE_EXPOSURE_MM))
     if max(side) > _ONE_EXPOSURE_MM and not given(pick.row.get("view")):
         msg = (
             f"its image is {side[0]:.0f} x {side[1]:.0f} mm, longer than any detector for one exposure: stitched, or "
@@ -231,10 +231,10 @@ def _unit(value: float, low: float, high: float) -> str:
     return f" (is it in {fits[0]}?)" if fits else ""
 
 
-def _refuse(name: str, told: str, pick: Picker, allowed: str, hint: str) -> None:
+def _refuse(name: str, detail: str, pick: Picker, allowed: str, hint: str) -> None:
     msg = (
-        f"its geometry is impossible: {name} {told} ({pick.sources[name]}), allowed are {allowed}{hint}; correct it or "
-        f"give the sheet's column {name}"
+        f"its geometry is impossible: {name} {detail} ({pick.sources[name]}), allowed are {allowed}{hint}; correct it "
+        f"or give the sheet's column {name}"
     )
     raise MskdexError(msg)
 

@@ -108,8 +108,8 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
             odd = [
                 k for k in ("RescaleSlope", "RescaleIntercept") if k in frame.header and number(frame.header, k) is None
             ]
-            told = f"has a {' and a '.join(odd)} that is no number" if odd else "has no rescale slope and intercept"
-            msg = f"{path} {told}, so its values are not HU; export the series again"
+            detail = f"has a {' and a '.join(odd)} that is no number" if odd else "has no rescale slope and intercept"
+            msg = f"{path} {detail}, so its values are not HU; export the series again"
             raise MskdexError(msg)
         pixels = stored_values(dataset, path, frame.index, all_bits=True)
         if pixels.shape != shape:

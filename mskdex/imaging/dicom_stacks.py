@@ -113,10 +113,9 @@ def require_apart(frames: Sequence[Frame], along: np.ndarray, where: Path) -> No
         if text(one.header, tag) != text(other.header, tag)
     ]
     apart = f"{', '.join(differ)}, of {one.name} and {other.name}" if differ else f"e.g. {one.name} and {other.name}"
-    told = f"; the series is split over {files} multi-frame files" if one.index is not None and files > 1 else ""
-    msg = (
-        f"{start}, and no tag groups them ({apart}){told}: two scans or reconstructions may share the series; {_CHOOSE}"
-    )
+    split = f"; the series is split over {files} multi-frame files" if one.index is not None and files > 1 else ""
+    start += f", and no tag groups them ({apart}){split}"
+    msg = f"{start}: two scans or reconstructions may share the series; {_CHOOSE}"
     raise MskdexError(msg)
 
 

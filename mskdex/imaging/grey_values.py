@@ -50,15 +50,15 @@ def grey_values(source: Source, settings: RadiographSettings) -> GreyValues:
     ends = np.array([[stored.low, stored.high]])
     if source.dataset is None:
         return _with_ends(stored.grey, stored.valid, ends, False, stored.narrow, stored.warnings)
-    dataset, told = source.dataset, list(stored.warnings)
+    dataset, notes = source.dataset, list(stored.warnings)
     if np.issubdtype(stored.grey.dtype, np.integer):
         ends = ends.astype(np.int64)
-    values, ends = _by_modality(stored.grey, ends, dataset, told)
+    values, ends = _by_modality(stored.grey, ends, dataset, notes)
     automatic = source.tags.intent == "FOR PRESENTATION" and bool(dataset.get("VOILUTSequence"))
     voi = settings.voi == "apply" or (settings.voi == "auto" and automatic)
     if voi:
-        values, ends = _by_voi(values, ends, dataset, told)
-    return _with_ends(values, stored.valid, ends, voi, stored.narrow, told)
+        values, ends = _by_voi(values, ends, dataset, notes)
+    return _with_ends(values, stored.valid, ends, voi, stored.narrow, notes)
 
 
 def _with_ends(

@@ -94,15 +94,15 @@ def passed_over(request: LabelRequest, names: Iterable[str], taken: set[str]) ->
         names: all that the file carries.
         taken: those that were used.
     """
-    told: dict[str, str] = {}
+    warnings: dict[str, str] = {}
     rest = [n for n in names if n not in taken]
     for channel in request.channels:
         if request.source is not None and source_keys(channel, request.source) is None:
             continue
         exact = [n for n in taken if strip_suffix(n) == channel.name]
         for other in match_names(channel, rest) if exact else ():
-            told[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
-    return told
+            warnings[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
+    return warnings
 
 
 def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
@@ -128,13 +128,13 @@ def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
         fits, most = _count(other, ids, request.channels)
         if name == request.source_name or fits <= have or fits < _MANY * most:
             continue
-        told = (
+        warning = (
             f"the labels have {have} of the {of} structures of label source {shown(request.source_name, 60)}, but "
             f"{fits} of the {most} of {name}; if it is of {name}, correct label_source"
         )
         if have <= _FEW * of:
-            raise MskdexError(told.replace("the labels have", f"{request.path} has", 1))
-        return [told]
+            raise MskdexError(warning.replace("the labels have", f"{request.path} has", 1))
+        return [warning]
     return []
 
 

@@ -111,17 +111,17 @@ def _require_agreement(
 
 def _raise_none_found(request: LabelRequest, have: set[int], names: dict[str, tuple[int, ...]] | None) -> None:
     if names is not None and not lists_ids(request.source):
-        told = f"{', '.join(shown(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
+        detail = f"{', '.join(shown(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
         msg = (
             f"{request.path}: none of its names is one of the config's structures, or they have no voxel (it names "
-            f"{told}); rename them, or list their ids in label_sources in config.yaml"
+            f"{detail}); rename them, or list their ids in label_sources in config.yaml"
         )
         raise MskdexError(msg)
     ids = [0, *sorted(have)]
-    told = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
+    detail = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
     msg = (
         f"{request.path} has none of the structures that label source {shown(request.source_name, 60)} maps (it has "
-        f"the ids {told}); correct label_source in the sheet or label_sources in config.yaml"
+        f"the ids {detail}); correct label_source in the sheet or label_sources in config.yaml"
     )
     raise MskdexError(msg)
 

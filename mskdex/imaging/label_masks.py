@@ -97,5 +97,5 @@ def finished(
     promised = promised_channels(request.channels, request.source, combined.taken)
     present = {c.name for c in request.channels if c.label in present_labels}
     found = findings(promised, present, unused, request.channels)
-    told = combined.warnings + list(same.values()) + found.warnings + cut_warnings(request, combined.cut)
-    return Labels(Volume(combined.out, ct.world_from_voxel), facts | found.facts, told, frozenset(combined.cut))
+    warnings = combined.warnings + list(same.values()) + found.warnings + cut_warnings(request, combined.cut)
+    return Labels(Volume(combined.out, ct.world_from_voxel), facts | found.facts, warnings, frozenset(combined.cut))

@@ -90,8 +90,8 @@ def _pixel_size(header: Dataset, found: CameraTags) -> None:
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         stated = stated_numbers(header, keyword, 2)
         if stated.broken is not None or (stated.values is not None and stated.values.min() < 0):
-            told = stated.broken if stated.broken is not None else stated.values
-            found.broken.setdefault("pixel_mm", f"tag {keyword} is {shown(told, 60)!r}, not two numbers above 0")
+            value = stated.broken if stated.broken is not None else stated.values
+            found.broken.setdefault("pixel_mm", f"tag {keyword} is {shown(value, 60)!r}, not two numbers above 0")
         elif stated.values is not None and stated.values.min() > 0:
             sizes[keyword] = (float(stated.values[0]), float(stated.values[1]))
     aspect, plain = stated_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")

@@ -140,8 +140,8 @@ def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
         raise MskdexError(msg)
     photometric = text_of(header, "PhotometricInterpretation").upper()
     if (stated_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
-        told = shown(photometric, 40) if photometric else "several samples per pixel"
-        msg = f"{path} is a colour image ({told}); export the radiograph itself in grey, not a screen capture"
+        detail = shown(photometric, 40) if photometric else "several samples per pixel"
+        msg = f"{path} is a colour image ({detail}); export the radiograph itself in grey, not a screen capture"
         raise MskdexError(msg)
     frames = stated_numbers(header, "NumberOfFrames", 1).first or 1
     if frames > 1:

@@ -121,26 +121,26 @@ def _descriptions(header: Dataset, found: ViewTags) -> None:
         text = _plain(text_of(header, keyword))
         match = _OTHER_VIEWS.search(text)
         if match and not {"AP", "PA"} & set(text.split()):
-            told = f"tag {keyword} speaks of {match.group(0)!r}"
-            (found.warnings if found.view else found.problems).append(told)
+            detail = f"tag {keyword} speaks of {match.group(0)!r}"
+            (found.warnings if found.view else found.problems).append(detail)
 
 
 def _patient_orientation(header: Dataset, found: ViewTags) -> None:
     towards = [v.upper() for v in texts_of(header, "PatientOrientation")]
     if not towards:
         return
-    told = "tag PatientOrientation " + "\\".join(towards)
+    detail = "tag PatientOrientation " + "\\".join(towards)
     axes = [
         {"L": "side", "R": "side", "A": "depth", "P": "depth", "H": "length", "F": "length"}.get(t[0]) for t in towards
     ]
     if len(towards) != 2 or None in axes or axes[0] == axes[1]:
-        found.warnings.append(f"{told} is no pair of directions; it is passed over")
+        found.warnings.append(f"{detail} is no pair of directions; it is passed over")
     elif "depth" in axes or any(c in "AP" for t in towards for c in t[1:]):
-        found.problems.append(f"{told}, which is lateral, axial or oblique")
+        found.problems.append(f"{detail}, which is lateral, axial or oblique")
     else:
         found.orientation, found.where["orientation"] = towards[0][0] + towards[1][0], "tag PatientOrientation"
         if any(len(t) > 1 for t in towards):
-            found.warnings.append(f"{told}: the image is turned in its plane; its main directions are taken")
+            found.warnings.append(f"{detail}: the image is turned in its plane; its main directions are taken")
 
 
 def _side(header: Dataset, found: ViewTags) -> None:

@@ -49,8 +49,8 @@ def as_meant(grey: np.ndarray, bits: int, dataset: Dataset | None) -> StoredGrey
     warnings: list[str] = []
     valid = np.ones(grey.shape, bool)
     if dataset is not None:
-        valid, told = _unpadded(grey, dataset)
-        warnings += told
+        valid, notes = _unpadded(grey, dataset)
+        warnings += notes
         grey, bits = _right_justified(grey, valid, bits, dataset, warnings)
     grey, signed = _right_sign(grey, valid, bits, warnings)
     low, high, narrow = _range(grey[valid], bits, signed, warnings)
@@ -65,10 +65,10 @@ def _unpadded(grey: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, list[str]
     low, high = sorted((value, value if limit is None else limit))
     valid = (grey < low) | (grey > high)
     if valid.mean() < 0.05:
-        told = (
+        warning = (
             f"tags PixelPaddingValue and PixelPaddingRangeLimit ({low:g} to {high:g}) would leave no image; passed over"
         )
-        return np.ones(grey.shape, bool), [told]
+        return np.ones(grey.shape, bool), [warning]
     return valid, []
 
 

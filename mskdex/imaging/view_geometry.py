@@ -76,14 +76,14 @@ def resolve_geometry(
 def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: Picker) -> None:
     if not tags.problems:
         return
-    told = "; ".join(tags.problems)
+    problems = "; ".join(tags.problems)
     if not given(row.get("view")):
         msg = (
-            f"its tags say that it is no AP or PA radiograph of the hip ({told}); leave the patient out or, if the "
+            f"its tags say that it is no AP or PA radiograph of the hip ({problems}); leave the patient out or, if the "
             "tags are wrong, write AP or PA into the sheet's column view"
         )
         raise MskdexError(msg)
-    pick.warnings.append(f"the sheet's view {row['view']} overrules what the tags say ({told})")
+    pick.warnings.append(f"the sheet's view {row['view']} overrules what the tags say ({problems})")
 
 
 def _principal(pick: Picker, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[float, float]:

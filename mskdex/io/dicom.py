@@ -94,8 +94,8 @@ def dicom_files(path: Path, root: Path | None = None) -> list[Path]:
     kinds = {f: file_kind(f) for f in found if f.is_file() and f.stat().st_size > 0}
     if "dicom" not in kinds.values():
         packed = next((f.name for f, kind in kinds.items() if kind == "archive"), None)
-        told = f" but archives, as {shown(packed, 80)}; unpack them" if packed else ""
-        msg = f"folder {path} has no DICOM file{told or '; name the folder that holds the series'}"
+        detail = f" but archives, as {shown(packed, 80)}; unpack them" if packed else ""
+        msg = f"folder {path} has no DICOM file{detail or '; name the folder that holds the series'}"
         raise MskdexError(msg)
     return [f for f, kind in kinds.items() if kind == "dicom"]
 

@@ -110,11 +110,11 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     with open(path, "rb") as handle:
         while handle.tell() < LONGEST_HEADER and (line := handle.readline(LONGEST_HEADER)):
             text = line.decode("utf-8", "replace").rstrip("\r\n")
-            name, told, value = text.partition("=")
+            name, equals, value = text.partition("=")
             if not text.strip():
                 continue
             key = _KNOWN.get(name.strip().lower(), name.strip())
-            if not told or not printable(text) or (key.lower() in _KNOWN and key != name.strip()):
+            if not equals or not printable(text) or (key.lower() in _KNOWN and key != name.strip()):
                 msg = f"{path}: its header has the line {text[:60]!r}, which is no field of MetaImage; export it again"
                 raise MskdexError(msg)
             key = _ALIASES.get(key, key)
@@ -151,11 +151,11 @@ def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
 
 
 def _true(path: Path, fields: Mapping[str, str], key: str) -> bool:
-    told = fields.get(key, "False").lower()
-    if told not in ("true", "false", "1", "0"):
-        msg = f"{path}: its {key} is {shown(told, 60)}, not True or False; export it again"
+    word = fields.get(key, "False").lower()
+    if word not in ("true", "false", "1", "0"):
+        msg = f"{path}: its {key} is {shown(word, 60)}, not True or False; export it again"
         raise MskdexError(msg)
-    return told in ("true", "1")
+    return word in ("true", "1")
 
 
 def _place(path: Path, fields: Mapping[str, str], length: int, count: int) -> tuple[Path, Codec, int]:
@@ -228,14 +228,14 @@ def _scale(path: Path, fields: Mapping[str, str]) -> float:
 
 def _orientation_warning(path: Path, fields: Mapping[str, str], lps: np.ndarray) -> list[str]:
     """AnatomicalOrientation names where axes come from, or, of some programs, where they go to: either may agree."""
-    told = fields.get("AnatomicalOrientation", "").upper()
-    if told in ("", "???", "UNKNOWN"):
+    stated = fields.get("AnatomicalOrientation", "").upper()
+    if stated in ("", "???", "UNKNOWN"):
         return []
     ends = [(int(np.abs(row).argmax()), bool(row[np.abs(row).argmax()] > 0)) for row in lps]
     come, go = ("".join(_AXES[axis][up ^ start] for axis, up in ends) for start in (True, False))
-    if told in (come, go):
+    if stated in (come, go):
         return []
     return [
-        f"{path.name} has the AnatomicalOrientation {shown(told, 40)}, its TransformMatrix says {come}; the matrix is "
-        "taken"
+        f"{path.name} has the AnatomicalOrientation {shown(stated, 40)}, its TransformMatrix says {come}; the matrix "
+        "is taken"
     ]

@@ -119,14 +119,14 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     vectors = _vectors(path, fields, len(size)) if len(size) > 2 else None
     listed = vectors is not None and vectors[0] is None and len(size) > 1
     dtype, (data, codec, start, skip) = _dtype(path, fields), _place(path, fields, length)
-    affine, told = _affine(path, fields, vectors[1:] if listed else vectors) if vectors else (None, ())
+    affine, warnings = _affine(path, fields, vectors[1:] if listed else vectors) if vectors else (None, ())
     voxels = size[1:] if listed else size
     if int(fields.get("byte skip", "0")) == -1:
         start = last_bytes(data, int(np.prod([float(n) for n in size])) * dtype.itemsize)
     if len(voxels) == 3 and affine is None:
         msg = f"{path} does not say its voxel size and orientation (no space directions); export it again"
         raise MskdexError(msg)
-    return VoxelHeader(voxels, size[0] if listed else 1, dtype, codec, data, start, skip, affine, free, told)
+    return VoxelHeader(voxels, size[0] if listed else 1, dtype, codec, data, start, skip, affine, free, warnings)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
@@ -160,10 +160,10 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
     return fields, free, end.end() if end else len(start)
 
 
-def _field_name(path: Path, name: str, line: str, told: bool) -> str:
+def _field_name(path: Path, name: str, line: str, has_colon: bool) -> str:
     key = " ".join(name.lower().split())
     key = _ALIASES.get(key.replace(" ", ""), key)
-    if not told or not printable(line) or key not in _WITHOUT_EFFECT | _USED:
+    if not has_colon or not printable(line) or key not in _WITHOUT_EFFECT | _USED:
         msg = f"{path}: its header has the line {line[:60]!r}, which is no field of NRRD; export it again"
         raise MskdexError(msg)
     return key
@@ -233,8 +233,8 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
         raise MskdexError(msg)
     for vector, kind in zip(found, kinds, strict=True):
         if vector is not None and (vector.size != 3 or kind.lower() not in ("domain", "space", "???", "none")):
-            told = f"{shown(kind, 60)} with the direction {vector.tolist()}"
-            msg = f"{path} has an axis of kind {told}; export a volume in space"
+            detail = f"{shown(kind, 60)} with the direction {vector.tolist()}"
+            msg = f"{path} has an axis of kind {detail}; export a volume in space"
             raise MskdexError(msg)
     return found
 
@@ -246,8 +246,8 @@ def _affine(
         return None, ()
     space = " ".join(fields.get("space", "").lower().split())
     if space not in _TO_RAS:
-        told = f"its space is {shown(space, 60)}" if space else "it names no space"
-        msg = f"{path} does not say how it lies in the patient ({told}, not RAS, LAS or LPS); export it again"
+        detail = f"its space is {shown(space, 60)}" if space else "it names no space"
+        msg = f"{path} does not say how it lies in the patient ({detail}, not RAS, LAS or LPS); export it again"
         raise MskdexError(msg)
     directions = np.array(vectors).T
     axes = len(whole_numbers(path, "sizes", fields["sizes"]))
@@ -294,7 +294,7 @@ def _require_count(path: Path, key: str, given: int, wanted: int) -> None:
 
 def _scale(path: Path, fields: Mapping[str, str], axes: int) -> float:
     """Millimetres per unit; where no unit is given it is the millimetre, as of every program for images of patients."""
-    told = set()
+    units = set()
     for key, count in (("space units", 3), ("units", axes)):
         if key not in fields:
             continue
@@ -304,9 +304,9 @@ def _scale(path: Path, fields: Mapping[str, str], axes: int) -> float:
             msg = f"{path}: its {key} are {shown(fields[key], 60)}, no words in quotes; export it again"
             raise MskdexError(msg)
         _require_count(path, key, len(quoted) + len(bare), count)
-        told |= {w.strip().lower() for w in quoted}
-    told -= {"", "none", "???"}
-    if len(told) > 1 or not told <= set(MM_PER_UNIT):
-        msg = f"{path} has the units {', '.join(sorted(told))}; export it in mm"
+        units |= {w.strip().lower() for w in quoted}
+    units -= {"", "none", "???"}
+    if len(units) > 1 or not units <= set(MM_PER_UNIT):
+        msg = f"{path} has the units {', '.join(sorted(units))}; export it in mm"
         raise MskdexError(msg)
-    return MM_PER_UNIT[told.pop()] if told else 1.0
+    return MM_PER_UNIT[units.pop()] if units else 1.0

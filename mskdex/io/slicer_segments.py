@@ -64,9 +64,9 @@ def _segment(number: int, entries: dict[str, str], path: Path) -> Segment:
     name = unicodedata.normalize("NFC", entries.get("Name") or entries.get("ID", "")).strip()
     value, layer = entries.get("LabelValue", "1"), entries.get("Layer", "0")
     if not re.fullmatch(r"\d{1,9}", layer) or not re.fullmatch(r"\d{1,9}", value) or int(value) == 0:
-        told = f"label value {shown(value, 60)!r} in layer {shown(layer, 60)!r}"
+        detail = f"label value {shown(value, 60)!r} in layer {shown(layer, 60)!r}"
         msg = (
-            f"{path}: segment {number}, {shown(name, 60)}, has {told}; both must be whole numbers, the value from 1 "
+            f"{path}: segment {number}, {shown(name, 60)}, has {detail}; both must be whole numbers, the value from 1 "
             "on; save the segmentation again"
         )
         raise MskdexError(msg)
