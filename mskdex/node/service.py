@@ -26,11 +26,11 @@ _TIDY_S = 60.0
 
 def serve(settings: NodeSettings, predict: Predict, digest: str) -> None:
     """Runs a node until the process is told to end (SIGTERM or SIGINT); arguments and errors are `Node`'s."""
-    told = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop.set())
     with Node(settings, predict, digest):
-        told.wait()
+        stop.wait()
         log.info("the node stops")
 
 

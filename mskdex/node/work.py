@@ -74,8 +74,8 @@ class Work:
             if disk_is_full(error, job.path):
                 raise
             log.debug("while %s was predicted", image, exc_info=True)
-            told = str(error) if isinstance(error, MskdexError) else f"{type(error).__name__}: {error}"
-            folders.write(job.results / f"{uid}.failed", told.replace(f"{job.path}/", ""))
+            reason = str(error) if isinstance(error, MskdexError) else f"{type(error).__name__}: {error}"
+            folders.write(job.results / f"{uid}.failed", reason.replace(f"{job.path}/", ""))
         else:
             self._write(objects, job.results / uid)
             self.metrics.predicted(time.monotonic() - started)

@@ -51,8 +51,8 @@ def draw(
     _overlay(axes[2], view, {n: d["start"] for n, d in drrs.items()}, "start")
     _overlay(axes[3], view, {n: d["end"] for n, d in drrs.items() if "end" in d}, "registered")
     _checkerboard(axes[4], view, [d["end"] for d in drrs.values() if "end" in d])
-    told = "\n".join(textwrap.fill(line, _LINE, subsequent_indent="    ") for line in _lines(poses))
-    figure.supxlabel(told, fontsize=8, x=0.01, ha="left")
+    caption = "\n".join(textwrap.fill(line, _LINE, subsequent_indent="    ") for line in _lines(poses))
+    figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
     with atomic_path(out) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
 

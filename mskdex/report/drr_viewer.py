@@ -35,8 +35,8 @@ def reference(rendered: Rendered, posed: Posed | None = None) -> Images:
 
 def poses(rendered: Rendered, posed: Posed | None) -> dict[str, str]:
     """Where each object of `reference` stands."""
-    told = dict.fromkeys(rendered.drr, NOMINAL) | dict.fromkeys(rendered.aligned, REGISTERED)
-    return told | dict.fromkeys(told.keys() & (posed.drr.keys() if posed else set()), TRUE)
+    placed = dict.fromkeys(rendered.drr, NOMINAL) | dict.fromkeys(rendered.aligned, REGISTERED)
+    return placed | dict.fromkeys(placed.keys() & (posed.drr.keys() if posed else set()), TRUE)
 
 
 def posed_truth(results: Results, patient: str) -> Posed | None:

@@ -93,8 +93,8 @@ def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
     found: dict[int | None, list[str]] = {}
     for problem in check_cohort(out, config.model_copy(update={"cohort": cohort})):
         if problem.severity == "error":
-            told = " ".join(problem.message.replace(f"{out.parent}{os.sep}", "").split())
-            found.setdefault(problem.row, []).append(f"{problem.column}: {told}")
+            detail = " ".join(problem.message.replace(f"{out.parent}{os.sep}", "").split())
+            found.setdefault(problem.row, []).append(f"{problem.column}: {detail}")
     for number, row in enumerate(rows, start=2):
         row["notes"] = row["notes"] or "; ".join(found.get(number, []) + found.get(None, []))
 
@@ -240,9 +240,9 @@ def _choose_ct(found: _Found, root: Path, notes: list[str]) -> str:
         files = next(iter(series.values()))
         return str(Path(os.path.commonpath([f.parent for f in files])).relative_to(root))
     if series:
-        told = ", ".join(f"{uid} ({len(files)} slices)" for uid, files in series.items())
+        detail = ", ".join(f"{uid} ({len(files)} slices)" for uid, files in series.items())
         notes.append(
-            f"ct: {len(series)} series and {len(found.volumes)} volumes; name one, its UID in ct_series: {told}"
+            f"ct: {len(series)} series and {len(found.volumes)} volumes; name one, its UID in ct_series: {detail}"
         )
         everything = [f.parent for files in series.values() for f in files]
         return str(Path(os.path.commonpath(everything)).relative_to(root)) if not found.volumes else ""
@@ -252,8 +252,8 @@ def _choose_ct(found: _Found, root: Path, notes: list[str]) -> str:
 def _only(column: str, paths: list[Path], root: Path, notes: list[str]) -> str:
     if len(paths) == 1:
         return str(paths[0].relative_to(root))
-    told = ", ".join(str(p.relative_to(root)) for p in paths[:5])
-    notes.append(f"{column}: {len(paths)} candidates ({told}); name one" if paths else f"{column}: none found")
+    detail = ", ".join(str(p.relative_to(root)) for p in paths[:5])
+    notes.append(f"{column}: {len(paths)} candidates ({detail}); name one" if paths else f"{column}: none found")
     return ""
 
 

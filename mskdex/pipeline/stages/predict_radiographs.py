@@ -242,8 +242,8 @@ def _page(outcome: _Outcome) -> dict[str, Any]:
     if outcome.imported is None:
         return page | {"reason": outcome.reason}
     sources = outcome.person.sources if outcome.person else {}
-    told = {"flags": [*outcome.flags, *outcome.warnings], "facts": outcome.imported.facts}
-    return page | told | {"demographics_from": sources}
+    remarks = {"flags": [*outcome.flags, *outcome.warnings], "facts": outcome.imported.facts}
+    return page | remarks | {"demographics_from": sources}
 
 
 def _log_failures(outcomes: Sequence[_Outcome], out: Path) -> None:
@@ -254,8 +254,8 @@ def _log_failures(outcomes: Sequence[_Outcome], out: Path) -> None:
         msg = f"none of {len(outcomes)} radiographs could be predicted; {out / 'radiographs.csv'} has the reasons"
         raise MskdexError(msg + (f", the first: {failed[0].reason}" if failed else ""))
     if failed:
-        told = "%d of %d radiographs could not be predicted; %s has the reasons"
-        log.warning(told, len(failed), len(outcomes), out / "radiographs.csv")
+        message = "%d of %d radiographs could not be predicted; %s has the reasons"
+        log.warning(message, len(failed), len(outcomes), out / "radiographs.csv")
 
 
 def _log_missing_objects(outcomes: Sequence[_Outcome], folder: Path) -> None:
