@@ -46,8 +46,8 @@ def fat_cut_out(ct: np.ndarray, labels: np.ndarray, channels: Sequence[Channel])
         return []
     return [
         f"the labels have holes where the CT shows fat, as a share of the muscle: {', '.join(holes)}; fat within "
-        "muscle was cut out of them, so volumes are lower than those of whole muscles; give labels of whole muscles, or "
-        "all patients' labels of this kind"
+        "muscle was cut out of them, so volumes are lower than those of whole muscles; give labels of whole muscles, "
+        "or all patients' labels of this kind"
     ]
 
 
