@@ -16,7 +16,7 @@ from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import Calibration
 from mskdex.evaluation.deployed import Deployed, read_deployed
 from mskdex.imaging.area_average import average_onto
-from mskdex.imaging.radiograph_import import Imported
+from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.io.stack import Greys
 from mskdex.io.user_files import read_user_parquet
 from mskdex.models.device_profiles import by_profile, device_flags
@@ -80,7 +80,7 @@ def load_model(path: AnyPath, device: str = "auto") -> Model:
 
 def predict(
     model: Model,
-    radiograph: AnyPath | Imported,
+    radiograph: AnyPath | ImportedRadiograph,
     *,
     calibration: AnyPath | None = None,
     person: Mapping[str, Any] | None = None,
@@ -101,12 +101,15 @@ def predict(
         MskdexError: a radiograph that cannot be imported, or a calibration on patients of the training.
     """
     known = NOTHING if calibration is None else read_calibration(Path(calibration), model)
-    imported = radiograph if isinstance(radiograph, Imported) else read_radiograph(radiograph, config=config)
+    imported = radiograph if isinstance(radiograph, ImportedRadiograph) else read_radiograph(radiograph, config=config)
     return predict_batch(model, [imported], known, [person or {}])[0]
 
 
 def predict_batch(
-    model: Model, radiographs: Sequence[Imported], known: Deployed, persons: Sequence[Mapping[str, Any]] | None = None
+    model: Model,
+    radiographs: Sequence[ImportedRadiograph],
+    known: Deployed,
+    persons: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Prediction]:
     """Decomposes several radiographs in one pass of the network.
 
@@ -166,7 +169,7 @@ def read_calibration(path: Path, model: Model) -> Deployed:
     return Deployed(Calibration.of(table))
 
 
-def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
+def _on_grid(model: Model, radiograph: ImportedRadiograph) -> tuple[Seen, np.ndarray]:
     """The radiograph on the model's grid, and its field there."""
     grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
     image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)

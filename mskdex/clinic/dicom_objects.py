@@ -16,13 +16,13 @@ from mskdex.clinic.overview import overview
 from mskdex.clinic.parametric_map import parametric_map
 from mskdex.clinic.structured_report import structured_report
 from mskdex.errors import MskdexError
-from mskdex.imaging.radiograph_import import Imported
+from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.io.artifacts import atomic_path
 
 
 def dicom_objects(
     source: Dataset,
-    imported: Imported,
+    imported: ImportedRadiograph,
     prediction: Prediction,
     algorithm: Algorithm,
     created: datetime | None = None,
@@ -90,7 +90,7 @@ def _kind(item: Dataset) -> str:
     return str(item.SeriesDescription).removeprefix("MSKdeX ").replace(" ", "-")
 
 
-def _as_used(source: Dataset, imported: Imported) -> Dataset:
+def _as_used(source: Dataset, imported: ImportedRadiograph) -> Dataset:
     """The source with the orientation and pixel size that the import went by, for a radiograph may lack them."""
     found = Dataset()
     found.update(source)

@@ -20,7 +20,7 @@ _LEAST_GAP_MM, _MOST_GAP = 50.0, 0.5
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("inches", 25.4))
 
 
-class Picker:
+class NumberLookup:
     """Looks a number up in the sheet, else the tags, else the config, keeping account of where it was found."""
 
     def __init__(self, tags: CameraTags, row: Mapping[str, Any], settings: RadiographSettings):
@@ -70,7 +70,7 @@ class Picker:
         return float(getattr(self.settings, name)), f"config radiograph.{name}"
 
 
-def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape: tuple[int, int]) -> None:
+def require_possible(pick: NumberLookup, sdd: float, pixel: tuple[float, float], shape: tuple[int, int]) -> None:
     """Refuses a source distance, a pixel size or an image size that no radiograph of a hip has.
 
     Raises:
@@ -96,7 +96,7 @@ def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape
         pick.warnings.append(f"pixels are oblong, {pixel[0]:g} x {pixel[1]:g} mm ({pick.sources['pixel_mm']})")
 
 
-def isocentre(pick: Picker, sdd: float) -> float:
+def isocentre(pick: NumberLookup, sdd: float) -> float:
     """Distance from the source to the middle of the patient, in mm.
 
     By the sheet; else by the magnification, which is that of the object (DICOM PS3.3, DX Positioning module: ratio of
@@ -126,12 +126,12 @@ def isocentre(pick: Picker, sdd: float) -> float:
     return value
 
 
-def _warn_of_overruled(pick: Picker, sdd: float, value: float) -> None:
+def _warn_of_overruled(pick: NumberLookup, sdd: float, value: float) -> None:
     name, tags = "source_to_isocentre_mm", pick.tags
     where = [tags.where[k] for k in ("magnification", "table_mm") if k in tags.values]
     if not where:
         return
-    silent = Picker(tags, {k: v for k, v in pick.row.items() if k != name}, pick.settings)
+    silent = NumberLookup(tags, {k: v for k, v in pick.row.items() if k != name}, pick.settings)
     silent.sources["sdd_mm"] = pick.sources["sdd_mm"]
     try:
         by_tags = f"{_isocentre_by_tags(silent, sdd):.0f} mm"
@@ -143,7 +143,7 @@ def _warn_of_overruled(pick: Picker, sdd: float, value: float) -> None:
         pick.warnings.append(f"{name}: by {' and '.join(where)} {by_tags}, the sheet {value:g}; the sheet is used")
 
 
-def _isocentre_by_tags(pick: Picker, sdd: float) -> float:
+def _isocentre_by_tags(pick: NumberLookup, sdd: float) -> float:
     name, tags = "source_to_isocentre_mm", pick.tags
     for key in ("magnification", "table_mm"):
         if key in tags.broken:
@@ -174,7 +174,7 @@ def _isocentre_by_tags(pick: Picker, sdd: float) -> float:
     return float(value)
 
 
-def _by_distance(pick: Picker, sdd: float) -> tuple[float, str] | None:
+def _by_distance(pick: NumberLookup, sdd: float) -> tuple[float, str] | None:
     """The middle of the patient by DistanceSourceToPatient, and how it was found."""
     tags = pick.tags
     key = "table_mm" if "table_mm" in tags.values else "source_to_isocentre_mm"
@@ -195,7 +195,7 @@ def _by_distance(pick: Picker, sdd: float) -> tuple[float, str] | None:
     return distance - half, f"{tags.where[key]}, to the table, less {source}"
 
 
-def _compare(pick: Picker, sdd: float, by_factor: float, by_distance: float, how: str) -> None:
+def _compare(pick: NumberLookup, sdd: float, by_factor: float, by_distance: float, how: str) -> None:
     """Says where magnification and distance disagree; some consoles write the distance to the middle itself."""
     stated = pick.tags.values.get("table_mm", by_distance)
     if min(abs(by_factor - by_distance), abs(by_factor - stated)) > 0.05 * sdd:
@@ -231,7 +231,7 @@ def _unit(value: float, low: float, high: float) -> str:
     return f" (is it in {fits[0]}?)" if fits else ""
 
 
-def _refuse(name: str, detail: str, pick: Picker, allowed: str, hint: str) -> None:
+def _refuse(name: str, detail: str, pick: NumberLookup, allowed: str, hint: str) -> None:
     msg = (
         f"its geometry is impossible: {name} {detail} ({pick.sources[name]}), allowed are {allowed}{hint}; correct it "
         f"or give the sheet's column {name}"

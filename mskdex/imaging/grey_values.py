@@ -10,8 +10,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of
-from mskdex.imaging.stored_greys import as_meant
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of
+from mskdex.imaging.stored_greys import correct_bits_and_sign
 from mskdex.io.files import shown
 
 
@@ -46,7 +46,7 @@ def grey_values(source: Source, settings: RadiographSettings) -> GreyValues:
     Raises:
         MskdexError: a LUT that is broken or not monotone.
     """
-    stored = as_meant(source.grey, source.tags.bits, source.dataset)
+    stored = correct_bits_and_sign(source.grey, source.tags.bits, source.dataset)
     ends = np.array([[stored.low, stored.high]])
     if source.dataset is None:
         return _with_ends(stored.grey, stored.valid, ends, False, stored.narrow, stored.warnings)
@@ -74,7 +74,7 @@ def _by_modality(
 ) -> tuple[np.ndarray, np.ndarray]:
     if dataset.get("ModalityLUTSequence"):
         return _through(apply_modality_lut, "ModalityLUTSequence", grey, ends, dataset)
-    slope, intercept = (stated_numbers(dataset, k, 1) for k in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (tag_numbers(dataset, k, 1) for k in ("RescaleSlope", "RescaleIntercept"))
     present = [k for k in ("RescaleSlope", "RescaleIntercept") if k in dataset]
     if slope.first is None and intercept.first is None and not (slope.broken or intercept.broken):
         if present:
@@ -93,7 +93,7 @@ def _by_voi(values: np.ndarray, ends: np.ndarray, dataset: Dataset, notes: list[
     if luts and len(luts) > 1:
         notes.append(f"it has {len(luts)} VOI LUTs; the first is applied")
     if not luts:
-        width = stated_numbers(dataset, "WindowWidth", 1).first
+        width = tag_numbers(dataset, "WindowWidth", 1).first
         if width is not None and width < 1:
             msg = f"WindowWidth is {width:g}, allowed is 1 or more; correct the tag or set radiograph.voi to ignore"
             raise MskdexError(msg)

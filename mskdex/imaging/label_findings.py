@@ -30,7 +30,7 @@ class Findings:
     """What was found out about labels.
 
     Attributes:
-        facts: `absent`, channels that source or file promise and that have no voxel; `unused`, names or ids in the
+        facts: `absent`, channels that source or file should hold and that have no voxel; `unused`, names or ids in the
             file that mean no object.
         warnings: what a human should know.
     """
@@ -39,7 +39,7 @@ class Findings:
     warnings: list[str]
 
 
-def promised_channels(
+def expected_channels(
     channels: Sequence[Channel], source: LabelSource | None, names: Iterable[str] | None
 ) -> list[Channel]:
     """The channels that labels should hold: those of the source, or without one those that the file names.
@@ -56,17 +56,17 @@ def promised_channels(
 
 
 def findings(
-    promised: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
+    expected: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
 ) -> Findings:
-    """Compares what was promised with what is there.
+    """Compares what was expected with what is there.
 
     Args:
-        promised: of `promised_channels`.
+        expected: of `expected_channels`.
         present: names of the channels that have voxels.
         unused: names, or ids as text, that have voxels and mean no object.
         channels: the config's.
     """
-    absent = [c.name for c in promised if c.name not in present]
+    absent = [c.name for c in expected if c.name not in present]
     warnings = []
     without_side = sideless([c for c in channels if c.name not in present], unused)
     for name, thing in without_side.items():
@@ -86,20 +86,20 @@ def findings(
     return Findings({"absent": absent, "unused": list(unused)[:_MOST_RECORDED]}, warnings)
 
 
-def passed_over(request: LabelRequest, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+def unused_synonyms(request: LabelRequest, names: Iterable[str], used: set[str]) -> dict[str, str]:
     """Names of the same meaning as one that is spelt exactly as the channel, which wins; a warning for each.
 
     Args:
         request: what was asked for.
         names: all that the file carries.
-        taken: those that were used.
+        used: those that were used.
     """
     warnings: dict[str, str] = {}
-    rest = [n for n in names if n not in taken]
+    rest = [n for n in names if n not in used]
     for channel in request.channels:
         if request.source is not None and source_keys(channel, request.source) is None:
             continue
-        exact = [n for n in taken if strip_suffix(n) == channel.name]
+        exact = [n for n in used if strip_suffix(n) == channel.name]
         for other in match_names(channel, rest) if exact else ():
             warnings[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
     return warnings

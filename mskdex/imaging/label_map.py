@@ -5,8 +5,8 @@ from typing import Any
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
-from mskdex.imaging.label_findings import findings, passed_over, promised_channels, refuse_another_source
+from mskdex.imaging.label_extent import cut_by_own_edge, to_ct_grid
+from mskdex.imaging.label_findings import expected_channels, findings, refuse_another_source, unused_synonyms
 from mskdex.imaging.label_ids import ids_in, translated
 from mskdex.imaging.label_json import words_in
 from mskdex.imaging.label_names import (
@@ -64,21 +64,21 @@ def from_map(
     if not have & set(label_of):
         _raise_none_found(request, have, names)
     in_order = to_ras(Volume(translated(raw.array, label_of), raw.world_from_voxel))
-    mapped, laid = lay_on(in_order, ct, path, settings)
+    mapped, laid = to_ct_grid(in_order, ct, path, settings)
     cut = cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty)
     present = {c.name for c in request.channels if have & set(ids_of.get(c.name, ()))}
-    promised = promised_channels(request.channels, request.source, names)
+    expected = expected_channels(request.channels, request.source, names)
     if names is not None and not lists_ids(request.source):
         taken = {n for n, ids in names.items() if set(ids) <= set(label_of)}
         unused = [n for n, ids in names.items() if n not in taken and have & set(ids)]
-        same = passed_over(request, unused, taken)
+        same = unused_synonyms(request, unused, taken)
         warnings += same.values()
         named = {i for ids in names.values() for i in ids}
         unused = [n for n in unused if n not in same] + [f"id {i} without a name" for i in sorted(have - named)]
     else:
-        lacking = any(c.name not in present for c in promised)
+        lacking = any(c.name not in present for c in expected)
         unused = [str(i) for i in sorted(have - set(label_of))] if lacking else []
-    found = findings(promised, present, unused, request.channels)
+    found = findings(expected, present, unused, request.channels)
     warnings += laid + found.warnings + cut_warnings(request, cut)
     return Labels(mapped, facts | found.facts, warnings, frozenset(cut))
 

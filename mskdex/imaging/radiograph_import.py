@@ -14,7 +14,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
 from mskdex.imaging.camera_numbers import given
 from mskdex.imaging.dead_lines import dead_lines
-from mskdex.imaging.field import field_from_tags, grown, without_blades, without_blank_borders, without_markers
+from mskdex.imaging.field import dilated, field_from_tags, without_blades, without_blank_borders, without_markers
 from mskdex.imaging.grey_scale import GreyScale, grey_scale
 from mskdex.imaging.grey_values import GreyValues, grey_values
 from mskdex.imaging.intensity import clipped, log_attenuation, relative_exposure, require_possible_attenuation
@@ -50,7 +50,7 @@ _TEXT = (
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedRadiograph:
     """A radiograph in the camera's frame.
 
     Attributes:
@@ -90,7 +90,7 @@ class _Exposed:
 
 def import_radiograph(
     path: Path, row: Mapping[str, Any], settings: RadiographSettings, root: Path | None = None
-) -> Imported:
+) -> ImportedRadiograph:
     """Imports a radiograph.
 
     Args:
@@ -118,7 +118,7 @@ def import_radiograph(
         raise MskdexError(msg) from error
 
 
-def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettings) -> Imported:
+def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettings) -> ImportedRadiograph:
     shape = (source.grey.shape[0], source.grey.shape[1])
     geometry = resolve_geometry(source.camera, row, settings, shape)
     greys = grey_values(source, settings)
@@ -150,7 +150,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
     )
     warnings = source.warnings + geometry.warnings + greys.warnings + found.warnings
     warnings += header_doubts(source.facts, geometry.pixel_mm, absolute=found.scale.absolute)
-    return Imported(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
+    return ImportedRadiograph(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
 
 
 def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSettings) -> Camera:
@@ -185,7 +185,7 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
     exposure = relative_exposure(greys.values, scale)
     text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
     if text.any():
-        field = field & ~grown(text)
+        field = field & ~dilated(text)
     facts: dict[str, Any] = {
         "intensity": scale.kind,
         "scale": "absolute" if scale.absolute else "relative",

@@ -11,7 +11,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.coherence import require_byte_order, require_coherent
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of, texts_of
 from mskdex.imaging.x_ray_device import device_name
 from mskdex.io.dicom import dicom_files, read_dataset, read_header
 from mskdex.io.dicom_pixels import stored_values
@@ -139,15 +139,15 @@ def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
         msg = f"{path} is of modality {shown(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
         raise MskdexError(msg)
     photometric = text_of(header, "PhotometricInterpretation").upper()
-    if (stated_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
+    if (tag_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
         detail = shown(photometric, 40) if photometric else "several samples per pixel"
         msg = f"{path} is a colour image ({detail}); export the radiograph itself in grey, not a screen capture"
         raise MskdexError(msg)
-    frames = stated_numbers(header, "NumberOfFrames", 1).first or 1
+    frames = tag_numbers(header, "NumberOfFrames", 1).first or 1
     if frames > 1:
         msg = f"{path} has {frames:g} frames; export the one frame that is meant"
         raise MskdexError(msg)
-    rows, columns = (stated_numbers(header, k, 1).first or 0 for k in ("Rows", "Columns"))
+    rows, columns = (tag_numbers(header, k, 1).first or 0 for k in ("Rows", "Columns"))
     return header, (int(rows), int(columns))
 
 
@@ -190,7 +190,7 @@ def _passed_over(header: Dataset) -> list[str]:
     if intent and intent.upper() not in _INTENTS:
         named = f"{_INTENTS[1]} nor {_INTENTS[0]}"
         notes.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
-    if sign and stated_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
+    if sign and tag_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
         notes.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
     return notes
 
@@ -198,13 +198,13 @@ def _passed_over(header: Dataset) -> list[str]:
 def _words(dataset: Dataset, path: Path) -> np.ndarray:
     """Decoded words, whole unless overlays lie above BitsStored: wrong tags may hide grey values there."""
     overlaid = any((group, 0x0102) in dataset and dataset[group, 0x0102].value for group in _OVERLAYS)
-    signed = bool(stated_numbers(dataset, "PixelRepresentation", 1).first)
+    signed = bool(tag_numbers(dataset, "PixelRepresentation", 1).first)
     return stored_values(dataset, path, all_bits=not overlaid and not signed)
 
 
 def _grey_tags(header: Dataset) -> GreyTags:
-    bits = next((v for k in ("BitsStored", "BitsAllocated") if (v := stated_numbers(header, k, 1).first)), 16)
-    sign = stated_numbers(header, "PixelIntensityRelationshipSign", 1).first
+    bits = next((v for k in ("BitsStored", "BitsAllocated") if (v := tag_numbers(header, k, 1).first)), 16)
+    sign = tag_numbers(header, "PixelIntensityRelationshipSign", 1).first
     by_class = dict(zip((_PRESENTATION_CLASS, _PROCESSING_CLASS), _INTENTS, strict=True))
     intent = text_of(header, "PresentationIntentType").upper()
     return GreyTags(

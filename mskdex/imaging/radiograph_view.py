@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from mskdex.imaging.radiograph_tags import code_items, stated_numbers, text_of, texts_of
+from mskdex.imaging.radiograph_tags import code_items, tag_numbers, text_of, texts_of
 from mskdex.io.files import shown
 
 _AP_PA_CODES = {"399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA"}
@@ -185,7 +185,7 @@ def _stitched_or_scanned(header: Dataset, found: ViewTags) -> None:
 
 def _tilt(header: Dataset, found: ViewTags) -> None:
     for keyword in ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "ColumnAngulation"):
-        angle = stated_numbers(header, keyword, 1).first
+        angle = tag_numbers(header, keyword, 1).first
         if angle is not None and abs(angle) > _MOST_TILT_DEG:
             found.problems.append(f"tag {keyword} {angle:g} degrees: an oblique or tilted view")
         elif angle is not None and abs(angle) > _LEAST_TILT_DEG:

@@ -19,7 +19,7 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import COVERAGE, fewest_patients
 from mskdex.evaluation.deployed import ERRORS, FUSION, Deployed
-from mskdex.imaging.radiograph_import import Imported, import_radiograph
+from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
@@ -57,7 +57,7 @@ class _Outcome:
     """What became of one radiograph; `reason` says why there is no prediction, `dicom` what became of its objects."""
 
     item: ListedRadiograph
-    imported: Imported | None = None
+    imported: ImportedRadiograph | None = None
     person: KnownPerson | None = None
     prediction: Prediction | None = None
     reason: str = ""
@@ -204,7 +204,9 @@ def _outcomes(
             yield _Outcome(outcome.item, outcome.imported, outcome.person, prediction, reason)
 
 
-def _predicted(model: Model, images: list[tuple[Imported, dict[str, Any]]], known: Deployed) -> list[Prediction | str]:
+def _predicted(
+    model: Model, images: list[tuple[ImportedRadiograph, dict[str, Any]]], known: Deployed
+) -> list[Prediction | str]:
     """Predictions, or why there is none; a batch that fails, for want of memory or by one image, is done singly."""
     try:
         radiographs, persons = [image for image, _ in images], [person for _, person in images]
