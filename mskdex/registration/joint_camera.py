@@ -15,7 +15,7 @@ from mskdex.drr.density import render_with_tangents
 from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import RAD_PER_UNIT, moved
 from mskdex.registration.camera_prior import CameraPrior, compensation
-from mskdex.registration.contrast import shown, slope
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
 from mskdex.registration.fixed_image import View
 from mskdex.registration.refine import sample_variance
 from mskdex.registration.similarity import GradientCorrelation
@@ -147,12 +147,14 @@ def _linear(
     by_camera = []
     for step in np.diag(_STEPS_MM):
         both = [(changed(camera, d), moved(pose, centre, gain @ d)) for d in (step, -step)]
-        ends = [shown(model.image(*there) + others, scatter) for there in both]
+        ends = [bone_attenuation(model.image(*there) + others, scatter) for there in both]
         by_camera.append((ends[0] - ends[1]) / (2 * step.sum()))
-    by_pose = tangents * slope(scene, scatter) * RAD_PER_UNIT[:, None, None].astype(tangents.dtype)
+    by_pose = tangents * attenuation_slope(scene, scatter) * RAD_PER_UNIT[:, None, None].astype(tangents.dtype)
     patch = max(4, round(settings.patch_mm / part.camera.pixel_mm))
     similarity = GradientCorrelation(part.image, mask, patch, "energy", trend=1)
-    residual, jacobian = similarity.residuals(shown(scene, scatter), np.concatenate([by_pose, np.stack(by_camera)]))
+    residual, jacobian = similarity.residuals(
+        bone_attenuation(scene, scatter), np.concatenate([by_pose, np.stack(by_camera)])
+    )
     variance = sample_variance(residual)
     normal = (jacobian @ jacobian.T).astype(np.float64) / variance
     right = (jacobian @ residual).astype(np.float64) / variance

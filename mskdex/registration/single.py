@@ -9,7 +9,7 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.drr.density import Density, render_density, render_with_tangents
 from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.contrast import shown, slope
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
 from mskdex.registration.fixed_image import View, cut_shadow, near
 from mskdex.registration.refine import Joint, Refined, Refinement, refine
 from mskdex.registration.search import Effort, Found, Spread, multi_start
@@ -125,7 +125,7 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, mask, patch, "energy")
     scene = task.model.image(view.camera, pose) + _background(task, view.camera)
-    return float(similarity.value(shown(scene, settings.scatter_to_primary)))
+    return float(similarity.value(bone_attenuation(scene, settings.scatter_to_primary)))
 
 
 def search_mirrored(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
@@ -178,7 +178,7 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
 
     def score(poses: np.ndarray) -> np.ndarray:
         scenes = splat(task.model.coarse, view.camera, poses) + background
-        values = similarity.value(shown(scenes, settings.scatter_to_primary))
+        values = similarity.value(bone_attenuation(scenes, settings.scatter_to_primary))
         if task.joint is None:
             return values
         offset = poses[:, :3, :3] @ task.joint.point_mm + poses[:, :3, 3] - task.joint.target_mm
@@ -217,7 +217,7 @@ def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSe
             task.model.density, view.camera, pose, centre_mm=pivot, step_mm=task.model.step_mm
         )
         scene = image + background
-        return shown(scene, scatter), jacobian * slope(scene, scatter)
+        return bone_attenuation(scene, scatter), jacobian * attenuation_slope(scene, scatter)
 
     similarity = GradientCorrelation(view.image, mask, patch, "energy", trend=1)
     return refine(Refinement(render, similarity, pivot, task.joint), start)

@@ -13,7 +13,7 @@ from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.geometry.rigid import moved
 from mskdex.registration import single
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.contrast import shown, slope
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
 from mskdex.registration.fixed_image import View, cut_shadow
 from mskdex.registration.pose_error import pose_error
 from mskdex.registration.search import Effort, Found, Spread, multi_start
@@ -115,7 +115,7 @@ def radiograph(model, pose, scatter=1.0):
     """The bone at a pose under a trend and noise."""
     draw = np.random.default_rng(1)
     rows, columns = np.indices(CAMERA.shape) / 50.0
-    bone = shown(model.image(CAMERA, pose), scatter)
+    bone = bone_attenuation(model.image(CAMERA, pose), scatter)
     image = 0.02 * bone + columns**2 - rows * columns + draw.normal(0, 0.01, CAMERA.shape)
     return View(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
 
@@ -143,12 +143,12 @@ def test_a_right_start_is_not_lost_to_a_search_that_goes_astray(body, model, mon
 
 def test_scatter_lowers_contrast_and_its_slope_is_its_derivative():
     path = np.linspace(0.0, 60.0, 7)
-    assert np.array_equal(shown(path, 0.0), path)
-    assert shown(path, 1.0)[1] < path[1]
+    assert np.array_equal(bone_attenuation(path, 0.0), path)
+    assert bone_attenuation(path, 1.0)[1] < path[1]
     step = 1e-4
-    numeric = (shown(path + step, 1.0) - shown(path - step, 1.0)) / (2 * step)
-    np.testing.assert_allclose(slope(path, 1.0), numeric, rtol=1e-6)
-    assert slope(np.zeros(1), 0.7)[0] == pytest.approx(1.0)
+    numeric = (bone_attenuation(path + step, 1.0) - bone_attenuation(path - step, 1.0)) / (2 * step)
+    np.testing.assert_allclose(attenuation_slope(path, 1.0), numeric, rtol=1e-6)
+    assert attenuation_slope(np.zeros(1), 0.7)[0] == pytest.approx(1.0)
 
 
 def test_views_keep_projections():
