@@ -16,7 +16,7 @@ from mskdex.cohort.rows import row_problems, unit_doubts
 from mskdex.cohort.table import read_table
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _MOST_LISTED = 40
 _NO_REASON = "is blank, but the patient is excluded; say why, nothing is dropped silently"
@@ -42,7 +42,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row else ""
-        return f"{where}column {self.column}: {shown(self.message, 600)}"
+        return f"{where}column {self.column}: {quote(self.message, 600)}"
 
 
 def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> pd.DataFrame:

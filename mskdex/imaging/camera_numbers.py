@@ -35,7 +35,7 @@ class NumberLookup:
             MskdexError: the tag holds no number, and the sheet gives none either.
         """
         sheet, tag = self.row.get(name), self.tags.values.get(name)
-        if given(sheet):
+        if has_value(sheet):
             self.sources[name] = "sheet"
             if tag is not None and not _agree(tag, sheet):
                 where = self.tags.where[name]
@@ -65,7 +65,7 @@ class NumberLookup:
 
     def plain(self, name: str) -> tuple[float, str]:
         """A number that no tag gives: the sheet's, else the config's."""
-        if given(self.row.get(name)):
+        if has_value(self.row.get(name)):
             return float(self.row[name]), f"sheet {name}"
         return float(getattr(self.settings, name)), f"config radiograph.{name}"
 
@@ -85,7 +85,7 @@ def require_possible(pick: NumberLookup, sdd: float, pixel: tuple[float, float],
     if min(side) < _LEAST_SIDE_MM or max(side) > _MOST_SIDE_MM:
         allowed = f"images of {_LEAST_SIDE_MM:g} to {_MOST_SIDE_MM:g} mm"
         _refuse("pixel_mm", detail, pick, allowed, _unit(min(side), 100.0, _ONE_EXPOSURE_MM))
-    if max(side) > _ONE_EXPOSURE_MM and not given(pick.row.get("view")):
+    if max(side) > _ONE_EXPOSURE_MM and not has_value(pick.row.get("view")):
         msg = (
             f"its image is {side[0]:.0f} x {side[1]:.0f} mm, longer than any detector for one exposure: stitched, or "
             "of a slot scanner; leave the patient out or, if it is one exposure, write AP or PA into the sheet's "
@@ -107,10 +107,10 @@ def isocentre(pick: NumberLookup, sdd: float) -> float:
         MskdexError: a distance or magnification that leaves no room for a patient.
     """
     name = "source_to_isocentre_mm"
-    if given(pick.row.get(name)):
+    if has_value(pick.row.get(name)):
         value = float(pick.find(name))
         _warn_of_overruled(pick, sdd, value)
-    elif given(pick.row.get("isocentre_to_detector_mm")):
+    elif has_value(pick.row.get("isocentre_to_detector_mm")):
         value, pick.sources[name] = sdd - float(pick.row["isocentre_to_detector_mm"]), "sheet isocentre_to_detector_mm"
     else:
         value = _isocentre_by_tags(pick, sdd)
@@ -220,7 +220,7 @@ def spacing_warnings(tags: CameraTags, pixel: tuple[float, float], magnification
     ]
 
 
-def given(value: Any) -> bool:
+def has_value(value: Any) -> bool:
     """Whether a cell of the sheet holds something."""
     return value is not None and value == value and value != ""
 

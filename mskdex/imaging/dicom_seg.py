@@ -15,7 +15,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.label_vocabulary import parse_name
 from mskdex.io.dicom import dicom_files, headers, read_header
-from mskdex.io.files import WithinFile, file_kind, reading, require_size, shown
+from mskdex.io.files import WithinFile, file_kind, quote, reading, require_size
 from mskdex.io.tilt import require_orthogonal
 from mskdex.io.volume import Volume
 
@@ -320,4 +320,4 @@ def _volume(
 
 
 def _irregular(path: Path, error: Exception) -> MskdexError:
-    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({shown(error)}); export it again")
+    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({quote(error)}); export it again")

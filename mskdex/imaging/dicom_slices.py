@@ -9,7 +9,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_stacks import require_apart, require_one_acquisition, require_one_kind
-from mskdex.io.dicom import given, integer, number, numbers, text
+from mskdex.io.dicom import has_value, integer, number, numbers, text
 from mskdex.io.tilt import EXACT, ROUNDED
 
 _MISSING_SHARE = 0.1
@@ -168,7 +168,7 @@ def _plane(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     cosines, spacing = numbers(header, "ImageOrientationPatient", 6), numbers(header, "PixelSpacing", 2)
     if cosines is None or spacing is None:
         lacking = "ImageOrientationPatient" if cosines is None else "PixelSpacing"
-        detail = f"its {lacking} is no list of numbers" if given(header, lacking) else f"has no {lacking}"
+        detail = f"its {lacking} is no list of numbers" if has_value(header, lacking) else f"has no {lacking}"
         msg = f"{frame.path}: {detail}; it is no CT slice that can be placed, export the series again"
         raise MskdexError(msg)
     if spacing.min() <= 0:

@@ -10,7 +10,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.io.dicom import text
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _TELLS_APART = {
     "AcquisitionNumber": "acquisition number",
@@ -139,7 +139,7 @@ def require_one_acquisition(frames: Sequence[Frame], where: Path) -> None:
 
 
 def _tag_text(frame: Frame, tag: str) -> str:
-    return shown(text(frame.header, tag) or "blank", 40)
+    return quote(text(frame.header, tag) or "blank", 40)
 
 
 def _groups(frames: Sequence[Frame], tag: str) -> dict[str, list[int]]:
@@ -159,12 +159,12 @@ def _groups_text(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]
     notes = []
     for value, members in sorted(groups.items())[:4]:
         more = [
-            f"{_TELLS_APART[t]} {shown(values.pop() or 'blank', 40)}"
+            f"{_TELLS_APART[t]} {quote(values.pop() or 'blank', 40)}"
             for t in others
             if len(values := {text(frames[k].header, t) for k in members}) == 1
         ]
         example = frames[members[0]].name
         about = ", ".join([f"{len(members)} slices", *more, f"e.g. {example}"])
-        notes.append(f"{_TELLS_APART[tag]} {shown(value or 'blank', 40)} ({about})")
+        notes.append(f"{_TELLS_APART[tag]} {quote(value or 'blank', 40)} ({about})")
     rest = f" and {len(groups) - 4} more" if len(groups) > 4 else ""
     return f"{len(groups)} stacks: " + " and ".join(notes) + rest

@@ -8,7 +8,7 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.camera_numbers import has_value
 from mskdex.imaging.grey_values import GreyValues
 from mskdex.imaging.radiograph_source import GreyTags, Source
 from mskdex.imaging.seen_direction import SeenDirection
@@ -72,7 +72,7 @@ def grey_scale(
 def _kind(
     tags: GreyTags, row: Mapping[str, Any], settings: RadiographSettings, sources: dict[str, str], warnings: list[str]
 ) -> str:
-    stated = str(row["intensity"]) if given(row.get("intensity")) else None
+    stated = str(row["intensity"]) if has_value(row.get("intensity")) else None
     human = "sheet" if stated else "config radiograph.intensity"
     if not stated and settings.intensity != "auto":
         stated = settings.intensity
@@ -169,7 +169,7 @@ def _stated_direction(
     def after_luts(stored: str) -> str:
         return _OPPOSITE[stored] if greys.falling else stored
 
-    if given(row.get("grey_increases_with")):
+    if has_value(row.get("grey_increases_with")):
         return after_luts(str(row["grey_increases_with"])), "sheet", True
     if settings.grey_increases_with != "auto":
         return after_luts(settings.grey_increases_with), "config radiograph.grey_increases_with", True
@@ -228,7 +228,7 @@ def _slope(
     for decades, where in ((row.get("log_decades"), "sheet"), (settings.log_decades, "config radiograph.log_decades")):
         if where != "sheet" and by_density:
             break
-        if given(decades):
+        if has_value(decades):
             overruled = f", overruling tag RescaleType {tags.rescale_type}" if by_density else ""
             sources["log_scale"] = where + overruled
             return float(str(decades)) * NEPERS_PER_DECADE / (greys.high - greys.low)

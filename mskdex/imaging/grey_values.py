@@ -12,7 +12,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
 from mskdex.imaging.radiograph_tags import tag_numbers, text_of
 from mskdex.imaging.stored_greys import correct_bits_and_sign
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _by_modality(
         return grey, ends
     if slope.first in (None, 0.0) or intercept.first is None:
         keys = ("RescaleSlope", "RescaleIntercept")
-        said = ", ".join(f"{k} {shown(text_of(dataset, k) or 'blank', 60)}" for k in keys)
+        said = ", ".join(f"{k} {quote(text_of(dataset, k) or 'blank', 60)}" for k in keys)
         msg = f"its grey values cannot be scaled by {said}; correct the tags or export the image again"
         raise MskdexError(msg)
     return grey * slope.first + intercept.first, ends * slope.first + intercept.first
@@ -115,7 +115,7 @@ def _through(apply, what: str, grey: np.ndarray, ends: np.ndarray, dataset: Data
     except MemoryError:
         raise
     except Exception as error:
-        msg = f"its {what} is broken ({shown(error)}); export the image again, or without it"
+        msg = f"its {what} is broken ({quote(error)}); export the image again, or without it"
         raise MskdexError(msg) from error
     steps = np.diff(curve.astype(np.float64))
     if (steps > 0).any() and (steps < 0).any():

@@ -17,7 +17,7 @@ from mskdex.imaging.label_names import (
     strip_suffix,
 )
 from mskdex.imaging.label_request import LabelRequest
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _MOST_NAMED = 8
 _MOST_RECORDED = 200
@@ -129,7 +129,7 @@ def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
         if name == request.source_name or fits <= have or fits < _MANY * most:
             continue
         warning = (
-            f"the labels have {have} of the {of} structures of label source {shown(request.source_name, 60)}, but "
+            f"the labels have {have} of the {of} structures of label source {quote(request.source_name, 60)}, but "
             f"{fits} of the {most} of {name}; if it is of {name}, correct label_source"
         )
         if have <= _FEW * of:

@@ -20,7 +20,7 @@ from mskdex.imaging.label_names import (
     source_keys,
 )
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.volume import Volume
 from mskdex.io.volume_grid import to_ras
 
@@ -102,7 +102,7 @@ def _require_agreement(
             continue
         if other := next((c.name for c in request.channels if match_names(c, [name])), None):
             msg = (
-                f"{request.path}: label source {shown(request.source_name, 60)} says that id {own[0]} is "
+                f"{request.path}: label source {quote(request.source_name, 60)} says that id {own[0]} is "
                 f"{channel.name}, but the file's own names say {name}, which is {other}; correct label_source, or "
                 "remove the names"
             )
@@ -111,7 +111,7 @@ def _require_agreement(
 
 def _raise_none_found(request: LabelRequest, have: set[int], names: dict[str, tuple[int, ...]] | None) -> None:
     if names is not None and not lists_ids(request.source):
-        detail = f"{', '.join(shown(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
+        detail = f"{', '.join(quote(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
         msg = (
             f"{request.path}: none of its names is one of the config's structures, or they have no voxel (it names "
             f"{detail}); rename them, or list their ids in label_sources in config.yaml"
@@ -120,7 +120,7 @@ def _raise_none_found(request: LabelRequest, have: set[int], names: dict[str, tu
     ids = [0, *sorted(have)]
     detail = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
     msg = (
-        f"{request.path} has none of the structures that label source {shown(request.source_name, 60)} maps (it has "
+        f"{request.path} has none of the structures that label source {quote(request.source_name, 60)} maps (it has "
         f"the ids {detail}); correct label_source in the sheet or label_sources in config.yaml"
     )
     raise MskdexError(msg)
@@ -142,7 +142,7 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
                 found[channel.name] = ids
     if request.source is None and names is None:
         msg = (
-            f"{request.path} carries no names of structures, and label source {shown(request.source_name, 60)} is "
+            f"{request.path} carries no names of structures, and label source {quote(request.source_name, 60)} is "
             f"not in label_sources; add it to config.yaml, or put a JSON of names and ids beside the file "
             f"({request.path.name.split('.')[0]}.json)"
         )

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.imaging.radiograph_tags import tag_numbers, text_of
 from mskdex.imaging.radiograph_view import view_tags
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _TO_ISOCENTRE = ("XA", "RF")
 """Modalities whose DistanceSourceToPatient is to the isocentre; of the others it is to the table or support
@@ -75,7 +75,7 @@ def camera_tags(header: Dataset) -> CameraTags:
     ):
         stated = tag_numbers(header, keyword, 1)
         if stated.broken is not None:
-            found.broken[key] = f"tag {keyword} is {shown(stated.broken, 60)!r}, no number"
+            found.broken[key] = f"tag {keyword} is {quote(stated.broken, 60)!r}, no number"
         elif stated.first:  # 0 stands for "not known".
             found.values[key], found.where[key] = stated.first, f"tag {keyword}"
     _pixel_size(header, found)
@@ -91,7 +91,7 @@ def _pixel_size(header: Dataset, found: CameraTags) -> None:
         stated = tag_numbers(header, keyword, 2)
         if stated.broken is not None or (stated.values is not None and stated.values.min() < 0):
             value = stated.broken if stated.broken is not None else stated.values
-            found.broken.setdefault("pixel_mm", f"tag {keyword} is {shown(value, 60)!r}, not two numbers above 0")
+            found.broken.setdefault("pixel_mm", f"tag {keyword} is {quote(value, 60)!r}, not two numbers above 0")
         elif stated.values is not None and stated.values.min() > 0:
             sizes[keyword] = (float(stated.values[0]), float(stated.values[1]))
     aspect, plain = tag_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")

@@ -12,7 +12,7 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
-from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.camera_numbers import has_value
 from mskdex.imaging.dead_lines import dead_lines
 from mskdex.imaging.field import dilated, field_from_tags, without_blades, without_blank_borders, without_markers
 from mskdex.imaging.grey_scale import GreyScale, grey_scale
@@ -29,7 +29,7 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
-from mskdex.io.files import no_memory, shown
+from mskdex.io.files import no_memory, quote
 
 log = logging.getLogger("mskdex")
 
@@ -113,7 +113,7 @@ def import_radiograph(
     except Exception as error:
         log.debug("while %s was imported", path, exc_info=True)
         msg = (
-            f"{path} cannot be imported ({type(error).__name__}: {shown(error)}); look at its tags, or export it again"
+            f"{path} cannot be imported ({type(error).__name__}: {quote(error)}); look at its tags, or export it again"
         )
         raise MskdexError(msg) from error
 
@@ -125,7 +125,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
     found = _exposed(source, greys, row, settings)
     exposure, field, camera = _to_camera_grid(found.exposure, found.field, geometry, settings.working_pixel_mm)
     field = without_blades(_rough_attenuation(exposure, found.scale), field)
-    air_grey = row["air_grey"] if given(row.get("air_grey")) else settings.air_grey
+    air_grey = row["air_grey"] if has_value(row.get("air_grey")) else settings.air_grey
     image, facts = _attenuation(exposure, field, found.scale, air_grey)
     if settings.mask_markers:
         field = without_markers(image, field, camera.pixel_mm)
@@ -133,7 +133,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
         require_possible_attenuation(image, field)
     if settings.hide_text_in_pictures:
         image = np.where(field, image, np.float32(np.median(image[field])))
-    own = shown(row["device"]) if given(row.get("device")) else None
+    own = quote(row["device"]) if has_value(row.get("device")) else None
     facts = (
         source.facts
         | found.facts

@@ -15,7 +15,7 @@ from mskdex.imaging.radiograph_tags import tag_numbers, text_of, texts_of
 from mskdex.imaging.x_ray_device import device_name
 from mskdex.io.dicom import dicom_files, read_dataset, read_header
 from mskdex.io.dicom_pixels import stored_values
-from mskdex.io.files import content_hash, reading, require_kind, require_size, shown
+from mskdex.io.files import content_hash, quote, reading, require_kind, require_size
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
 _OVERLAYS = range(0x6000, 0x6020, 2)
@@ -136,11 +136,11 @@ def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
     modality = text_of(header, "Modality") or "unknown"
     if modality not in MODALITIES:
         allowed = ", ".join(MODALITIES)
-        msg = f"{path} is of modality {shown(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
+        msg = f"{path} is of modality {quote(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
         raise MskdexError(msg)
     photometric = text_of(header, "PhotometricInterpretation").upper()
     if (tag_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
-        detail = shown(photometric, 40) if photometric else "several samples per pixel"
+        detail = quote(photometric, 40) if photometric else "several samples per pixel"
         msg = f"{path} is a colour image ({detail}); export the radiograph itself in grey, not a screen capture"
         raise MskdexError(msg)
     frames = tag_numbers(header, "NumberOfFrames", 1).first or 1
@@ -180,7 +180,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
 def _device(header: Dataset) -> str | None:
     """Maker and model of the X-ray unit; None where the header has neither."""
     named = " ".join(text_of(header, k) for k in ("Manufacturer", "ManufacturerModelName")).split()
-    return shown(" ".join(named), 80) if named else None
+    return quote(" ".join(named), 80) if named else None
 
 
 def _passed_over(header: Dataset) -> list[str]:
@@ -189,9 +189,9 @@ def _passed_over(header: Dataset) -> list[str]:
     intent, sign = (text_of(header, k) for k in ("PresentationIntentType", "PixelIntensityRelationshipSign"))
     if intent and intent.upper() not in _INTENTS:
         named = f"{_INTENTS[1]} nor {_INTENTS[0]}"
-        notes.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
+        notes.append(f"tag PresentationIntentType is {quote(intent, 40)}, neither {named}; passed over")
     if sign and tag_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
-        notes.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
+        notes.append(f"tag PixelIntensityRelationshipSign is {quote(sign, 40)}, neither 1 nor -1; passed over")
     return notes
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from mskdex.imaging.radiograph_tags import code_items, tag_numbers, text_of, texts_of
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _AP_PA_CODES = {"399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA"}
 """DICOM PS3.16 CID 4010 (DX View), SNOMED CT and SRT."""
@@ -93,16 +93,16 @@ def _stated_view(text: str) -> tuple[str | None, bool]:
 def _view(header: Dataset, found: ViewTags) -> None:
     notes: list[tuple[str, str, str | None, bool]] = []
     if position := " ".join(texts_of(header, "ViewPosition")):
-        said = f"tag ViewPosition {shown(position, 60)!r}"
+        said = f"tag ViewPosition {quote(position, 60)!r}"
         notes.append((said, "tag ViewPosition", *_stated_view(position)))
         if set(_plain(position).split()) <= _SILENT:
             found.warnings.append(f"{said} names no view; passed over")
     for code, meaning, item in code_items(header, "ViewCodeSequence"):
         stated = (_AP_PA_CODES[code], False) if code in _AP_PA_CODES else _stated_view(meaning or code)
-        notes.append((f"tag ViewCodeSequence {shown(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
+        notes.append((f"tag ViewCodeSequence {quote(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
         for _, modifier, _ in code_items(item, "ViewModifierCodeSequence"):
             if _OTHER_VIEWS.search(_plain(modifier)) or _plain(modifier) in {"CAUDAD", "CEPHALAD"}:
-                found.problems.append(f"tag ViewModifierCodeSequence {shown(modifier, 60)!r}")
+                found.problems.append(f"tag ViewModifierCodeSequence {quote(modifier, 60)!r}")
     for what, tag, view, other in notes:
         if other:
             found.problems.append(what)
@@ -111,7 +111,7 @@ def _view(header: Dataset, found: ViewTags) -> None:
         elif view and found.view is None:
             found.view, found.where["view"] = view, tag
     for code, meaning, _ in code_items(header, "ProjectionEponymousNameCodeSequence"):
-        found.problems.append(f"tag ProjectionEponymousNameCodeSequence {shown(meaning or code, 60)!r}")
+        found.problems.append(f"tag ProjectionEponymousNameCodeSequence {quote(meaning or code, 60)!r}")
     _descriptions(header, found)
 
 
@@ -165,9 +165,9 @@ def _body_part(header: Dataset, found: ViewTags) -> None:
         if not plain or set(plain.split()) <= _SILENT or _HIP.search(plain):
             continue
         if _ELSEWHERE.search(plain) and not _NEAR_THE_HIP.search(plain):
-            found.problems.append(f"tag {keyword} {shown(text, 60)!r}")
+            found.problems.append(f"tag {keyword} {quote(text, 60)!r}")
         else:
-            found.warnings.append(f"tag {keyword} is {shown(text, 60)!r}, not hip or pelvis; look at the image")
+            found.warnings.append(f"tag {keyword} is {quote(text, 60)!r}, not hip or pelvis; look at the image")
 
 
 def _stitched_or_scanned(header: Dataset, found: ViewTags) -> None:

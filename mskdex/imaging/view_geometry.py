@@ -8,7 +8,7 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.camera_numbers import NumberLookup, given, isocentre, require_possible, spacing_warnings
+from mskdex.imaging.camera_numbers import NumberLookup, has_value, isocentre, require_possible, spacing_warnings
 from mskdex.imaging.detector_crop import central_ray
 from mskdex.imaging.radiograph_camera import CameraTags
 
@@ -77,7 +77,7 @@ def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: NumberLookup) -
     if not tags.problems:
         return
     problems = "; ".join(tags.problems)
-    if not given(row.get("view")):
+    if not has_value(row.get("view")):
         msg = (
             f"its tags say that it is no AP or PA radiograph of the hip ({problems}); leave the patient out or, if the "
             "tags are wrong, write AP or PA into the sheet's column view"
@@ -89,11 +89,11 @@ def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: NumberLookup) -
 def _principal(pick: NumberLookup, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[float, float]:
     names = ("principal_row_px", "principal_column_px")
     by_tags, warnings = central_ray(pick.tags.detector, shape, pixel_mm)
-    if not all(given(pick.row.get(name)) for name in names):
+    if not all(has_value(pick.row.get(name)) for name in names):
         pick.warnings += warnings
     found = []
     for i, name in enumerate(names):
-        if given(pick.row.get(name)):
+        if has_value(pick.row.get(name)):
             found.append(float(pick.row[name]))
             pick.sources[name] = "sheet"
         elif by_tags is not None:

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _MOST_PIXELS = 1 << 28
 _OF_SEVERAL_KINDS = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
@@ -89,7 +89,7 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
     except Exception as error:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
         detail = f", transfer syntax {syntax.name}" if syntax is not None else ""
-        msg = f"the pixels of {path} cannot be decoded ({shown(error)}{detail}); copy or export it again"
+        msg = f"the pixels of {path} cannot be decoded ({quote(error)}{detail}); copy or export it again"
         raise MskdexError(msg) from error
 
 

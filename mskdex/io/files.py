@@ -72,7 +72,7 @@ class WithinFile(io.BufferedReader):
         return super().read(size)
 
 
-def shown(value: object, most: int = 160) -> str:
+def quote(value: object, most: int = 160) -> str:
     """A value of a file, or what a library says of it, as a message repeats it: one line, printable, not too long.
 
     Args:
@@ -105,7 +105,7 @@ def reading(path: Path) -> Iterator[None]:
         raise no_memory(path) from error
     except Exception as error:
         log.debug("while %s was read", path, exc_info=True)
-        detail = f"{type(error).__name__}: {shown(error)}" if str(error).strip() else type(error).__name__
+        detail = f"{type(error).__name__}: {quote(error)}" if str(error).strip() else type(error).__name__
         msg = f"{path} cannot be read, it is damaged or not as its format demands ({detail}); copy or export it again"
         raise MskdexError(msg) from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.streams import Codec
 from mskdex.io.voxel_header import (
     LONGEST_HEADER,
@@ -82,16 +82,16 @@ def read_metaimage_header(path: Path, what: str) -> VoxelHeader:
     fields, length = _fields(path)
     for key, allowed in (("ObjectType", "image"), ("BinaryData", "true")):
         if fields.get(key, allowed).lower() != allowed:
-            msg = f"{path}: its {key} is {shown(fields[key], 60)}; save it as a binary image"
+            msg = f"{path}: its {key} is {quote(fields[key], 60)}; save it as a binary image"
             raise MskdexError(msg)
     modality = fields.get("Modality", "MET_MOD_OTHER").upper()
     if what == "the CT" and modality not in ("MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN"):
-        msg = f"{path}: its Modality is {shown(modality, 60)}, not MET_MOD_CT; name the CT"
+        msg = f"{path}: its Modality is {quote(modality, 60)}, not MET_MOD_CT; name the CT"
         raise MskdexError(msg)
     _require_no_scale(path, fields)
     size = whole_numbers(path, "DimSize", _needed(path, fields, "DimSize"))
     if whole_numbers(path, "NDims", _needed(path, fields, "NDims")) != (len(size),):
-        msg = f"{path} gives {len(size)} sizes for NDims {shown(fields['NDims'], 60)}; export it again"
+        msg = f"{path} gives {len(size)} sizes for NDims {quote(fields['NDims'], 60)}; export it again"
         raise MskdexError(msg)
     components = one_whole_number(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     dtype = _dtype(path, fields)
@@ -138,14 +138,14 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 def _require_no_scale(path: Path, fields: Mapping[str, str]) -> None:
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         if key in fields and finite(path, key, fields[key].split()).tolist() != [neutral]:
-            msg = f"{path}: its {key} is {shown(fields[key], 60)}; export it with its values as they are meant"
+            msg = f"{path}: its {key} is {quote(fields[key], 60)}; export it with its values as they are meant"
             raise MskdexError(msg)
 
 
 def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     name = _needed(path, fields, "ElementType").upper()
     if name not in _TYPES:
-        msg = f"{path} holds values of ElementType {shown(name, 60)}; export it as MET_SHORT"
+        msg = f"{path} holds values of ElementType {quote(name, 60)}; export it as MET_SHORT"
         raise MskdexError(msg)
     return np.dtype(_TYPES[name]).newbyteorder(">" if _true(path, fields, "BinaryDataByteOrderMSB") else "<")
 
@@ -153,7 +153,7 @@ def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
 def _true(path: Path, fields: Mapping[str, str], key: str) -> bool:
     word = fields.get(key, "False").lower()
     if word not in ("true", "false", "1", "0"):
-        msg = f"{path}: its {key} is {shown(word, 60)}, not True or False; export it again"
+        msg = f"{path}: its {key} is {quote(word, 60)}, not True or False; export it again"
         raise MskdexError(msg)
     return word in ("true", "1")
 
@@ -221,7 +221,7 @@ def _scale(path: Path, fields: Mapping[str, str]) -> float:
     if unit in ("?", "unknown"):
         return 1.0
     if unit not in MM_PER_UNIT:
-        msg = f"{path}: its DistanceUnits are {shown(unit, 60)}; export it in mm"
+        msg = f"{path}: its DistanceUnits are {quote(unit, 60)}; export it in mm"
         raise MskdexError(msg)
     return MM_PER_UNIT[unit]
 
@@ -236,6 +236,6 @@ def _orientation_warning(path: Path, fields: Mapping[str, str], lps: np.ndarray)
     if stated in (come, go):
         return []
     return [
-        f"{path.name} has the AnatomicalOrientation {shown(stated, 40)}, its TransformMatrix says {come}; the matrix "
+        f"{path.name} has the AnatomicalOrientation {quote(stated, 40)}, its TransformMatrix says {come}; the matrix "
         "is taken"
     ]

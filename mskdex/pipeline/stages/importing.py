@@ -20,7 +20,7 @@ from mskdex.imaging.patient_identity import content_digest, person_doubts, requi
 from mskdex.imaging.radiograph import write_image
 from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.io.artifacts import manifest, write_json
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.volume import Volume, write_volume
 from mskdex.io.volume_grid import resample_isotropic
 from mskdex.io.voxel_header import existing
@@ -75,7 +75,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
         doubts = person_doubts(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
-        msg = f"patient {patient}: {shown(error, 1200)}"
+        msg = f"patient {patient}: {quote(error, 1200)}"
         raise MskdexError(msg) from error
     except MemoryError as error:
         msg = f"patient {patient}: there is not enough memory to import {row['ct']}; give the job more, or crop the CT"
