@@ -115,7 +115,7 @@ def estimate_camera(
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _NormalEquations:
     """One body's normal equations about poses and camera: the camera's change takes the pose along by `gain`."""
 
     gain: np.ndarray
@@ -134,7 +134,7 @@ def _linear(
     change: np.ndarray,
     settings: RegistrationSettings,
     depth: Depth | None,
-) -> _Linear:
+) -> _NormalEquations:
     model, found = bodies[number].model, bodies[number].pose
     mask = neighbourhood(model, view, found, settings.neighbourhood_mm)
     part, mask = view.cropped(mask)
@@ -163,7 +163,7 @@ def _linear(
         normal, right = normal + np.outer(by_all, by_all), right + off * by_all
     inner, mixed = normal[:6, :6] + np.diag(_STAY**-2.0), normal[:6, 6:]
     eliminated = np.linalg.solve(inner, np.column_stack([mixed, right[:6]]))
-    return _Linear(
+    return _NormalEquations(
         gain,
         inner,
         mixed,

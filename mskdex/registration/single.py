@@ -11,8 +11,8 @@ from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
 from mskdex.registration.contrast import attenuation_slope, bone_attenuation
 from mskdex.registration.fixed_image import View, cut_shadow, near
-from mskdex.registration.refine import Joint, Refined, Refinement, refine
-from mskdex.registration.search import Effort, Found, Spread, multi_start
+from mskdex.registration.refine import Joint, RefinedPose, RefinementProblem, refine
+from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.splat import Points, body_points, splat
 
@@ -64,7 +64,7 @@ class Task:
     model: RenderedBody
     start: np.ndarray
     pivot_mm: np.ndarray
-    spread: Spread
+    spread: SearchSpread
     others: tuple[tuple[RenderedBody, np.ndarray], ...] = ()
     joint: Joint | None = None
     seed: int = 0
@@ -84,7 +84,7 @@ class Outcome:
     """
 
     pose: np.ndarray
-    refined: Refined
+    refined: RefinedPose
     ends: tuple[np.ndarray, ...]
     candidates: tuple[np.ndarray, ...]
     scores: dict[str, float] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def _background(task: Task, camera: Camera) -> np.ndarray | float:
     return np.sum(images, axis=0) if images else 0.0
 
 
-def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Found]:
+def _search(task: Task, view: View, settings: RegistrationSettings) -> list[SearchResult]:
     patch = max(4, round(settings.coarse_patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, _reach(task, view), patch)
     background = _background(task, view.camera)
@@ -184,15 +184,15 @@ def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Foun
         offset = poses[:, :3, :3] @ task.joint.point_mm + poses[:, :3, 3] - task.joint.target_mm
         return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
 
-    effort = Effort(
+    effort = SearchEffort(
         settings.restarts, settings.finalists, settings.population, settings.screening_generations, settings.generations
     )
     return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
 
 
-def _distinct(ends: list[Found], task: Task) -> list[Found]:
+def _distinct(ends: list[SearchResult], task: Task) -> list[SearchResult]:
     """Ends of the search that lie apart, best first, at most three."""
-    distinct: list[Found] = []
+    distinct: list[SearchResult] = []
     targets = task.model.body.targets_mm
     for end in ends:
         apart = [
@@ -204,7 +204,7 @@ def _distinct(ends: list[Found], task: Task) -> list[Found]:
     return distinct[:3]
 
 
-def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> Refined:
+def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> RefinedPose:
     mask = neighbourhood(task.model, view, start, settings.neighbourhood_mm)
     view, mask = view.cropped(mask)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
@@ -220,4 +220,4 @@ def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSe
         return bone_attenuation(scene, scatter), jacobian * attenuation_slope(scene, scatter)
 
     similarity = GradientCorrelation(view.image, mask, patch, "energy", trend=1)
-    return refine(Refinement(render, similarity, pivot, task.joint), start)
+    return refine(RefinementProblem(render, similarity, pivot, task.joint), start)

@@ -16,7 +16,7 @@ from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import attenuation_slope, bone_attenuation
 from mskdex.registration.fixed_image import View, cut_shadow
 from mskdex.registration.pose_error import pose_error
-from mskdex.registration.search import Effort, Found, Spread, multi_start
+from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.single import RenderedBody, Task, register_body
 from mskdex.registration.splat import body_points, splat
 from mskdex.registration.starts import pose_from_landmarks, read_starts
@@ -102,7 +102,7 @@ def test_search_finds_the_maximum_of_a_known_function_and_repeats():
     def score(poses):
         return -np.abs(poses - goal).sum(axis=(1, 2)) / 100
 
-    spread, effort = Spread(15.0, 30.0, 40.0), Effort(4, 2, 16, 6, 40)
+    spread, effort = SearchSpread(15.0, 30.0, 40.0), SearchEffort(4, 2, 16, 6, 40)
     found = multi_start(score, NOMINAL, np.zeros(3), spread, effort, seed=3)
     again = multi_start(score, NOMINAL, np.zeros(3), spread, effort, seed=3)
     assert len(found) == 2
@@ -124,7 +124,7 @@ def radiograph(model, pose, scatter=1.0):
 def test_search_and_refinement_find_the_pose(body, model, scatter):
     truth = moved(NOMINAL, body.centre_mm, np.array([4.0, -6.0, 3.0, 12.0, -9.0, 25.0]))
     settings = RegistrationSettings(scatter_to_primary=scatter, fine_pixels_mm=(2.0,))
-    task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
+    task = Task(model, NOMINAL, body.centre_mm, SearchSpread(10.0, 20.0, 30.0), seed=2)
     outcome = register_body(task, radiograph(model, truth, scatter).at, settings)
     error = pose_error(outcome.pose, truth, body.targets_mm, CAMERA)
     assert error.mpd_mm < 0.3
@@ -135,8 +135,8 @@ def test_search_and_refinement_find_the_pose(body, model, scatter):
 def test_a_right_start_is_not_lost_to_a_search_that_goes_astray(body, model, monkeypatch):
     truth = moved(NOMINAL, body.centre_mm, np.array([2.0, -2.0, 1.0, 1.5, -1.0, 3.0]))
     astray = moved(NOMINAL, body.centre_mm, np.array([25.0, 30.0, -20.0, 15.0, 10.0, 0.0]))
-    monkeypatch.setattr(single, "_search", lambda *_: [Found(astray, 1.0)])
-    task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
+    monkeypatch.setattr(single, "_search", lambda *_: [SearchResult(astray, 1.0)])
+    task = Task(model, NOMINAL, body.centre_mm, SearchSpread(10.0, 20.0, 30.0), seed=2)
     outcome = register_body(task, radiograph(model, truth).at, RegistrationSettings(fine_pixels_mm=(2.0,)))
     assert pose_error(outcome.pose, truth, body.targets_mm, CAMERA).mpd_mm < 0.3
 
