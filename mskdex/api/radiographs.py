@@ -7,7 +7,7 @@ from mskdex.imaging.ct import Ct
 from mskdex.imaging.nominal_view import nominal_camera
 from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.registering import PatientViews, Registration, register_bodies
 
 
@@ -81,7 +81,7 @@ def register(
     bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels, cut)
     if start is None:
         start = Pose(nominal_camera(labels.volume, labels.channels, radiograph.geometry)[0])
-    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera)
     return register_bodies(
         PatientViews(bodies, view, start.camera_from_ct), settings.registration, settings.rendering.step_mm
     )

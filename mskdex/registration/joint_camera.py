@@ -16,7 +16,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import RAD_PER_UNIT, moved
 from mskdex.registration.camera_prior import CameraPrior, compensation
 from mskdex.registration.contrast import attenuation_slope, bone_attenuation
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.refine import sample_variance
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.single import RenderedBody, neighbourhood
@@ -82,7 +82,7 @@ def changed(camera: Camera, change_mm: np.ndarray) -> Camera:
 
 def estimate_camera(
     bodies: Sequence[PlacedBody],
-    view: View,
+    view: FixedImage,
     prior: CameraPrior,
     settings: RegistrationSettings,
     depth: Depth | None = None,
@@ -130,7 +130,7 @@ def _linear(
     number: int,
     bodies: Sequence[PlacedBody],
     poses: Sequence[np.ndarray],
-    view: View,
+    view: FixedImage,
     change: np.ndarray,
     settings: RegistrationSettings,
     depth: Depth | None,

@@ -10,7 +10,7 @@ import numpy as np
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.registration import checks, confidence
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.joint import joint_centre
 from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
@@ -68,7 +68,7 @@ class PatientViews:
     """
 
     bodies: Mapping[str, RigidBody]
-    view: View
+    view: FixedImage
     nominal: np.ndarray
     starts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -91,9 +91,9 @@ class _PatientRegistration:
         self.done: dict[str, _RegisteredBody] = {}
         self.refused: dict[str, str] = {}
         self.blurred = patient.view.blurred(settings.radiograph_blur_mm)
-        self._views: dict[float, View] = {}
+        self._views: dict[float, FixedImage] = {}
 
-    def views(self, pixel_mm: float) -> View:
+    def views(self, pixel_mm: float) -> FixedImage:
         """The radiograph on a grid, made once."""
         if pixel_mm not in self._views:
             self._views[pixel_mm] = self.blurred.at(pixel_mm)

@@ -10,7 +10,7 @@ from mskdex.drr.density import Density, render_density, render_with_tangents
 from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
 from mskdex.registration.contrast import attenuation_slope, bone_attenuation
-from mskdex.registration.fixed_image import View, cut_shadow, near
+from mskdex.registration.fixed_image import FixedImage, cut_shadow, near
 from mskdex.registration.refine import Joint, RefinedPose, RefinementProblem, refine
 from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.similarity import GradientCorrelation
@@ -91,7 +91,7 @@ class Outcome:
     flipped: float = 0.0
 
 
-def register_body(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def register_body(task: Task, views: Callable[[float], FixedImage], settings: RegistrationSettings) -> Outcome:
     """Registers one body.
 
     Args:
@@ -111,7 +111,7 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
 
 
-def neighbourhood(model: RenderedBody, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+def neighbourhood(model: RenderedBody, view: FixedImage, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels of the field near the body's projection, and not near where the CT cuts it."""
     support = np.abs(model.image(view.camera, pose)) > _SUPPORT_MM
     mask = near(support, margin_mm / view.camera.pixel_mm) & view.field
@@ -119,7 +119,7 @@ def neighbourhood(model: RenderedBody, view: View, pose: np.ndarray, margin_mm: 
     return result
 
 
-def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> float:
+def objective(task: Task, view: FixedImage, pose: np.ndarray, settings: RegistrationSettings) -> float:
     """Share of gradient energy explained near the body, on a mask that does not depend on the pose."""
     mask = _reach(task, view)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
@@ -128,7 +128,7 @@ def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSe
     return float(similarity.value(bone_attenuation(scene, settings.scatter_to_primary)))
 
 
-def search_mirrored(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def search_mirrored(task: Task, views: Callable[[float], FixedImage], settings: RegistrationSettings) -> Outcome:
     """Looks for the body in the radiograph flipped left-right, and refines the mirror image of what is found.
 
     Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
@@ -142,7 +142,9 @@ def search_mirrored(task: Task, views: Callable[[float], View], settings: Regist
     return Outcome(pose, refined, (start,), (pose,), flipped=found.refined.similarity)
 
 
-def flip_similarities(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
+def flip_similarities(
+    task: Task, view: FixedImage, pose: np.ndarray, settings: RegistrationSettings
+) -> tuple[float, float]:
     """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
     alone = replace(task, others=(), joint=None)
     here = _refined(alone, view, pose, settings).similarity
@@ -157,7 +159,7 @@ def _mirrored(task: Task, pose: np.ndarray) -> np.ndarray:
     return flipped
 
 
-def _reach(task: Task, view: View) -> np.ndarray:
+def _reach(task: Task, view: FixedImage) -> np.ndarray:
     """Pixels that the body can reach from its start."""
     support = np.abs(task.model.image(view.camera, task.start)) > _SUPPORT_MM
     radius = float(np.linalg.norm(task.model.body.surface_mm - task.pivot_mm, axis=1).max())
@@ -171,7 +173,7 @@ def _background(task: Task, camera: Camera) -> np.ndarray | float:
     return np.sum(images, axis=0) if images else 0.0
 
 
-def _search(task: Task, view: View, settings: RegistrationSettings) -> list[SearchResult]:
+def _search(task: Task, view: FixedImage, settings: RegistrationSettings) -> list[SearchResult]:
     patch = max(4, round(settings.coarse_patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, _reach(task, view), patch)
     background = _background(task, view.camera)
@@ -204,7 +206,7 @@ def _distinct(ends: list[SearchResult], task: Task) -> list[SearchResult]:
     return distinct[:3]
 
 
-def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> RefinedPose:
+def _refined(task: Task, view: FixedImage, start: np.ndarray, settings: RegistrationSettings) -> RefinedPose:
     mask = neighbourhood(task.model, view, start, settings.neighbourhood_mm)
     view, mask = view.cropped(mask)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))

@@ -14,7 +14,7 @@ from mskdex.geometry.rigid import moved
 from mskdex.registration import single
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import attenuation_slope, bone_attenuation
-from mskdex.registration.fixed_image import View, cut_shadow
+from mskdex.registration.fixed_image import FixedImage, cut_shadow
 from mskdex.registration.pose_error import pose_error
 from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.single import RenderedBody, Task, register_body
@@ -117,7 +117,7 @@ def radiograph(model, pose, scatter=1.0):
     rows, columns = np.indices(CAMERA.shape) / 50.0
     bone = bone_attenuation(model.image(CAMERA, pose), scatter)
     image = 0.02 * bone + columns**2 - rows * columns + draw.normal(0, 0.01, CAMERA.shape)
-    return View(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
+    return FixedImage(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
 
 
 @pytest.mark.parametrize("scatter", [0.0, 1.0])
@@ -152,7 +152,7 @@ def test_scatter_lowers_contrast_and_its_slope_is_its_derivative():
 
 
 def test_views_keep_projections():
-    view = View(np.arange(110.0 * 110).reshape(110, 110), np.ones((110, 110), bool), CAMERA)
+    view = FixedImage(np.arange(110.0 * 110).reshape(110, 110), np.ones((110, 110), bool), CAMERA)
     coarse = view.at(6.0)
     assert coarse.camera.pixel_mm == 6.0
     assert coarse.image[0, 0] == pytest.approx(view.image[:3, :3].mean())
@@ -174,7 +174,7 @@ def test_masked_pixels_do_not_bleed_into_the_blur():
     field[:, 20:] = False
     image = np.where(field, 2.0, 1e6).astype(np.float32)
     camera = replace(CAMERA, shape=(40, 40))
-    np.testing.assert_allclose(View(image, field, camera).blurred(6.0).image[field], 2.0, rtol=1e-5)
+    np.testing.assert_allclose(FixedImage(image, field, camera).blurred(6.0).image[field], 2.0, rtol=1e-5)
 
 
 def test_pose_from_landmarks_and_files(tmp_path):

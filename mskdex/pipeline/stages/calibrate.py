@@ -14,7 +14,7 @@ from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import Outline, find_outlines
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import (
     AIR_NEPERS,
     LEAST_PIXELS,
@@ -99,7 +99,7 @@ def calibrate(
     else:
         volume, label_map = read_labelled(ct, labels)
         bodies = find_outlines(label_map, volume.world_from_voxel, channels)
-        view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+        view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
         seen = compare(volume.array, volume.world_from_voxel, bodies, view, pose)
         content |= {"body": pose.body} | judged(seen, radiograph.scale, settings)
     write_json(out, content | {"manifest": manifest("calibrate", started)})
@@ -142,7 +142,7 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
 
 
 def compare(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
 ) -> ComparedGreys:
     """The radiograph beside the CT at the registered pose.
 
@@ -162,7 +162,7 @@ def compare(
 
 
 def _compared(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The compared pixels alone."""
     return compare(hu, world_from_voxel, bodies, view, pose).pixels
