@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import Prediction
 from mskdex.clinic.document import document
-from mskdex.clinic.making import Algorithm, Making
+from mskdex.clinic.object_context import Algorithm, ObjectContext
 from mskdex.clinic.overview import overview
 from mskdex.clinic.parametric_map import parametric_map
 from mskdex.clinic.structured_report import structured_report
@@ -41,17 +41,17 @@ def dicom_objects(
         Comprehensive 3D SR, Parametric Map, Secondary Capture and Encapsulated PDF, each in a series of its own.
     """
     source = _as_used(source, imported)
-    making = Making(algorithm, _content_digest(source, prediction), created or datetime.now())
+    context = ObjectContext(algorithm, _content_digest(source, prediction), created or datetime.now())
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an archive's own values are kept, whatever the standard says of their length
         found: list[Dataset] = [
-            structured_report(source, prediction, making, imported.warnings),
-            parametric_map(source, prediction, making, algorithm.card.grid.pixel_mm, imported.geometry.view),
-            overview(source, prediction, making),
-            document(source, prediction, making, imported.warnings),
+            structured_report(source, prediction, context, imported.warnings),
+            parametric_map(source, prediction, context, algorithm.card.grid.pixel_mm, imported.geometry.view),
+            overview(source, prediction, context),
+            document(source, prediction, context, imported.warnings),
         ]
         for item in found:
-            _date(item, making.created)
+            _date(item, context.created)
     return found
 
 

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import NOTHING, load_model, predict_batch, read_calibration
 from mskdex.clinic.dicom_objects import dicom_objects
-from mskdex.clinic.making import Algorithm
+from mskdex.clinic.object_context import Algorithm
 from mskdex.clinic.source import read_source
 from mskdex.compute.device import choose_device
 from mskdex.config.node import NodeSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mskdex.api.prediction import Prediction
-from mskdex.clinic.making import Algorithm
+from mskdex.clinic.object_context import Algorithm
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.models.model import ModelCard
