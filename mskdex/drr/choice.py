@@ -37,7 +37,7 @@ _BYTES_OF_A_VOXEL = 8
 
 
 @dataclass(frozen=True)
-class Work:
+class RenderWork:
     """What a render call has to do.
 
     Attributes:
@@ -62,11 +62,11 @@ class Work:
         return moved + self.samples * CUDA_SECONDS_PER_SAMPLE
 
 
-def work_of(scene: Scene, views: Sequence[View], camera: Camera, tables: np.ndarray, sampling: Sampling) -> Work:
+def work_of(scene: Scene, views: Sequence[View], camera: Camera, tables: np.ndarray, sampling: Sampling) -> RenderWork:
     """What rendering the views has to do."""
     shown = [(view, view.box) for view in views if view.box is not None]
     objects = sum(len(view.ids) for view in views)
-    return Work(
+    return RenderWork(
         samples=sum(_samples(scene, view, box, camera, sampling) for view, box in shown),
         box_voxels=sum(int(np.prod(box[1] - box[0])) for _, box in shown),
         scene_bytes=0 if _copied(scene) else scene.ct.nbytes + scene.labels.nbytes,

@@ -16,7 +16,7 @@ from mskdex.node.metrics import Metrics
 from mskdex.node.queue import Queue
 from mskdex.node.receive import Receiver
 from mskdex.node.server import Listener
-from mskdex.node.work import Predict, Work, Worker
+from mskdex.node.work import Predict, StudyProcessor, Worker
 
 log = logging.getLogger("mskdex")
 
@@ -58,7 +58,7 @@ class Node:
         commitments = Commitments(settings, self.queue, self.metrics)
         receiver = Receiver(settings, self.queue, commitments, self.metrics)
         self._worker = Worker(
-            Work(self.queue, predict, digest, sender, settings.attempts, self.metrics), settings.retry_s
+            StudyProcessor(self.queue, predict, digest, sender, settings.attempts, self.metrics), settings.retry_s
         )
         try:
             self.metrics_port = None if settings.metrics_port is None else self.metrics.serve(settings.metrics_port)

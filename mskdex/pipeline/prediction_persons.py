@@ -12,7 +12,7 @@ COLUMNS_OF_PERSONS = ("sex", "age", "height_cm", "weight_kg")
 
 
 @dataclass(frozen=True)
-class KnownPerson:
+class Demographics:
     """What is known of a patient.
 
     Attributes:
@@ -26,7 +26,7 @@ class KnownPerson:
     warnings: list[str]
 
 
-def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> KnownPerson:
+def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> Demographics:
     """Demographics of a radiograph's patient: a flag goes before the sheet, the sheet before the header.
 
     Args:
@@ -50,4 +50,4 @@ def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> K
             warnings.append(f"{column} of its header is passed over: {cell.problem}")
         else:
             values[column], sources[column] = cell.value, "header"
-    return KnownPerson(values, sources, warnings)
+    return Demographics(values, sources, warnings)

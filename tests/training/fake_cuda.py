@@ -32,7 +32,7 @@ from mskdex.io.stack import read_stack  # noqa: E402
 from mskdex.io.tensors import read_tensors, write_tensors  # noqa: E402
 from mskdex.models import layers  # noqa: E402
 from mskdex.models import model as model_file  # noqa: E402
-from mskdex.models.model import Seen, read_model, write_model  # noqa: E402
+from mskdex.models.model import GridRadiograph, read_model, write_model  # noqa: E402
 from mskdex.pipeline.stages.train import describe, prepare  # noqa: E402
 from mskdex.training.batches import StackStore  # noqa: E402
 from mskdex.training.distributed import Group  # noqa: E402
@@ -197,7 +197,7 @@ def everything(cohort, folder, settings):
         write_model(folder / "model.safetensors", trainer.final, card, {})
         model = read_model(folder / "model.safetensors", CUDA)
         stack = read_stack(next(cohort.glob("*/stack.safetensors")))
-    radiographs = [Seen(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)] * 2
+    radiographs = [GridRadiograph(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)] * 2
     shapes = []
     seen["prediction"] = watched(mode, lambda: shapes.append(model.decompose_batch(radiographs).shape)).counts
     seen["shape"] = shapes[0]

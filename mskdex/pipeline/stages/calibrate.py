@@ -100,24 +100,24 @@ def calibrate(
         volume, label_map = read_labelled(ct, labels)
         bodies = find_outlines(label_map, volume.world_from_voxel, channels)
         view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        seen = compare(volume.array, volume.world_from_voxel, bodies, view, pose)
-        content |= {"body": pose.body} | judged(seen, radiograph.scale, settings)
+        compared = compare(volume.array, volume.world_from_voxel, bodies, view, pose)
+        content |= {"body": pose.body} | assessment(compared, radiograph.scale, settings)
     write_json(out, content | {"manifest": manifest("calibrate", started)})
 
 
-def judged(seen: ComparedGreys, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
+def assessment(compared: ComparedGreys, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
     """What calibration.json says of a comparison.
 
     Args:
-        seen: radiograph and CT.
+        compared: radiograph and CT.
         scale: of the radiograph, absolute or relative.
         settings: what a sound radiograph looks like, and how far it may be off.
     """
-    fit = fit_greys(*seen.pixels)
+    fit = fit_greys(*compared.pixels)
     if fit is None:
         return {"reason": "too few pixels, or too equal ones, can be compared with the CT"}
     flags = grey_flags(fit, scale, settings)
-    thin = thin_parts(fit, seen.nepers, seen.image, seen.body, seen.air)
+    thin = thin_parts(fit, compared.nepers, compared.image, compared.body, compared.air)
     return {
         "reason": None,
         "fit": fit.as_dict(),

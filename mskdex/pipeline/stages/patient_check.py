@@ -35,7 +35,7 @@ _STAND_INS: dict[str, Any] = {"sdd_mm": 1100.0, "pixel_mm": 0.2, "intensity": "l
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedPatient:
     """A patient's files, checked.
 
     Attributes:
@@ -47,7 +47,7 @@ class Checked:
     evidence: Evidence
 
 
-def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
+def check_patient(row: Mapping[str, Any], settings: ImportStage) -> CheckedPatient:
     """Reads a patient's files as the import would.
 
     Args:
@@ -70,7 +70,7 @@ def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
     with suppress(Exception):  # said above
         ids = dicom_patient_ids(row)
         problems += [("ct, radiograph", doubt, "warning") for doubt in person_doubts(row)]
-    return Checked(problems, replace(evidence({**row, "allow_id_mismatch": True}, imported), dicom_ids=ids))
+    return CheckedPatient(problems, replace(evidence({**row, "allow_id_mismatch": True}, imported), dicom_ids=ids))
 
 
 def _volumes(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[SheetProblem]:
