@@ -21,7 +21,7 @@ import pandas as pd
 from mskdex.api.prediction import load_model, predict_batch
 from mskdex.api.radiographs import read_radiograph
 from mskdex.config.virtual import VirtualSettings
-from mskdex.evaluation.deployed import Deployed
+from mskdex.evaluation.model_calibration import ModelCalibration
 from mskdex.models.model import Model
 from mskdex.virtual.departments import DEPARTMENTS as VENDORS
 from mskdex.virtual.patient import make_patient, retaken
@@ -54,7 +54,7 @@ def predictions(model: Model, folder: Path) -> Iterator[dict]:
     for name in SHOWN:
         missing = "DistanceSourceToDetector" in VENDORS[name].lacks
         seen = read_radiograph(folder / f"{name}.dcm", sdd_mm=truth["sdd_mm"][name] if missing else None)
-        found = predict_batch(model, [seen], Deployed())[0]
+        found = predict_batch(model, [seen], ModelCalibration())[0]
         unknown = any(flag.startswith("device unknown") for flag in found.flags)
         for quantity, sums in (("volume", found.volumes_cm3), ("lean_mass", found.masses_g)):
             for channel, value in sums.items():

@@ -39,7 +39,7 @@ def peak_mb(case: str) -> float:
     from mskdex.config.objects import channels, default_objects
     from mskdex.models.generator import make_decomposer
     from mskdex.models.normalisation import Normalisation
-    from mskdex.training.distributed import Group
+    from mskdex.training.distributed import ProcessGroup
     from mskdex.training.trainer import Trainer
 
     backbone, stride, side, batch = case.split(":")
@@ -57,7 +57,7 @@ def peak_mb(case: str) -> float:
         with torch.no_grad():
             generator(made.radiograph, made.water, made.relative)
     else:
-        trainer = Trainer(settings, normalisation, objects, device, Group())
+        trainer = Trainer(settings, normalisation, objects, device, ProcessGroup())
         for _ in range(2):
             trainer.train_batch(made, 1000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -21,7 +21,7 @@ from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel, channels, default_objects
 from mskdex.models.normalisation import Normalisation
 from mskdex.training.batches import Batch
-from mskdex.training.distributed import Group
+from mskdex.training.distributed import ProcessGroup
 from mskdex.training.loop import set_up_torch
 from mskdex.training.trainer import Trainer, make_networks
 
@@ -152,7 +152,7 @@ def main() -> None:
     objects = (channels(default_objects(), frozenset({"femur"})) * 2)[: options.objects]
     bones = sum(c.bone_loss for c in objects)
     batch = made_up_batch(options.batch, options.objects, bones, options.side, device)
-    trainer = Trainer(settings, normalisation, objects, device, Group())
+    trainer = Trainer(settings, normalisation, objects, device, ProcessGroup())
     plain = PlainLoop(settings, normalisation, objects, device)
     steps = {"MSKdeX": lambda: trainer.train_batch(batch, 1000), "straightforward": lambda: plain.step(batch)}
     work = {name: gigaflops(call) for name, call in steps.items()}

@@ -26,7 +26,7 @@ from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.confidence import RIGHT_MPD_MM, RIGHT_MTRE_MM, in_space
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.joint_camera import PlacedBody, changed, estimate_camera
 from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import PatientViews, no_finer_than_voxels, register_bodies, voxel_of
@@ -56,7 +56,7 @@ def registered(folder: Path, truth: dict[str, Any], off_mm: np.ndarray, name: st
     ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
     radiograph = read_radiograph(folder)
     bodies = find_bodies(ct.array, labels, ct.world_from_voxel, CONFIG.channels)
-    view = View(radiograph.image, radiograph.field, changed(radiograph.camera, off_mm))
+    view = FixedImage(radiograph.image, radiograph.field, changed(radiograph.camera, off_mm))
     found = register_bodies(PatientViews(bodies, view, radiograph.camera_from_ct), settings, CONFIG.rendering.step_mm)
     posed = {body: one for body, one in found.items() if one.pose is not None}
     prior = CameraPrior(CONFIG.registration.camera_prior.sdd_assumed_sd_mm, 10.0)

@@ -19,9 +19,9 @@ from mskdex.io.greys import greys_of
 from mskdex.io.stack import Greys
 from mskdex.io.volume import read_labelled
 from mskdex.models.device_profiles import by_profile, fit_profiles
-from mskdex.pipeline.stages.calibrate import _Pose, compare, judged
+from mskdex.pipeline.stages.calibrate import _Pose, assessment, compare
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM
 
 
@@ -51,9 +51,9 @@ def _compared(folder: Path, pose: np.ndarray, facts: dict) -> Compared | None:
     ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
     bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
     radiograph, settings = read_radiograph(folder), Config().calibration
-    view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
     seen = compare(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
-    content = judged(seen, "relative", settings)
+    content = assessment(seen, "relative", settings)
     if content["reason"]:
         return None
     line = {"device": facts["device_profile"], "standardisation": facts["standardisation"]}

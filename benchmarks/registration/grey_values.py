@@ -23,7 +23,7 @@ from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
 from mskdex.pipeline.stages.calibrate import _compared, _Pose
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
 from mskdex.registration.grey_flags import grey_flags
 
@@ -55,7 +55,7 @@ def imported_patients(patients: Path, truth: Path) -> dict[str, list[Compared]]:
         ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
-        view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+        view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
         found[radiograph.scale].append(_compared(ct.array, ct.world_from_voxel, bodies, view, pose))
     return found
 

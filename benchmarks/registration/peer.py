@@ -33,7 +33,7 @@ from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import moved
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.pose_error import pose_error
 from mskdex.registration.registering import register_bodies
 
@@ -52,7 +52,7 @@ Patience 5 is xvr's default, 10 with three levels of 4.7, 2.3 and 1.2 mm that of
 
 
 def nanodrr_pose(
-    body: RigidBody, view: View, start: np.ndarray, pixels_mm: tuple[float, ...], patience: int
+    body: RigidBody, view: FixedImage, start: np.ndarray, pixels_mm: tuple[float, ...], patience: int
 ) -> np.ndarray:
     """camera_from_ct that nanodrr finds."""
     subject, pose = _subject(body), start
@@ -62,7 +62,7 @@ def nanodrr_pose(
     return pose
 
 
-def agreement(body: RigidBody, view: View, pose: np.ndarray) -> float:
+def agreement(body: RigidBody, view: FixedImage, pose: np.ndarray) -> float:
     """Correlation of nanodrr's DRR of a body with this project's."""
     theirs = _module(_subject(body), view.camera, pose)(n_samples=SAMPLES).detach().numpy()
     ours = render_density(Density.of(body.excess, body.world_from_voxel), view.camera, pose)
@@ -74,7 +74,7 @@ def _subject(body: RigidBody) -> Subject:
     return Subject.from_images(ScalarImage(tensor=tensor, affine=body.world_from_voxel), convert_to_mu=False)
 
 
-def _exposed(view: View) -> View:
+def _exposed(view: FixedImage) -> FixedImage:
     """The rectangle that the field fills."""
     return view.cropped(ndimage.binary_erosion(view.field, np.ones((5, 5)), border_value=1))[0]
 
@@ -92,7 +92,7 @@ def _module(subject: Subject, camera: Camera, start: np.ndarray) -> Registration
     )
 
 
-def _optimise(subject: Subject, view: View, start: np.ndarray, rate: float, patience: int) -> np.ndarray:
+def _optimise(subject: Subject, view: FixedImage, start: np.ndarray, rate: float, patience: int) -> np.ndarray:
     module = _module(subject, view.camera, start)
     target = _standard(torch.from_numpy(view.image.astype(np.float32))[None, None])
     whole = MultiscaleNormalizedCrossCorrelation2d([None, 9], [0.5, 0.5])

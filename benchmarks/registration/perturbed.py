@@ -12,7 +12,7 @@ from scipy import ndimage
 from mskdex.config import Config
 from mskdex.io.volume import Volume
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.joint_camera import changed
 from mskdex.registration.registering import PatientViews
 
@@ -34,7 +34,7 @@ def perturbed(case: Case, draw: np.random.Generator) -> Case:
     view = case.patient.view
     labels, hu, affine = _ct(case, kinds["labels"], kinds["ct"], draw)
     bodies = find_bodies(hu, labels, affine, Config().channels)
-    seen = View(_toned(view, kinds["tone"]), view.field, changed(view.camera, off))
+    seen = FixedImage(_toned(view, kinds["tone"]), view.field, changed(view.camera, off))
     name = " ".join([case.name, *(f"{k}:{v}" for k, v in kinds.items())])
     return replace(case, name=name, patient=PatientViews(bodies, seen, case.patient.nominal))
 
@@ -78,7 +78,7 @@ def _redrawn(labels: np.ndarray, ct: Volume, kind: str, draw: np.random.Generato
     return result
 
 
-def _toned(view: View, kind: str) -> np.ndarray:
+def _toned(view: FixedImage, kind: str) -> np.ndarray:
     """Grey values with detail enhanced, laid over a sigmoid curve, or both."""
     image = view.image
     if kind in ("enhanced", "both"):

@@ -26,7 +26,7 @@ from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
 from mskdex.pipeline.stages.calibrate import _Pose, compare
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
 from mskdex.registration.grey_flags import grey_flags
 
@@ -49,7 +49,7 @@ class Exposed:
         ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
-        view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+        view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
         seen = compare(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
         paths = render(
             ct.array,

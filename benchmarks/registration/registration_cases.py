@@ -19,7 +19,7 @@ from mskdex.io.volume import Volume, read_volume, volume_from_sitk
 from mskdex.pipeline.settings import ImportStage
 from mskdex.quantities import HU_MAX, HU_MIN
 from mskdex.registration.bodies import RigidBody, find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.registering import PatientViews
 
 REAL = {"femur_left": (75,), "femur_right": (76,), "pelvis": (77, 78, 25)}
@@ -78,7 +78,7 @@ def virtual(
     ct, labels = read_volume(imported / "ct.nii.gz"), read_volume(imported / "labels.nii.gz")
     radiograph = read_radiograph(imported)
     bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, config.channels)
-    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera)
     told = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))
     truth = {body: np.array(told["bodies"][body]) for body in bodies}
     camera = true_camera(radiograph.camera, told["camera"]["sdd_mm"])
@@ -144,7 +144,7 @@ def real_cases(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[Case, 
         path = render_density(density, camera, pose)
         photons = draw.poisson(2e4 * (camera.pixel_mm / 0.84) ** 2 * np.exp(-0.02 * path))
         image = -np.log(np.maximum(photons, 1) / (2e4 * (camera.pixel_mm / 0.84) ** 2)).astype(np.float32)
-        view = View(image, _above_the_cut(ct.array.shape, ct.world_from_voxel, pose, camera), camera)
+        view = FixedImage(image, _above_the_cut(ct.array.shape, ct.world_from_voxel, pose, camera), camera)
         case = Case(f"real {number}", PatientViews(bodies, view, nominal), dict.fromkeys(bodies, pose), ct)
         yield case, draw.uniform(-1, 1, 6)
 
@@ -166,7 +166,7 @@ def wrong_inputs(case: Case, other: Case) -> dict[str, Case]:
     """The same patient with a radiograph that does not fit, or a CT that holds too little; every pose is wrong."""
     view = case.patient.view
     rows, columns = view.image.shape
-    upside = View(np.ascontiguousarray(view.image[::-1]), view.field, view.camera)
+    upside = FixedImage(np.ascontiguousarray(view.image[::-1]), view.field, view.camera)
     cone = np.zeros_like(view.field)
     cone[rows * 3 // 8 : rows * 5 // 8, columns * 3 // 8 : columns * 5 // 8] = True
     beside = np.roll(view.image, columns // 2, axis=1), np.zeros_like(view.field)
@@ -175,8 +175,8 @@ def wrong_inputs(case: Case, other: Case) -> dict[str, Case]:
         "another patient's": other.patient.view,
         "flipped left-right": view.mirrored(),
         "upside down": upside,
-        "over-collimated": View(np.where(cone, view.image, 0.0), cone, view.camera),
-        "half out of view": View(np.where(beside[1], beside[0], 0.0), beside[1], view.camera),
+        "over-collimated": FixedImage(np.where(cone, view.image, 0.0), cone, view.camera),
+        "half out of view": FixedImage(np.where(beside[1], beside[0], 0.0), beside[1], view.camera),
         "implants": with_implants(case),
     }
     return {
@@ -194,7 +194,7 @@ def another_parts(case: Case, distance_mm: float = 250.0) -> dict[str, Case]:
     }
 
 
-def _shifted(case: Case, up_mm: float) -> View:
+def _shifted(case: Case, up_mm: float) -> FixedImage:
     below, above = (round(max(mm, 0.0) / case.ct.spacing_mm[2]) for mm in (-up_mm, up_mm))
     hu = np.pad(case.ct.array, ((below, above), (0, 0), (0, 0)), mode="edge")
     moved_camera, affine = np.eye(4), case.ct.world_from_voxel.copy()
@@ -203,7 +203,7 @@ def _shifted(case: Case, up_mm: float) -> View:
     view = case.patient.view.at(1.6)
     density = Density.of(_attenuation(hu), affine)
     image = 0.02 * render_density(density, view.camera, case.patient.nominal @ moved_camera)
-    return View(image.astype(np.float32), np.ones(image.shape, dtype=bool), view.camera)
+    return FixedImage(image.astype(np.float32), np.ones(image.shape, dtype=bool), view.camera)
 
 
 def one_side(case: Case, asked: str, shown: str) -> PatientViews:
@@ -216,11 +216,11 @@ def one_side(case: Case, asked: str, shown: str) -> PatientViews:
     field &= view.field
     start = pose.copy()
     start[:3, 3] += pose[:3, :3] @ (other.centre_mm - bone.centre_mm)
-    alone = View(np.where(field, view.image, 0.0), field, view.camera)
+    alone = FixedImage(np.where(field, view.image, 0.0), field, view.camera)
     return PatientViews({"femur": replace(bone, name="femur")}, alone, start)
 
 
-def with_implants(case: Case, attenuation: float = 3.0) -> View:
+def with_implants(case: Case, attenuation: float = 3.0) -> FixedImage:
     """Hip prostheses of metal where the femoral heads, necks and shafts are."""
     view = case.patient.view
     image = view.image.copy()

@@ -14,17 +14,17 @@ from mskdex.compute.device import choose_device
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import Calibration
-from mskdex.evaluation.deployed import Deployed, read_deployed
+from mskdex.evaluation.model_calibration import ModelCalibration, read_model_calibration
 from mskdex.imaging.area_average import average_onto
-from mskdex.imaging.radiograph_import import Imported
+from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.io.stack import Greys
 from mskdex.io.user_files import read_user_parquet
 from mskdex.models.device_profiles import by_profile, device_flags
 from mskdex.models.flags import object_flags, radiograph_flags
-from mskdex.models.model import Model, Seen, read_model
+from mskdex.models.model import GridRadiograph, Model, read_model
 from mskdex.quantities import COLUMNS, QUANTITIES
 
-NOTHING = Deployed()
+NO_CALIBRATION = ModelCalibration()
 """Of a model without held-out patients: no intervals, and no estimate joined with demographics."""
 
 PREDICTED = ("volume", "lean_mass")
@@ -80,7 +80,7 @@ def load_model(path: AnyPath, device: str = "auto") -> Model:
 
 def predict(
     model: Model,
-    radiograph: AnyPath | Imported,
+    radiograph: AnyPath | ImportedRadiograph,
     *,
     calibration: AnyPath | None = None,
     person: Mapping[str, Any] | None = None,
@@ -100,20 +100,23 @@ def predict(
     Raises:
         MskdexError: a radiograph that cannot be imported, or a calibration on patients of the training.
     """
-    known = NOTHING if calibration is None else read_calibration(Path(calibration), model)
-    imported = radiograph if isinstance(radiograph, Imported) else read_radiograph(radiograph, config=config)
+    known = NO_CALIBRATION if calibration is None else read_calibration(Path(calibration), model)
+    imported = radiograph if isinstance(radiograph, ImportedRadiograph) else read_radiograph(radiograph, config=config)
     return predict_batch(model, [imported], known, [person or {}])[0]
 
 
 def predict_batch(
-    model: Model, radiographs: Sequence[Imported], known: Deployed, persons: Sequence[Mapping[str, Any]] | None = None
+    model: Model,
+    radiographs: Sequence[ImportedRadiograph],
+    calibration: ModelCalibration,
+    persons: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Prediction]:
     """Decomposes several radiographs in one pass of the network.
 
     Args:
         model: of `load_model`.
         radiographs: of `read_radiograph`.
-        known: of the model's errors on patients that it has not seen, and of demographics.
+        calibration: of the model's errors on patients that it has not seen, and of demographics.
         persons: of whom each radiograph is, as `predict` takes it; None where nothing is known of anybody.
 
     Raises:
@@ -135,14 +138,14 @@ def predict_batch(
         by_object = object_flags(model.card, drr[1], field)
         whole = "; ".join(flags)
         flagged = {c.name: whole or by_object.get(c.name, "") for c in model.card.channels}
-        rows = _Rows(known, person, radiograph.scale, flagged).of(model, drr)
+        rows = _Rows(calibration, person, radiograph.scale, flagged).of(model, drr)
         for row in rows:
             row["flag"] = by_object.get(row.pop("channel"), "")
         found.append(Prediction(drr, model.card.channels, flags, pd.DataFrame(rows)))
     return found
 
 
-def read_calibration(path: Path, model: Model) -> Deployed:
+def read_calibration(path: Path, model: Model) -> ModelCalibration:
     """What is known of a model's errors on patients that it has not seen.
 
     Args:
@@ -154,7 +157,7 @@ def read_calibration(path: Path, model: Model) -> Deployed:
             evaluation is of another model.
     """
     if path.is_dir():
-        return read_deployed(path, model.card.name, model.card.fold, model.card.patients)
+        return read_model_calibration(path, model.card.name, model.card.fold, model.card.patients)
     table = read_user_parquet(path)
     seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
     if seen:
@@ -163,17 +166,17 @@ def read_calibration(path: Path, model: Model) -> Deployed:
     if missing := [name for name in model.card.objects if name not in set(table["channel"])]:
         msg = f"{path} has no predictions of {', '.join(missing)}; give those of a model of the same objects"
         raise MskdexError(msg)
-    return Deployed(Calibration.of(table))
+    return ModelCalibration(Calibration.of(table))
 
 
-def _on_grid(model: Model, radiograph: Imported) -> tuple[Seen, np.ndarray]:
+def _on_grid(model: Model, radiograph: ImportedRadiograph) -> tuple[GridRadiograph, np.ndarray]:
     """The radiograph on the model's grid, and its field there."""
     grid = radiograph.camera.resized(model.card.grid.shape, model.card.grid.pixel_mm)
     image, field = average_onto(radiograph.image, radiograph.field, radiograph.camera, grid)
     line = radiograph.facts["standardisation"]
     greys = Greys(radiograph.facts["device_profile"], None if line is None else (line[0], line[1]))
     image, scale = by_profile(image.astype(np.float32), radiograph.scale, greys, model.card.device_profiles)
-    return Seen(image, grid, radiograph.geometry.source_to_isocentre_mm, scale == "relative"), field
+    return GridRadiograph(image, grid, radiograph.geometry.source_to_isocentre_mm, scale == "relative"), field
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,11 @@ class _Rows:
     """Rows of a table of predictions.
 
     Attributes:
-        known: of the model. person: of whom the radiograph is. scale: of its grey values.
+        calibration: of the model. person: of whom the radiograph is. scale: of its grey values.
         flagged: by channel, why there is no interval; "" where there is one.
     """
 
-    known: Deployed
+    calibration: ModelCalibration
     person: Mapping[str, Any]
     scale: str
     flagged: Mapping[str, str]
@@ -201,12 +204,12 @@ class _Rows:
         ]
 
     def _estimates(self, channel: str, column: str, value: float) -> dict[str, float | None]:
-        low, high = self._interval(self.known.image, channel, column, value)
+        low, high = self._interval(self.calibration.image, channel, column, value)
         row = {"predicted": value, "low": low, "high": high, "fused": None, "fused_low": None, "fused_high": None}
-        fusion = self.known.fusion
+        fusion = self.calibration.fusion
         if fusion and (channel, column) in fusion.parts and fusion.fits(self.person):
             both = fusion.estimate(channel, column, value, self.person)
-            low, high = self._interval(self.known.fused, channel, column, both)
+            low, high = self._interval(self.calibration.fused, channel, column, both)
             row |= {"fused": both, "fused_low": low, "fused_high": high}
         return row
 

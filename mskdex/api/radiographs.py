@@ -5,9 +5,9 @@ from mskdex.api.pose import Pose
 from mskdex.api.volumes import Segmentation, require_one_grid
 from mskdex.imaging.ct import Ct
 from mskdex.imaging.nominal_view import nominal_camera
-from mskdex.imaging.radiograph_import import Imported, import_radiograph
+from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.registering import PatientViews, Registration, register_bodies
 
 
@@ -21,7 +21,7 @@ def read_radiograph(
     air_grey: float | None = None,
     device: str | None = None,
     config: AnyConfig = None,
-) -> Imported:
+) -> ImportedRadiograph:
     """Reads a radiograph: log attenuation, exposed field, camera.
 
     What is given here overrules the file's tags, as the columns of a cohort sheet do.
@@ -56,7 +56,7 @@ def read_radiograph(
 
 
 def register(
-    ct: Ct, labels: Segmentation, radiograph: Imported, *, start: Pose | None = None, config: AnyConfig = None
+    ct: Ct, labels: Segmentation, radiograph: ImportedRadiograph, *, start: Pose | None = None, config: AnyConfig = None
 ) -> dict[str, Registration]:
     """Registers every rigid body of a CT to a radiograph of the same person.
 
@@ -81,7 +81,7 @@ def register(
     bodies = find_bodies(volume.array, labels.volume.array, volume.world_from_voxel, labels.channels, cut)
     if start is None:
         start = Pose(nominal_camera(labels.volume, labels.channels, radiograph.geometry)[0])
-    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera)
     return register_bodies(
         PatientViews(bodies, view, start.camera_from_ct), settings.registration, settings.rendering.step_mm
     )

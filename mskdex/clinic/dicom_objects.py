@@ -11,18 +11,18 @@ from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import Prediction
 from mskdex.clinic.document import document
-from mskdex.clinic.making import Algorithm, Making
+from mskdex.clinic.object_context import Algorithm, ObjectContext
 from mskdex.clinic.overview import overview
 from mskdex.clinic.parametric_map import parametric_map
 from mskdex.clinic.structured_report import structured_report
 from mskdex.errors import MskdexError
-from mskdex.imaging.radiograph_import import Imported
+from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.io.artifacts import atomic_path
 
 
 def dicom_objects(
     source: Dataset,
-    imported: Imported,
+    imported: ImportedRadiograph,
     prediction: Prediction,
     algorithm: Algorithm,
     created: datetime | None = None,
@@ -41,17 +41,17 @@ def dicom_objects(
         Comprehensive 3D SR, Parametric Map, Secondary Capture and Encapsulated PDF, each in a series of its own.
     """
     source = _as_used(source, imported)
-    making = Making(algorithm, _content_digest(source, prediction), created or datetime.now())
+    context = ObjectContext(algorithm, _content_digest(source, prediction), created or datetime.now())
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an archive's own values are kept, whatever the standard says of their length
         found: list[Dataset] = [
-            structured_report(source, prediction, making, imported.warnings),
-            parametric_map(source, prediction, making, algorithm.card.grid.pixel_mm, imported.geometry.view),
-            overview(source, prediction, making),
-            document(source, prediction, making, imported.warnings),
+            structured_report(source, prediction, context, imported.warnings),
+            parametric_map(source, prediction, context, algorithm.card.grid.pixel_mm, imported.geometry.view),
+            overview(source, prediction, context),
+            document(source, prediction, context, imported.warnings),
         ]
         for item in found:
-            _date(item, making.created)
+            _date(item, context.created)
     return found
 
 
@@ -90,7 +90,7 @@ def _kind(item: Dataset) -> str:
     return str(item.SeriesDescription).removeprefix("MSKdeX ").replace(" ", "-")
 
 
-def _as_used(source: Dataset, imported: Imported) -> Dataset:
+def _as_used(source: Dataset, imported: ImportedRadiograph) -> Dataset:
     """The source with the orientation and pixel size that the import went by, for a radiograph may lack them."""
     found = Dataset()
     found.update(source)

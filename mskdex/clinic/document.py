@@ -14,7 +14,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from mskdex import __version__
 from mskdex.api.prediction import Prediction
 from mskdex.clinic.lean_mass_picture import draw_objects
-from mskdex.clinic.making import NOTICE, Making
+from mskdex.clinic.object_context import NOTICE, ObjectContext
 from mskdex.clinic.overview import reference
 from mskdex.evaluation.conformal import COVERAGE
 from mskdex.quantities import COLUMNS
@@ -31,14 +31,14 @@ _TEXT_PT = 420.0
 class EncapsulatedPdf(SOPClass):
     """An Encapsulated PDF of a radiograph's study."""
 
-    def __init__(self, source: Dataset, content: bytes, title: str, making: Making):
+    def __init__(self, source: Dataset, content: bytes, title: str, context: ObjectContext):
         super().__init__(
             study_instance_uid=source.StudyInstanceUID,
             sop_class_uid=EncapsulatedPDFStorage,
             modality="DOC",
             transfer_syntax_uid=ExplicitVRLittleEndian,
             specific_character_set=source.SpecificCharacterSet,
-            **making.instance("report", 9104),
+            **context.instance("report", 9104),
         )
         self.copy_patient_and_study_information(source)
         self.ConversionType = "WSD"
@@ -52,41 +52,43 @@ class EncapsulatedPdf(SOPClass):
         self.EncapsulatedDocumentLength = len(content)
 
 
-def document(source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str] = ()) -> EncapsulatedPdf:
+def document(
+    source: Dataset, prediction: Prediction, context: ObjectContext, warnings: Sequence[str] = ()
+) -> EncapsulatedPdf:
     """The one-page report: values, intervals, flags, the model and the picture.
 
     Args:
         source: of `read_source`.
         prediction: of that radiograph.
-        making: who made it, and when.
+        context: who made it, and when.
         warnings: of the radiograph's import.
     """
-    return EncapsulatedPdf(source, _page(source, prediction, making, warnings), _TITLE, making)
+    return EncapsulatedPdf(source, _page(source, prediction, context, warnings), _TITLE, context)
 
 
-def _page(source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str]) -> bytes:
+def _page(source: Dataset, prediction: Prediction, context: ObjectContext, warnings: Sequence[str]) -> bytes:
     figure = Figure(figsize=_A4_INCH)
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.25, 1.0))
     above, below = parts
-    lines = page_lines(source, prediction, making, warnings)
+    lines = page_lines(source, prediction, context, warnings)
     size = min(_LARGEST_PT, _TEXT_PT / (_SPACING * len(lines)))  # whatever there is to say finds its place
     style = {"family": "monospace", "fontsize": size, "va": "top", "linespacing": _SPACING, "parse_math": False}
     above.text(0.05, 0.97, "\n".join(lines), **style)
     below.suptitle("Lean mass, one scale for all", fontsize=8)
     draw_objects(below, prediction, fontsize=5)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="pdf", metadata={"Title": _TITLE, "CreationDate": making.created})
+    figure.savefig(buffer, format="pdf", metadata={"Title": _TITLE, "CreationDate": context.created})
     return buffer.getvalue()
 
 
-def page_lines(source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str]) -> list[str]:
+def page_lines(source: Dataset, prediction: Prediction, context: ObjectContext, warnings: Sequence[str]) -> list[str]:
     """The page's text, line by line; arguments as of `document`."""
     name = str(source.PatientName).split("=")[0].replace("^", " ").strip()
     head = [
         _TITLE,
         f"Patient: {name}, id {source.PatientID}, born {source.PatientBirthDate}",
         f"Study: {source.StudyDate}, accession {source.AccessionNumber}",
-        f"Model: {making.algorithm.identifier}; MSKdeX {__version__}; {making.created:%Y-%m-%d %H:%M}",
+        f"Model: {context.algorithm.identifier}; MSKdeX {__version__}; {context.created:%Y-%m-%d %H:%M}",
     ]
     groups = list(prediction.table.groupby(["object", "side"], sort=False))
     table = [f"{'structure':22}{'side':10}{'volume, cm3':>24}{'lean mass, g':>24}", *(_row(rows) for _, rows in groups)]

@@ -25,7 +25,7 @@ FACTS, CARD = "mskdex", "model_card"
 _OPSET = 20
 
 
-class Exported(nn.Module):
+class ExportedModel(nn.Module):
     """A model with its scales inside: radiographs on its grid to DRRs in cm³ and g per pixel."""
 
     def __init__(self, model: Model):
@@ -64,7 +64,7 @@ def export_model(path: Path, to: Format, out: Path) -> None:
     if to == "onnx":
         _require_onnx()
     model = read_model(path, torch.device("cpu"))
-    network = Exported(model).eval()
+    network = ExportedModel(model).eval()
     metadata = {FACTS: json.dumps(interface(model)), CARD: model_card(path)}
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level

@@ -5,16 +5,16 @@ from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import Prediction
 from mskdex.clinic.lean_mass_picture import picture
-from mskdex.clinic.making import Making
+from mskdex.clinic.object_context import ObjectContext
 
 
-def overview(source: Dataset, prediction: Prediction, making: Making) -> SCImage:
+def overview(source: Dataset, prediction: Prediction, context: ObjectContext) -> SCImage:
     """The picture that `mskdex predict` writes, as a colour image that any viewer shows.
 
     Args:
         source: of `read_source`.
         prediction: of that radiograph.
-        making: who made it, and when.
+        context: who made it, and when.
     """
     found = SCImage.from_ref_dataset(
         source,
@@ -23,7 +23,7 @@ def overview(source: Dataset, prediction: Prediction, making: Making) -> SCImage
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=tuple(source.PatientOrientation),
-        **making.instance("overview", 9103),
+        **context.instance("overview", 9103),
     )
     found.copy_patient_and_study_information(source)
     found.ImageType = ["DERIVED", "SECONDARY"]

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.api.prediction import PREDICTED, Prediction
 from mskdex.clinic import codes as own
-from mskdex.clinic.making import Making
+from mskdex.clinic.object_context import ObjectContext
 from mskdex.config.objects import Channel
 from mskdex.quantities import COLUMNS, QUANTITIES
 
@@ -22,7 +22,7 @@ _DOWN = (0.0, 0.0, -1.0)
 
 
 def parametric_map(
-    source: Dataset, prediction: Prediction, making: Making, pixel_mm: float, view: str
+    source: Dataset, prediction: Prediction, context: ObjectContext, pixel_mm: float, view: str
 ) -> ParametricMap:
     """The volume of every object, frame by frame, then the lean mass of every object.
 
@@ -34,7 +34,7 @@ def parametric_map(
     Args:
         source: of `read_source`.
         prediction: of that radiograph.
-        making: who made it, and when.
+        context: who made it, and when.
         pixel_mm: of the prediction's grid, which has the radiograph's middle.
         view: of the radiograph, AP or PA.
     """
@@ -43,7 +43,7 @@ def parametric_map(
     slopes = np.maximum(values.max(axis=(0, 1)) / MOST, 1e-12)
     pixels = np.rint(values / slopes).astype(np.uint16)
     found = ParametricMap(
-        source_images=[_placed(source, making, view)],
+        source_images=[_placed(source, context, view)],
         pixel_array=pixels[None],
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
@@ -57,31 +57,31 @@ def parametric_map(
         content_label="DECOMPOSITION",
         content_description="Volume (cm3) and lean mass (g) per pixel and object",
         coding_schemes=[own.private_scheme()],
-        **making.instance("decomposition", 9102),
+        **context.instance("decomposition", 9102),
     )
-    _index(found, making)
+    _index(found, context)
     for item, (_, n) in zip(found.PerFrameFunctionalGroupsSequence, frames, strict=True):
         item.FrameAnatomySequence = [_anatomy(prediction.channels[n])]
     return found
 
 
-def _index(found: ParametricMap, making: Making) -> None:
+def _index(found: ParametricMap, context: ObjectContext) -> None:
     """Makes the frames' mappings their dimension: highdicom indexes by position alone, which is one for all."""
     dimension = found.DimensionIndexSequence[0]
     dimension.DimensionIndexPointer = tag_for_keyword("LUTLabel")
     dimension.FunctionalGroupPointer = tag_for_keyword("RealWorldValueMappingSequence")
     dimension.DimensionDescriptionLabel = "Quantity and structure"
-    dimension.DimensionOrganizationUID = making.uid("dimensions")
+    dimension.DimensionOrganizationUID = context.uid("dimensions")
     found.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimension.DimensionOrganizationUID
     for number, item in enumerate(found.PerFrameFunctionalGroupsSequence, start=1):
         item.FrameContentSequence[0].DimensionIndexValues = [number]
 
 
-def _placed(source: Dataset, making: Making, view: str) -> Dataset:
+def _placed(source: Dataset, context: ObjectContext, view: str) -> Dataset:
     """The source in the map's frame of reference, for highdicom asks where it lies."""
     found = Dataset()
     found.update(source)
-    found.FrameOfReferenceUID = making.uid("frame of reference")
+    found.FrameOfReferenceUID = context.uid("frame of reference")
     found.ImagePositionPatient, found.ImageOrientationPatient = [0.0, 0.0, 0.0], [*_ACROSS[view], *_DOWN]
     found.PixelSpacing, found.SliceThickness = source.ImagerPixelSpacing, 1.0
     return found

@@ -11,14 +11,14 @@ from pydicom.sr.codedict import codes
 from mskdex import __version__
 from mskdex.api.prediction import Prediction
 from mskdex.clinic import codes as own
-from mskdex.clinic.making import MANUFACTURER, NOTICE, Making, derived_uid
+from mskdex.clinic.object_context import MANUFACTURER, NOTICE, ObjectContext, derived_uid
 from mskdex.evaluation.conformal import COVERAGE
 
 _WITHIN = sr.RelationshipTypeValues.CONTAINS
 
 
 def structured_report(
-    source: Dataset, prediction: Prediction, making: Making, warnings: Sequence[str] = ()
+    source: Dataset, prediction: Prediction, context: ObjectContext, warnings: Sequence[str] = ()
 ) -> sr.Comprehensive3DSR:
     """One measurement group per structure and side: volume (cm³), lean mass (g), their intervals and flags.
 
@@ -27,10 +27,10 @@ def structured_report(
     Args:
         source: of `read_source`.
         prediction: of that radiograph.
-        making: who made it, and when.
+        context: who made it, and when.
         warnings: of the radiograph's import.
     """
-    groups = [_group(source, rows, making) for _, rows in prediction.table.groupby(["object", "side"], sort=False)]
+    groups = [_group(source, rows, context) for _, rows in prediction.table.groupby(["object", "side"], sort=False)]
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_device()),
         procedure_reported=codes.cid100.XRUnspecifiedBodyRegion,
@@ -44,7 +44,7 @@ def structured_report(
         content=report[0],
         is_complete=True,
         coding_schemes=[own.private_scheme()],
-        **making.instance("measurements", 9101),
+        **context.instance("measurements", 9101),
     )
 
 
@@ -64,7 +64,7 @@ def _of_the_image(flags: Sequence[str], warnings: Sequence[str]) -> sr.Container
     return container
 
 
-def _group(source: Dataset, rows: pd.DataFrame, making: Making) -> sr.MeasurementsAndQualitativeEvaluations:
+def _group(source: Dataset, rows: pd.DataFrame, context: ObjectContext) -> sr.MeasurementsAndQualitativeEvaluations:
     first = rows.iloc[0]
     name = first["object"] if first["side"] == "midline" else f"{first['object']}_{first['side']}"
     structure = own.structure_code(first["object"])
@@ -73,7 +73,7 @@ def _group(source: Dataset, rows: pd.DataFrame, making: Making) -> sr.Measuremen
         finding_category=codes.SCT.AnatomicalStructure,
         finding_type=structure,
         finding_sites=[sr.FindingSite(structure, laterality=own.side_code(first["side"]))],
-        algorithm_id=_algorithm(making),
+        algorithm_id=_algorithm(context),
         measurements=[_measurement(row) for row in rows.to_dict("records")],
         source_images=[sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)],
     )
@@ -83,11 +83,11 @@ def _group(source: Dataset, rows: pd.DataFrame, making: Making) -> sr.Measuremen
     return group
 
 
-def _algorithm(making: Making) -> sr.AlgorithmIdentification:
+def _algorithm(context: ObjectContext) -> sr.AlgorithmIdentification:
     return sr.AlgorithmIdentification(
         name="MSKdeX",
         version=__version__,
-        parameters=[f"model: {making.algorithm.identifier}"],
+        parameters=[f"model: {context.algorithm.identifier}"],
         family=codes.cid7162.ArtificialIntelligence,
     )
 

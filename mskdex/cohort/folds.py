@@ -35,8 +35,8 @@ def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame
     table["person"] = patients.get("person", patients["patient_id"])
     dealt = trained_on(patients).to_numpy()
     people = table[dealt].groupby("person", as_index=False).agg(sex=("sex", "max"), rows=("patient_id", "size"))
-    if told := too_few(patients, settings.count):
-        raise MskdexError(told)
+    if detail := too_few(patients, settings.count):
+        raise MskdexError(detail)
     people["order"] = [_order(settings.seed, p) for p in people["person"]]
     people = people.sort_values(["sex", "rows", "order"], ascending=[True, False, True])
     folds = dict(zip(people["person"], _dealt(people["sex"], people["rows"], settings.count), strict=True))

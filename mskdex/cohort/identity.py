@@ -69,8 +69,8 @@ def _same_ids(known: Mapping[str, Evidence]) -> Iterator[Clash]:
     values = [(e.patient_id, who) for e in known.values() for who in dict.fromkeys(e.dicom_ids.values())]
     for who, patients in shared(values):
         if len(patients) >= _LEAST_FOR_A_COMMON_ID and len(patients) == len(having):
-            told = f"the DICOM PatientID of all {len(patients)} patients is the same, so it says nothing about them"
-            yield Clash("", "patient_id", told, certain=False)
+            detail = f"the DICOM PatientID of all {len(patients)} patients is the same, so it says nothing about them"
+            yield Clash("", "patient_id", detail, certain=False)
             continue
         for first, second in _strangers(known, patients):
             one, other = (

@@ -37,8 +37,10 @@ def number(name: str, low: float, high: float, unit: str = "", others: Mapping[s
             return SheetCell(nan, f"{text!r} is no number; give {name} or leave it blank")
         allowed = [v for v in possible if low <= v <= high]
         if not allowed:
-            told = f"{text} is outside {low:g} to {high:g}{unit and f' {unit}'}{_hint(possible[0], low, high, others)}"
-            return SheetCell(nan, f"{told}; correct it or leave it blank")
+            detail = (
+                f"{text} is outside {low:g} to {high:g}{unit and f' {unit}'}{_hint(possible[0], low, high, others)}"
+            )
+            return SheetCell(nan, f"{detail}; correct it or leave it blank")
         if decimal is not None and grouped is not None and grouped in allowed:
             return SheetCell(nan, f"{text} may mean {grouped:g} or {decimal:g}; write it without a thousands separator")
         return SheetCell(allowed[0])

@@ -30,17 +30,17 @@ def row_problems(cells: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "labels", "is the same file as the CT; name the label map", "error"
     sdd, isocentre = _number(cells, "sdd_mm"), _number(cells, "source_to_isocentre_mm")
     if sdd is not None and isocentre is not None and isocentre >= sdd:
-        told = f"{isocentre:g} is not smaller than sdd_mm {sdd:g}, so the patient would lie behind the detector"
-        yield "source_to_isocentre_mm", f"{told}; correct one of them", "error"
+        detail = f"{isocentre:g} is not smaller than sdd_mm {sdd:g}, so the patient would lie behind the detector"
+        yield "source_to_isocentre_mm", f"{detail}; correct one of them", "error"
     height, weight = _number(cells, "height_cm"), _number(cells, "weight_kg")
     if height is None or weight is None:
         return
     bmi = weight / (height / 100) ** 2
-    told = f"{weight:g} kg at a height of {height:g} cm are {bmi:.0f} kg/m²; correct them if they are in other units"
+    detail = f"{weight:g} kg at a height of {height:g} cm are {bmi:.0f} kg/m²; correct them if they are in other units"
     if not _BMI[0] <= bmi <= _BMI[1]:
-        yield "weight_kg", told, "error"
+        yield "weight_kg", detail, "error"
     elif not _USUAL_BMI[0] <= bmi <= _USUAL_BMI[1]:
-        yield "weight_kg", told, "warning"
+        yield "weight_kg", detail, "warning"
 
 
 def unit_doubts(sheet: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -48,12 +48,12 @@ def unit_doubts(sheet: pd.DataFrame) -> Iterator[tuple[str, str]]:
     bmi = (sheet["weight_kg"] / (sheet["height_cm"] / 100) ** 2).dropna()
     low, high = _USUAL_MEDIAN_BMI
     if len(bmi) >= _LEAST_FOR_A_MEDIAN and not low <= bmi.median() <= high:
-        told = f"half of the patients are above and half below {bmi.median():.0f} kg/m²"
-        yield "weight_kg", f"{told}; are the weights in kg (a pound is 0.454 kg) and the heights in cm?"
+        detail = f"half of the patients are above and half below {bmi.median():.0f} kg/m²"
+        yield "weight_kg", f"{detail}; are the weights in kg (a pound is 0.454 kg) and the heights in cm?"
     height = sheet["height_cm"][~(sheet["age"] < _ADULT_YEARS)].dropna()
     if len(height) >= _LEAST_FOR_A_MEDIAN and _INCHES[0] <= height.median() <= _INCHES[1]:
-        told = f"half of the patients are taller and half smaller than {height.median():.0f} cm"
-        yield "height_cm", f"{told}; are the heights in inches (an inch is 2.54 cm)?"
+        detail = f"half of the patients are taller and half smaller than {height.median():.0f} cm"
+        yield "height_cm", f"{detail}; are the heights in inches (an inch is 2.54 cm)?"
 
 
 def _number(cells: Mapping[str, Any], column: str) -> float | None:

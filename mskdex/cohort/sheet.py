@@ -16,9 +16,9 @@ from mskdex.cohort.rows import row_problems, unit_doubts
 from mskdex.cohort.table import read_table
 from mskdex.config.cohort import CohortSettings
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
-_MOST_PROBLEMS_TOLD = 40
+_MOST_LISTED = 40
 _NO_REASON = "is blank, but the patient is excluded; say why, nothing is dropped silently"
 
 
@@ -42,7 +42,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row else ""
-        return f"{where}column {self.column}: {shown(self.message, 600)}"
+        return f"{where}column {self.column}: {quote(self.message, 600)}"
 
 
 def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> pd.DataFrame:
@@ -66,9 +66,9 @@ def read_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> p
     sheet, problems = check_sheet(path, settings, files=files)
     errors = [p for p in problems if p.severity == "error"]
     if errors:
-        told = "".join(f"\n  {p}" for p in errors[:_MOST_PROBLEMS_TOLD])
-        more = f"\n  and {len(errors) - _MOST_PROBLEMS_TOLD} more" if len(errors) > _MOST_PROBLEMS_TOLD else ""
-        msg = f"cohort sheet {path} has {len(errors)} problem{'s' * (len(errors) > 1)}:{told}{more}"
+        detail = "".join(f"\n  {p}" for p in errors[:_MOST_LISTED])
+        more = f"\n  and {len(errors) - _MOST_LISTED} more" if len(errors) > _MOST_LISTED else ""
+        msg = f"cohort sheet {path} has {len(errors)} problem{'s' * (len(errors) > 1)}:{detail}{more}"
         raise MskdexError(msg)
     return sheet
 
@@ -96,7 +96,7 @@ def check_sheet(path: Path, settings: CohortSettings, *, files: bool = True) -> 
     sheet.attrs["rows"] = numbers
     problems += _uses(sheet)
     problems += _duplicates(sheet)
-    problems += [Problem(None, "", column, told, "warning") for column, told in unit_doubts(sheet)]
+    problems += [Problem(None, "", column, doubt, "warning") for column, doubt in unit_doubts(sheet)]
     problems.sort(key=lambda p: (p.row or 0, p.column))
     return sheet, problems
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mskdex.cohort.columns import column_named
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _ADVICE = "save it as UTF-8 CSV or as tab-separated text"
 _BOMS = (
@@ -58,7 +58,7 @@ def read_table(path: Path) -> pd.DataFrame:
     table.index += len(above.splitlines())
     table.columns = table.iloc[0].to_list()
     if not any(column_named(name) for name in table.columns):
-        first = shown(", ".join(table.columns), 100)
+        first = quote(", ".join(table.columns), 100)
         msg = f"cohort sheet {path}: its first row ({first}) names no column; write patient_id, ct, ... above the rows"
         raise MskdexError(msg)
     table = table.iloc[1:]

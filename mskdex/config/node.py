@@ -166,8 +166,8 @@ def read_node_settings(path: Path) -> NodeSettings:
     try:
         found = NodeSettings.model_validate(content)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
-        msg = f"node config {path}: {told}; docs/node.md explains every key"
+        detail = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        msg = f"node config {path}: {detail}; docs/node.md explains every key"
         raise MskdexError(msg) from error
     here = path.resolve().parent
     paths = {name: here / value for name in ("model", "queue", "calibration") if (value := getattr(found, name))}

@@ -37,7 +37,7 @@ _BYTES_OF_A_VOXEL = 8
 
 
 @dataclass(frozen=True)
-class Work:
+class RenderWork:
     """What a render call has to do.
 
     Attributes:
@@ -62,11 +62,11 @@ class Work:
         return moved + self.samples * CUDA_SECONDS_PER_SAMPLE
 
 
-def work_of(scene: Scene, views: Sequence[View], camera: Camera, tables: np.ndarray, sampling: Sampling) -> Work:
+def work_of(scene: Scene, views: Sequence[View], camera: Camera, tables: np.ndarray, sampling: Sampling) -> RenderWork:
     """What rendering the views has to do."""
     shown = [(view, view.box) for view in views if view.box is not None]
     objects = sum(len(view.ids) for view in views)
-    return Work(
+    return RenderWork(
         samples=sum(_samples(scene, view, box, camera, sampling) for view, box in shown),
         box_voxels=sum(int(np.prod(box[1] - box[0])) for _, box in shown),
         scene_bytes=0 if _copied(scene) else scene.ct.nbytes + scene.labels.nbytes,
@@ -101,12 +101,12 @@ def choose_device(
     slow, fast = renders * work.cpu_seconds(), renders * work.cuda_seconds()
     start = 0.0 if _started() else CUDA_START_SECONDS
     cuda = f"{start + fast:.2f} s on a GPU, {start:.1f} s of it its start"
-    told = f"estimated {slow:.2f} s on {threads()} threads, {cuda}"
+    detail = f"estimated {slow:.2f} s on {threads()} threads, {cuda}"
     if slow <= start + fast:
-        log.debug("rendering on the CPU: %s", told)
+        log.debug("rendering on the CPU: %s", detail)
         return "cpu"
     obstacle = _obstacle(_BYTES_OF_A_VOXEL * scene.ct.size if work.scene_bytes else 0)
-    log.info("rendering on %s: %s", f"the CPU, because {obstacle}" if obstacle else "the GPU", told)
+    log.info("rendering on %s: %s", f"the CPU, because {obstacle}" if obstacle else "the GPU", detail)
     return "cpu" if obstacle else "cuda"
 
 

@@ -45,7 +45,7 @@ SHOWN_MEASURES = tuple(m for m in MEASURES if m not in ("loa_low_percent", "loa_
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ResampledMeasure:
     """A measure under every weighting of the patients.
 
     Attributes:
@@ -62,7 +62,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Subject:
+class MethodPairs:
     """A method's pairs for one quantity, with what they are compared with.
 
     Attributes:
@@ -89,9 +89,9 @@ class Subject:
         known = own.known if among is None else own.known & among[:, None]
         return Pairs(own.truth, own.predicted if predicted is None else predicted, known, own.groups)
 
-    def drawn(self, values: np.ndarray, pairs: Pairs, why: list[str | None]) -> Drawn:
+    def resampled(self, values: np.ndarray, pairs: Pairs, why: list[str | None]) -> ResampledMeasure:
         """A measure of every channel."""
-        return Drawn(values, why, pairs.known.sum(axis=0), list(self.panel.channels["structure"]))
+        return ResampledMeasure(values, why, pairs.known.sum(axis=0), list(self.panel.channels["structure"]))
 
 
 def added_value_table(
@@ -118,10 +118,10 @@ def added_value_table(
         method, quantity, structure, kind, measure, value, low, high, n, undefined.
     """
     rows: list[dict[str, Any]] = []
-    for quantity, subject in _subjects(points, joined, patients, settings, persons):
-        kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
-        for measure, found in _measures(subject):
-            common = {"method": subject.method, "quantity": quantity, "measure": measure}
+    for quantity, compared in _method_pairs(points, joined, patients, settings, persons):
+        kinds: dict[str, str] = dict(compared.panel.channels[["structure", "kind"]].itertuples(index=False))
+        for measure, found in _measures(compared):
+            common = {"method": compared.method, "quantity": quantity, "measure": measure}
             rows += [common | row for row in _structures(found, kinds, settings.confidence)]
     order = ["method", "quantity", "structure", "kind", "measure", "value", "low", "high", "n", "undefined"]
     return pd.DataFrame(rows, columns=order)
@@ -142,39 +142,39 @@ def muscle_mean_draws(
     Yields:
         method, quantity, measure, draws (1 + resamples,), of which the first is the plain one.
     """
-    for quantity, subject in _subjects(points, joined, patients, settings, persons):
-        kinds: dict[str, str] = dict(subject.panel.channels[["structure", "kind"]].itertuples(index=False))
-        for measure, found in _measures(subject):
+    for quantity, compared in _method_pairs(points, joined, patients, settings, persons):
+        kinds: dict[str, str] = dict(compared.panel.channels[["structure", "kind"]].itertuples(index=False))
+        for measure, found in _measures(compared):
             structures = _sides_averaged(found)
             muscles = [d for name, d, _, _ in structures if kinds[name] == "muscle" and d is not None]
             if muscles:
-                yield subject.method, quantity, measure, np.mean(muscles, axis=0)
+                yield compared.method, quantity, measure, np.mean(muscles, axis=0)
 
 
-def _subjects(
+def _method_pairs(
     points: pd.DataFrame,
     joined: pd.DataFrame,
     patients: pd.DataFrame,
     settings: EvaluationSettings,
     persons: pd.Series | None,
-) -> Iterator[tuple[str, Subject]]:
+) -> Iterator[tuple[str, MethodPairs]]:
     everything = {(m, q): panel for m, q, panel in panels(points)}
     first = next(iter(everything.values()))
     folds = pd.Series(first.pairs.groups, index=first.patients)
     people = patients.reindex(first.patients)
     design = Design.fit(people).matrix(people)
     sex = np.asarray(people["sex"], dtype=object) if "sex" in people else np.full(len(people), None, dtype=object)
-    drawn = person_resamples(first.persons_of_rows(persons), settings.bootstrap_samples, settings.seed)
-    counts = np.vstack([np.ones(len(people)), drawn])
+    resampled = person_resamples(first.persons_of_rows(persons), settings.bootstrap_samples, settings.seed)
+    counts = np.vstack([np.ones(len(people)), resampled])
     for (method, quantity), panel in everything.items():
         known = everything.get((DEMOGRAPHICS, quantity))
         of = joined[(joined["method"] == method) & (joined["quantity"] == quantity)]
         both = Panel.of(of, panel.channels, folds).pairs.predicted if len(of) else None
         regressed = None if known is None else known.pairs.predicted
-        yield quantity, Subject(method, panel, regressed, both, design, sex, counts)
+        yield quantity, MethodPairs(method, panel, regressed, both, design, sex, counts)
 
 
-def _measures(s: Subject) -> Iterator[tuple[str, Drawn]]:
+def _measures(s: MethodPairs) -> Iterator[tuple[str, ResampledMeasure]]:
     yield from _agreement(s)
     for name, code in SEXES.items():
         yield f"pcc_{name}", _pcc(s, s.pairs(among=s.sex == code))
@@ -193,43 +193,43 @@ def _measures(s: Subject) -> Iterator[tuple[str, Drawn]]:
         both = _r2(s, s.pairs(s.joint))
         yield "r2_both", both
         why = [a or b for a, b in zip(both.why, known.why, strict=True)]
-        yield "r2_gain", Drawn(both.draws - known.draws, why, both.n, both.structures)
+        yield "r2_gain", ResampledMeasure(both.draws - known.draws, why, both.n, both.structures)
 
 
-def _agreement(s: Subject) -> Iterator[tuple[str, Drawn]]:
+def _agreement(s: MethodPairs) -> Iterator[tuple[str, ResampledMeasure]]:
     pairs = s.pairs()
     found = statistics(pairs, s.counts)
     with np.errstate(invalid="ignore", divide="ignore"):
         per_cent = np.where(found["mae"] == 0.0, 0.0, found["mae_percent"] / found["mae"])
     columns = range(pairs.truth.shape[1])
     for name in ("pcc", "icc21", "slope"):
-        yield name, s.drawn(found[name], pairs, [undefined(name, pairs, c) for c in columns])
+        yield name, s.resampled(found[name], pairs, [undefined(name, pairs, c) for c in columns])
     for name in ("bias", "loa_low", "loa_high"):
         why = [undefined(name, pairs, c) or undefined("mae_percent", pairs, c) for c in columns]
-        yield f"{name}_percent", s.drawn(found[name] * per_cent, pairs, why)
+        yield f"{name}_percent", s.resampled(found[name] * per_cent, pairs, why)
     why = [undefined("slope", pairs, c) or undefined("mae_percent", pairs, c) for c in columns]
     with np.errstate(invalid="ignore"):  # the mean prediction is the mean truth plus the bias
         intercept = 100.0 - found["slope"] * (100.0 + found["bias"] * per_cent)
-    yield "intercept_percent", s.drawn(intercept, pairs, why)
+    yield "intercept_percent", s.resampled(intercept, pairs, why)
 
 
-def _pcc(s: Subject, pairs: Pairs) -> Drawn:
+def _pcc(s: MethodPairs, pairs: Pairs) -> ResampledMeasure:
     why = [undefined("pcc", pairs, c) for c in range(pairs.truth.shape[1])]
-    return s.drawn(statistics(pairs, s.counts)["pcc"], pairs, why)
+    return s.resampled(statistics(pairs, s.counts)["pcc"], pairs, why)
 
 
-def _r2(s: Subject, pairs: Pairs) -> Drawn:
+def _r2(s: MethodPairs, pairs: Pairs) -> ResampledMeasure:
     values, why = r_squared(pairs, s.counts)
-    return s.drawn(values, pairs, why)
+    return s.resampled(values, pairs, why)
 
 
-def _partial(s: Subject) -> Drawn:
+def _partial(s: MethodPairs) -> ResampledMeasure:
     pairs = s.pairs()
     draws, why = partial_correlation(pairs, s.design, s.counts)
-    return s.drawn(draws, pairs, [undefined("pcc", pairs, c) or reason for c, reason in enumerate(why)])
+    return s.resampled(draws, pairs, [undefined("pcc", pairs, c) or reason for c, reason in enumerate(why)])
 
 
-def _left_right(s: Subject) -> Drawn:
+def _left_right(s: MethodPairs) -> ResampledMeasure:
     """Correlation of the differences between left and right, a column per paired structure."""
     sides = s.panel.channels["side"].to_numpy()
     paired = {
@@ -246,20 +246,20 @@ def _left_right(s: Subject) -> Drawn:
         own.groups,
     )
     why = [undefined("pcc", pairs, c) for c in range(len(paired))]
-    return Drawn(statistics(pairs, s.counts)["pcc"], why, pairs.known.sum(axis=0), list(paired))
+    return ResampledMeasure(statistics(pairs, s.counts)["pcc"], why, pairs.known.sum(axis=0), list(paired))
 
 
-def _mean_of(folds: list[Drawn]) -> Drawn:
+def _mean_of(folds: list[ResampledMeasure]) -> ResampledMeasure:
     """Mean over the folds in which a column is defined."""
     defined = np.array([[reason is None for reason in f.why] for f in folds])
     values = np.where(defined[:, None], np.stack([f.draws for f in folds]), 0.0).sum(axis=0)
     with np.errstate(invalid="ignore"):
         mean = values / defined.sum(axis=0)
     reasons = [None if defined[:, c].any() else folds[0].why[c] for c in range(defined.shape[1])]
-    return Drawn(mean, reasons, sum(f.n for f in folds), folds[0].structures)  # type: ignore[arg-type]
+    return ResampledMeasure(mean, reasons, sum(f.n for f in folds), folds[0].structures)  # type: ignore[arg-type]
 
 
-def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[dict[str, Any]]:
+def _structures(found: ResampledMeasure, kinds: dict[str, str], confidence: float) -> list[dict[str, Any]]:
     """A row per structure, the mean of its sides, and one of the mean over the muscles."""
     rows, muscles = [], []
     for name, draws, reason, n in _sides_averaged(found):
@@ -272,7 +272,7 @@ def _structures(found: Drawn, kinds: dict[str, str], confidence: float) -> list[
     return [_row(MEAN_OF_MUSCLES, "muscle", mean, n, reason, confidence), *rows]
 
 
-def _sides_averaged(found: Drawn) -> Iterator[tuple[str, np.ndarray | None, str | None, int]]:
+def _sides_averaged(found: ResampledMeasure) -> Iterator[tuple[str, np.ndarray | None, str | None, int]]:
     """Each structure, its draws (None where no side has a value), why not, and its patients."""
     for name in dict.fromkeys(found.structures):
         columns = [c for c, structure in enumerate(found.structures) if structure == name]

@@ -158,8 +158,8 @@ def _ridge(
     values = truth.loc[train]
     both = np.concatenate([values.to_numpy(np.float64), values[mirrored_columns(values.columns)].to_numpy(np.float64)])
     plain = np.arange(len(both)) < len(train)
-    asked = Rows(thumbnails.pixels_of(test, train), design.matrix(patients.loc[test]))
-    return predict_ridge(rows, both, np.concatenate([fold.parts] * 2), plain, asked)
+    unseen = Rows(thumbnails.pixels_of(test, train), design.matrix(patients.loc[test]))
+    return predict_ridge(rows, both, np.concatenate([fold.parts] * 2), plain, unseen)
 
 
 def mirrored_columns(columns: pd.Index) -> list[Any]:

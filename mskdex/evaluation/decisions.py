@@ -124,13 +124,13 @@ def _measures(s: Scores, settings: EvaluationSettings) -> Iterator[dict[str, Any
     found = sensitivity_at(is_low, score, settings.specificity) if reason is None else np.nan
     yield common | {"measure": "sensitivity", "value": found, "undefined": reason}
     risk = low_risk(s, settings.low_muscle_z)
-    told = None if np.isfinite(risk).any() else "too few patients to say a risk"
+    undefined = None if np.isfinite(risk).any() else "too few patients to say a risk"
     for limit in RISKS:
         known = np.isfinite(risk)
         ours = net_benefit(is_low[known], risk[known] >= limit, limit) if known.any() else np.nan
         everybody = net_benefit(is_low[known], np.ones(known.sum(), bool), limit) if known.any() else np.nan
-        yield common | {"measure": f"net_benefit_{limit:.0%}", "value": ours, "undefined": told}
-        yield common | {"measure": f"treat_all_{limit:.0%}", "value": everybody, "undefined": told}
+        yield common | {"measure": f"net_benefit_{limit:.0%}", "value": ours, "undefined": undefined}
+        yield common | {"measure": f"treat_all_{limit:.0%}", "value": everybody, "undefined": undefined}
 
 
 def auc(is_low: np.ndarray, score: np.ndarray) -> float:

@@ -27,7 +27,7 @@ RANGE_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedDrrs:
     """A patient's rendered DRRs.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rendered:
     aligned: dict[str, np.ndarray]
 
     @classmethod
-    def read(cls, patients_root: Path, patient: str, objects: Sequence[str]) -> "Rendered":
+    def read(cls, patients_root: Path, patient: str, objects: Sequence[str]) -> "RenderedDrrs":
         """Reads results/patients/{patient}/stack.safetensors.
 
         Args:
@@ -100,7 +100,7 @@ def intensity_ranges(
     """
     peaks: dict[str, list[np.ndarray]] = {}
     for patient in patients:
-        rendered = Rendered.read(patients_root, patient, objects)
+        rendered = RenderedDrrs.read(patients_root, patient, objects)
         for channel in rendered.stack.channels:
             ours = np.maximum(_peak(rendered.drr[channel.name]), _peak(rendered.aligned.get(channel.name)))
             peaks.setdefault(channel.object, []).append(ours)
@@ -140,7 +140,7 @@ def bone_likeness(
     """
     rows: list[dict[str, Any]] = []
     for patient, group in tested.groupby("patient_id", sort=True):
-        rendered = Rendered.read(patients_root, str(patient), objects)
+        rendered = RenderedDrrs.read(patients_root, str(patient), objects)
         if not rendered.aligned:
             continue
         for method, fold in group[["method", "fold"]].itertuples(index=False):
@@ -152,7 +152,7 @@ def bone_likeness(
 
 
 def _patient_rows(
-    drr: Mapping[str, np.ndarray], rendered: Rendered, ranges: Mapping[str, Mapping[str, float]]
+    drr: Mapping[str, np.ndarray], rendered: RenderedDrrs, ranges: Mapping[str, Mapping[str, float]]
 ) -> Iterator[dict[str, Any]]:
     for channel in rendered.stack.channels:
         if channel.name not in rendered.aligned:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mskdex.errors import MskdexError
-from mskdex.evaluation.decompositions import Rendered, read_decomposition
+from mskdex.evaluation.decompositions import RenderedDrrs, read_decomposition
 from mskdex.evaluation.images import psnr_db, ssim
 from mskdex.evaluation.points import KEY_COLUMNS
 from mskdex.geometry.camera import Camera
@@ -33,7 +33,7 @@ SUPPORT = 0.05
 
 
 @dataclass(frozen=True)
-class Posed:
+class PosedDrrs:
     """A patient's true DRRs in the posture of the radiograph.
 
     Attributes:
@@ -45,7 +45,7 @@ class Posed:
     camera: Camera
 
     @classmethod
-    def read(cls, path: Path) -> "Posed":
+    def read(cls, path: Path) -> "PosedDrrs":
         """Reads truth_images.safetensors of a virtual patient.
 
         Raises:
@@ -115,7 +115,7 @@ def map_likeness(
     for patient, group in tested.groupby("patient_id", sort=True):
         if (path := truth_path(truth_root, str(patient))) is None:
             continue
-        posed, rendered = Posed.read(path), Rendered.read(patients_root, str(patient), objects)
+        posed, rendered = PosedDrrs.read(path), RenderedDrrs.read(patients_root, str(patient), objects)
         for method, fold in group[["method", "fold"]].itertuples(index=False):
             file = folders[method, int(fold)] / f"{patient}.safetensors"
             if file.is_file():
@@ -125,7 +125,7 @@ def map_likeness(
 
 
 def _rows(
-    drr: Mapping[str, np.ndarray], rendered: Rendered, posed: Posed, ranges: Mapping[str, Mapping[str, float]]
+    drr: Mapping[str, np.ndarray], rendered: RenderedDrrs, posed: PosedDrrs, ranges: Mapping[str, Mapping[str, float]]
 ) -> Iterator[dict[str, Any]]:
     own = rendered.stack.camera
     grid = own if own.pixel_mm >= posed.camera.pixel_mm else posed.camera

@@ -85,8 +85,8 @@ def _row(channel: str, quantity: str, rows: pd.DataFrame) -> dict[str, Any]:
     icc, form, patients = reliability(some)
     reasons = ["a patient's mean is not positive"] * bool(np.isnan(spread["rms_cv_percent"]))
     reasons += ["the ICC needs two patients who differ"] * bool(np.isnan(icc))
-    told = {"icc": icc, "icc_form": form, "icc_patients": patients, "undefined": "; ".join(reasons) or None}
-    return row | spread | told
+    agreement = {"icc": icc, "icc_form": form, "icc_patients": patients, "undefined": "; ".join(reasons) or None}
+    return row | spread | agreement
 
 
 def within(rows: pd.DataFrame) -> dict[str, float]:

@@ -25,7 +25,7 @@ class Rows:
         return Rows(self.pixels[chosen], self.design[chosen])
 
 
-def fit_ridge(train: Rows, truth: np.ndarray, asked: Rows, penalties: tuple[float, ...] = PENALTIES) -> np.ndarray:
+def fit_ridge(train: Rows, truth: np.ndarray, unseen: Rows, penalties: tuple[float, ...] = PENALTIES) -> np.ndarray:
     """Predictions of ridge regressions of which the design is not penalised.
 
     The design is projected out of pixels and truth first, which leaves the same coefficients (Frisch, Waugh and
@@ -34,16 +34,16 @@ def fit_ridge(train: Rows, truth: np.ndarray, asked: Rows, penalties: tuple[floa
     Args:
         train: patients to learn from.
         truth: (patients, columns), NaN where not known: each column is fitted on the patients in whom it is.
-        asked: patients to predict.
+        unseen: patients to predict.
         penalties: relative to the mean squared length of the projected images.
 
     Returns:
-        (penalties, asked, columns); NaN where there are not more patients than regressors.
+        (penalties, unseen, columns); NaN where there are not more patients than regressors.
     """
-    found = np.full((len(penalties), len(asked.design), truth.shape[1]), np.nan)
+    found = np.full((len(penalties), len(unseen.design), truth.shape[1]), np.nan)
     for known, columns in _patterns(np.isfinite(truth)):
         if known.sum() > train.design.shape[1]:
-            found[:, :, columns] = _fit(train[known], truth[np.ix_(known, columns)], asked, penalties)
+            found[:, :, columns] = _fit(train[known], truth[np.ix_(known, columns)], unseen, penalties)
     return found
 
 
@@ -54,12 +54,12 @@ def _patterns(known: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield patterns[:, i], np.flatnonzero(member == i)
 
 
-def _fit(train: Rows, truth: np.ndarray, asked: Rows, penalties: tuple[float, ...]) -> np.ndarray:
+def _fit(train: Rows, truth: np.ndarray, unseen: Rows, penalties: tuple[float, ...]) -> np.ndarray:
     of_pixels, *_ = np.linalg.lstsq(train.design, train.pixels, rcond=None)
     of_truth, *_ = np.linalg.lstsq(train.design, truth, rcond=None)
-    pixels, new = train.pixels - train.design @ of_pixels, asked.pixels - asked.design @ of_pixels
+    pixels, new = train.pixels - train.design @ of_pixels, unseen.pixels - unseen.design @ of_pixels
     scale = (pixels**2).sum(axis=1).mean()
-    known = asked.design @ of_truth
+    known = unseen.design @ of_truth
     if not scale > 0:
         return np.repeat(known[None], len(penalties), axis=0)
     values, vectors = np.linalg.eigh(pixels @ pixels.T / scale)
@@ -92,7 +92,7 @@ def choose_penalty(
     return penalties[int(np.argmin(errors))] if errors.any() else penalties[-1]
 
 
-def predict_ridge(train: Rows, truth: np.ndarray, parts: np.ndarray, tested: np.ndarray, asked: Rows) -> np.ndarray:
-    """(asked, columns): ridge regression with the penalty that cross-validation within `train` prefers."""
+def predict_ridge(train: Rows, truth: np.ndarray, parts: np.ndarray, tested: np.ndarray, unseen: Rows) -> np.ndarray:
+    """(unseen, columns): ridge regression with the penalty that cross-validation within `train` prefers."""
     penalty = choose_penalty(train, truth, parts, tested)
-    return np.asarray(fit_ridge(train, truth, asked, (penalty,))[0])
+    return np.asarray(fit_ridge(train, truth, unseen, (penalty,))[0])

@@ -86,8 +86,8 @@ def side_groups(patients: pd.DataFrame, sides: np.ndarray) -> dict[str, np.ndarr
     Returns:
         (patients, channels) by group, where the sheet tells the side of somebody whose one hip is affected.
     """
-    told = patients.get("affected_side", pd.Series(None, patients.index, dtype=object))
-    side = told.to_numpy(dtype=object)[:, None]
+    affected_side = patients.get("affected_side", pd.Series(None, patients.index, dtype=object))
+    side = affected_side.to_numpy(dtype=object)[:, None]
     if not np.isin(side, ["left", "right"]).any():
         return {}
     affected = (side == sides) | ((side == "both") & (sides != "midline"))

@@ -32,16 +32,16 @@ def read_predictions(path: Path, whose: str) -> pd.DataFrame:
         needed = "patient, object (or structure and side, or channel), quantity, predicted"
         msg = f"{path} ({whose}): column {', '.join(missing)} missing; needed are {needed}"
         raise MskdexError(msg)
-    told = table["predicted"]
+    predicted = table["predicted"]
     table = table.assign(
         patient_id=table["patient"].astype(str),
         channel=_channel(table, place),
         quantity=table["quantity"].replace(_UNITLESS),
-        predicted=pd.to_numeric(told, errors="coerce"),
+        predicted=pd.to_numeric(predicted, errors="coerce"),
     )
-    if (bad := told.notna() & ~np.isfinite(table["predicted"].astype(np.float64))).any():
+    if (bad := predicted.notna() & ~np.isfinite(table["predicted"].astype(np.float64))).any():
         row = table[bad].iloc[0]
-        what = f"patient {row['patient_id']}, {row['channel']} {row['quantity']}: {told[bad].iloc[0]!r}"
+        what = f"patient {row['patient_id']}, {row['channel']} {row['quantity']}: {predicted[bad].iloc[0]!r}"
         msg = f"{path} ({whose}): {what} is not a number; leave the row out, or correct it"
         raise MskdexError(msg)
     return table

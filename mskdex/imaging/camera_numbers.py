@@ -20,7 +20,7 @@ _LEAST_GAP_MM, _MOST_GAP = 50.0, 0.5
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("inches", 25.4))
 
 
-class Picker:
+class NumberLookup:
     """Looks a number up in the sheet, else the tags, else the config, keeping account of where it was found."""
 
     def __init__(self, tags: CameraTags, row: Mapping[str, Any], settings: RadiographSettings):
@@ -35,7 +35,7 @@ class Picker:
             MskdexError: the tag holds no number, and the sheet gives none either.
         """
         sheet, tag = self.row.get(name), self.tags.values.get(name)
-        if given(sheet):
+        if has_value(sheet):
             self.sources[name] = "sheet"
             if tag is not None and not _agree(tag, sheet):
                 where = self.tags.where[name]
@@ -65,12 +65,12 @@ class Picker:
 
     def plain(self, name: str) -> tuple[float, str]:
         """A number that no tag gives: the sheet's, else the config's."""
-        if given(self.row.get(name)):
+        if has_value(self.row.get(name)):
             return float(self.row[name]), f"sheet {name}"
         return float(getattr(self.settings, name)), f"config radiograph.{name}"
 
 
-def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape: tuple[int, int]) -> None:
+def require_possible(pick: NumberLookup, sdd: float, pixel: tuple[float, float], shape: tuple[int, int]) -> None:
     """Refuses a source distance, a pixel size or an image size that no radiograph of a hip has.
 
     Raises:
@@ -79,13 +79,13 @@ def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape
     if not _SDD_MM[0] <= sdd <= _SDD_MM[1]:
         _refuse("sdd_mm", f"{sdd:g}", pick, f"{_SDD_MM[0]:g} to {_SDD_MM[1]:g} mm", _unit(sdd, *_SDD_MM))
     side = [n * p for n, p in zip(shape, pixel, strict=True)]
-    told = f"{pixel[0]:g} x {pixel[1]:g}, which makes the image {side[0]:.1f} x {side[1]:.1f} mm"
+    detail = f"{pixel[0]:g} x {pixel[1]:g}, which makes the image {side[0]:.1f} x {side[1]:.1f} mm"
     if not (_PIXEL_MM[0] <= min(pixel) and max(pixel) <= _PIXEL_MM[1]):
-        _refuse("pixel_mm", told, pick, f"{_PIXEL_MM[0]:g} to {_PIXEL_MM[1]:g} mm", _unit(min(pixel), 0.05, 5.0))
+        _refuse("pixel_mm", detail, pick, f"{_PIXEL_MM[0]:g} to {_PIXEL_MM[1]:g} mm", _unit(min(pixel), 0.05, 5.0))
     if min(side) < _LEAST_SIDE_MM or max(side) > _MOST_SIDE_MM:
         allowed = f"images of {_LEAST_SIDE_MM:g} to {_MOST_SIDE_MM:g} mm"
-        _refuse("pixel_mm", told, pick, allowed, _unit(min(side), 100.0, _ONE_EXPOSURE_MM))
-    if max(side) > _ONE_EXPOSURE_MM and not given(pick.row.get("view")):
+        _refuse("pixel_mm", detail, pick, allowed, _unit(min(side), 100.0, _ONE_EXPOSURE_MM))
+    if max(side) > _ONE_EXPOSURE_MM and not has_value(pick.row.get("view")):
         msg = (
             f"its image is {side[0]:.0f} x {side[1]:.0f} mm, longer than any detector for one exposure: stitched, or "
             "of a slot scanner; leave the patient out or, if it is one exposure, write AP or PA into the sheet's "
@@ -96,7 +96,7 @@ def require_possible(pick: Picker, sdd: float, pixel: tuple[float, float], shape
         pick.warnings.append(f"pixels are oblong, {pixel[0]:g} x {pixel[1]:g} mm ({pick.sources['pixel_mm']})")
 
 
-def isocentre(pick: Picker, sdd: float) -> float:
+def isocentre(pick: NumberLookup, sdd: float) -> float:
     """Distance from the source to the middle of the patient, in mm.
 
     By the sheet; else by the magnification, which is that of the object (DICOM PS3.3, DX Positioning module: ratio of
@@ -107,10 +107,10 @@ def isocentre(pick: Picker, sdd: float) -> float:
         MskdexError: a distance or magnification that leaves no room for a patient.
     """
     name = "source_to_isocentre_mm"
-    if given(pick.row.get(name)):
+    if has_value(pick.row.get(name)):
         value = float(pick.find(name))
         _warn_of_overruled(pick, sdd, value)
-    elif given(pick.row.get("isocentre_to_detector_mm")):
+    elif has_value(pick.row.get("isocentre_to_detector_mm")):
         value, pick.sources[name] = sdd - float(pick.row["isocentre_to_detector_mm"]), "sheet isocentre_to_detector_mm"
     else:
         value = _isocentre_by_tags(pick, sdd)
@@ -126,12 +126,12 @@ def isocentre(pick: Picker, sdd: float) -> float:
     return value
 
 
-def _warn_of_overruled(pick: Picker, sdd: float, value: float) -> None:
+def _warn_of_overruled(pick: NumberLookup, sdd: float, value: float) -> None:
     name, tags = "source_to_isocentre_mm", pick.tags
     where = [tags.where[k] for k in ("magnification", "table_mm") if k in tags.values]
     if not where:
         return
-    silent = Picker(tags, {k: v for k, v in pick.row.items() if k != name}, pick.settings)
+    silent = NumberLookup(tags, {k: v for k, v in pick.row.items() if k != name}, pick.settings)
     silent.sources["sdd_mm"] = pick.sources["sdd_mm"]
     try:
         by_tags = f"{_isocentre_by_tags(silent, sdd):.0f} mm"
@@ -143,7 +143,7 @@ def _warn_of_overruled(pick: Picker, sdd: float, value: float) -> None:
         pick.warnings.append(f"{name}: by {' and '.join(where)} {by_tags}, the sheet {value:g}; the sheet is used")
 
 
-def _isocentre_by_tags(pick: Picker, sdd: float) -> float:
+def _isocentre_by_tags(pick: NumberLookup, sdd: float) -> float:
     name, tags = "source_to_isocentre_mm", pick.tags
     for key in ("magnification", "table_mm"):
         if key in tags.broken:
@@ -174,7 +174,7 @@ def _isocentre_by_tags(pick: Picker, sdd: float) -> float:
     return float(value)
 
 
-def _by_distance(pick: Picker, sdd: float) -> tuple[float, str] | None:
+def _by_distance(pick: NumberLookup, sdd: float) -> tuple[float, str] | None:
     """The middle of the patient by DistanceSourceToPatient, and how it was found."""
     tags = pick.tags
     key = "table_mm" if "table_mm" in tags.values else "source_to_isocentre_mm"
@@ -195,7 +195,7 @@ def _by_distance(pick: Picker, sdd: float) -> tuple[float, str] | None:
     return distance - half, f"{tags.where[key]}, to the table, less {source}"
 
 
-def _compare(pick: Picker, sdd: float, by_factor: float, by_distance: float, how: str) -> None:
+def _compare(pick: NumberLookup, sdd: float, by_factor: float, by_distance: float, how: str) -> None:
     """Says where magnification and distance disagree; some consoles write the distance to the middle itself."""
     stated = pick.tags.values.get("table_mm", by_distance)
     if min(abs(by_factor - by_distance), abs(by_factor - stated)) > 0.05 * sdd:
@@ -220,7 +220,7 @@ def spacing_warnings(tags: CameraTags, pixel: tuple[float, float], magnification
     ]
 
 
-def given(value: Any) -> bool:
+def has_value(value: Any) -> bool:
     """Whether a cell of the sheet holds something."""
     return value is not None and value == value and value != ""
 
@@ -231,10 +231,10 @@ def _unit(value: float, low: float, high: float) -> str:
     return f" (is it in {fits[0]}?)" if fits else ""
 
 
-def _refuse(name: str, told: str, pick: Picker, allowed: str, hint: str) -> None:
+def _refuse(name: str, detail: str, pick: NumberLookup, allowed: str, hint: str) -> None:
     msg = (
-        f"its geometry is impossible: {name} {told} ({pick.sources[name]}), allowed are {allowed}{hint}; correct it or "
-        f"give the sheet's column {name}"
+        f"its geometry is impossible: {name} {detail} ({pick.sources[name]}), allowed are {allowed}{hint}; correct it "
+        f"or give the sheet's column {name}"
     )
     raise MskdexError(msg)
 

@@ -62,8 +62,8 @@ def read_ct(path: Path, settings: CtSettings, series_uid: str | None = None, roo
             raw, facts, warnings = _read_file(path, settings)
         facts["orientation"] = orientation(raw.world_from_voxel)
         if skew(raw.world_from_voxel) > ROUNDED:
-            raw, told = _upright(raw, facts)
-            warnings.append(told)
+            raw, warning = _upright(raw, facts)
+            warnings.append(warning)
         volume = to_ras(raw)
         warnings += check_hu(volume, path, facts["hu_range_read"][0])
     facts |= {
@@ -86,8 +86,10 @@ def _upright(raw: Volume, facts: dict[str, Any]) -> tuple[Volume, str]:
     axis = slice_axis(raw.world_from_voxel)
     angle = tilt_deg(raw.world_from_voxel, 2 if axis is None else axis)
     facts["tilt_resampled_deg"] = round(angle, 3)
-    told = f"the gantry was tilted by {angle:.1f} degrees; slices were moved back onto a grid at right angles (linear)"
-    return straighten(raw, nearest=False, outside=HU_MIN), told
+    warning = (
+        f"the gantry was tilted by {angle:.1f} degrees; slices were moved back onto a grid at right angles (linear)"
+    )
+    return straighten(raw, nearest=False, outside=HU_MIN), warning
 
 
 def _to_hu(array: np.ndarray, path: Path) -> tuple[np.ndarray, dict[str, Any]]:

@@ -58,16 +58,16 @@ def check_hu(volume: Volume, path: Path, lowest: float) -> list[str]:
     step = max(1, len(volume.array) // 64)
     sample = volume.array[::step, ::4, ::4]
     soft = float(np.mean((sample > -200) & (sample < 200)))
-    told = f"median {np.median(sample):.0f}, from {sample.min()} to {sample.max()}"
+    detail = f"median {np.median(sample):.0f}, from {sample.min()} to {sample.max()}"
     if sample.min() > -50:
         msg = (
-            f"{path} has no air and no fat ({told}): its values are not HU; apply slope and intercept (often "
+            f"{path} has no air and no fat ({detail}): its values are not HU; apply slope and intercept (often "
             "-1024) first"
         )
         raise MskdexError(msg)
     if soft < 0.002:
         msg = (
-            f"{path} has hardly any voxel between -200 and 200 HU ({told}): its values are not HU, or it shows no "
+            f"{path} has hardly any voxel between -200 and 200 HU ({detail}): its values are not HU, or it shows no "
             "patient"
         )
         raise MskdexError(msg)

@@ -5,7 +5,7 @@ import numpy as np
 _MOST_WIDE = 4
 """Lines side by side; more of one value are a blanked part of the image."""
 
-_MOST_TOLD = 6
+_MOST_LISTED = 6
 
 
 def dead_lines(grey: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -24,8 +24,8 @@ def dead_lines(grey: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, list[st
         lines = _lines(image, part)
         turned[lines] = True
         if lines:
-            more = ", ..." if len(lines) > _MOST_TOLD else ""
-            notes.append(f"{name} {', '.join(str(n + 1) for n in lines[:_MOST_TOLD])}{more}")
+            more = ", ..." if len(lines) > _MOST_LISTED else ""
+            notes.append(f"{name} {', '.join(str(n + 1) for n in lines[:_MOST_LISTED])}{more}")
     if not notes:
         return found, []
     return found, [

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
-from mskdex.io.dicom import GEOMETRY_TAGS, given, integer, read_header, text
+from mskdex.io.dicom import GEOMETRY_TAGS, has_value, integer, read_header, text
 from mskdex.io.files import reading, require_size
 
 _GROUPS = {
@@ -74,7 +74,7 @@ def frames(files: Sequence[tuple[Path, Dataset]], max_megavoxels: float) -> list
             with reading(path):
                 header = read_header(path)
                 found += _of_one_file(path, header, max_megavoxels)
-                if given(header, "ConcatenationUID") and (part := integer(header, "InConcatenationNumber")):
+                if has_value(header, "ConcatenationUID") and (part := integer(header, "InConcatenationNumber")):
                     own = parts.setdefault(text(header, "ConcatenationUID"), {})
                     own[part] = integer(header, "InConcatenationTotalNumber")
     for own in parts.values():

@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
-from mskdex.io.dicom import given, integer, number, read_dataset, text
+from mskdex.io.dicom import has_value, integer, number, read_dataset, text
 from mskdex.io.dicom_pixels import stored_values
-from mskdex.io.files import reading, shown
+from mskdex.io.files import quote, reading
 from mskdex.quantities import HU_MIN
 
 _NOT_HU = frozenset(
@@ -108,8 +108,8 @@ def frame_hu(frame: Frame, dataset: Dataset, shape: tuple[int, int]) -> tuple[np
             odd = [
                 k for k in ("RescaleSlope", "RescaleIntercept") if k in frame.header and number(frame.header, k) is None
             ]
-            told = f"has a {' and a '.join(odd)} that is no number" if odd else "has no rescale slope and intercept"
-            msg = f"{path} {told}, so its values are not HU; export the series again"
+            detail = f"has a {' and a '.join(odd)} that is no number" if odd else "has no rescale slope and intercept"
+            msg = f"{path} {detail}, so its values are not HU; export the series again"
             raise MskdexError(msg)
         pixels = stored_values(dataset, path, frame.index, all_bits=True)
         if pixels.shape != shape:
@@ -131,7 +131,7 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
     path, header = frame.path, frame.header
     kind = text(header, "RescaleType").strip().upper() or "HU"
     if kind not in {"HU", "US"}:
-        msg = f"{path} holds {shown(kind, 40)}, not HU; name the series of the CT itself"
+        msg = f"{path} holds {quote(kind, 40)}, not HU; name the series of the CT itself"
         raise MskdexError(msg)
     words = {w.strip().upper() for w in text(header, "ImageType").split("\\")}
     if maps := words & _NOT_HU:
@@ -145,7 +145,7 @@ def _require_hu(frame: Frame, dataset: Dataset) -> list[str]:
         raise MskdexError(msg)
     colours = text(dataset, "PhotometricInterpretation").strip().upper()
     if integer(dataset, "SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
-        msg = f"{path} is a picture ({shown(colours, 40)}), not a CT; name the series of the CT itself"
+        msg = f"{path} is a picture ({quote(colours, 40)}), not a CT; name the series of the CT itself"
         raise MskdexError(msg)
     if dataset.get("ModalityLUTSequence"):
         msg = f"{path} has a modality LUT, which no CT in HU has; name the series of the CT itself"
@@ -180,7 +180,7 @@ def _require_same_mapping(frame: Frame, dataset: Dataset) -> None:
             codes = item.get("MeasurementUnitsCodeSequence")
             unit = text(codes[0], "CodeValue").strip() if codes else ""
             if unit and unit.upper() not in {u.upper() for u in _HU_UNITS}:
-                msg = f"{frame.path} maps its values to {shown(unit, 40)}, not HU; name the series of the CT itself"
+                msg = f"{frame.path} maps its values to {quote(unit, 40)}, not HU; name the series of the CT itself"
                 raise MskdexError(msg)
             pairs = (("RealWorldValueSlope", "RescaleSlope"), ("RealWorldValueIntercept", "RescaleIntercept"))
             for key, other in pairs:
@@ -193,8 +193,8 @@ def _require_same_mapping(frame: Frame, dataset: Dataset) -> None:
 def _padding(dataset: Dataset, pixels: np.ndarray, path: Path) -> np.ndarray | None:
     padding, limit = (number(dataset, key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     for key, value in (("PixelPaddingValue", padding), ("PixelPaddingRangeLimit", limit)):
-        if value is None and given(dataset, key):
-            msg = f"{path}: its {key} {shown(text(dataset, key), 40)} is no number; export it again"
+        if value is None and has_value(dataset, key):
+            msg = f"{path}: its {key} {quote(text(dataset, key), 40)} is no number; export it again"
             raise MskdexError(msg)
     if padding is None:
         return None
@@ -205,7 +205,7 @@ def _padding(dataset: Dataset, pixels: np.ndarray, path: Path) -> np.ndarray | N
 def _padding_in_tissue(dataset: Dataset, hu: float) -> list[str]:
     if hu <= _AIR_HU:
         return []
-    value = shown(text(dataset, "PixelPaddingValue"), 40)
+    value = quote(text(dataset, "PixelPaddingValue"), 40)
     return [
         f"PixelPaddingValue {value} stands for {hu:.0f} HU, which tissue has too: its voxels were taken for padding; "
         "look at the CT for holes, and export it again if it has some"

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer, text
-from mskdex.io.files import file_kind, shown
+from mskdex.io.files import file_kind, quote
 from mskdex.io.streams import zipped
 
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -38,7 +38,7 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
         same = text(header, "SeriesInstanceUID") == text(first, "SeriesInstanceUID")
         if same and alike:
             modality = text(header, "Modality") or "unknown"
-            msg = f"{path} belongs to the series, but is of modality {shown(modality, 40)}; copy or export it again"
+            msg = f"{path} belongs to the series, but is of modality {quote(modality, 40)}; copy or export it again"
             raise MskdexError(msg)
         lone = alone[text(header, "SeriesInstanceUID")] == 1 and integer(header, "NumberOfFrames", 1) == 1
         if alike and lone and text(header, "SOPClassUID") == _CT_IMAGE:

@@ -15,7 +15,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_series import choose_series
 from mskdex.imaging.label_vocabulary import parse_name
 from mskdex.io.dicom import dicom_files, headers, read_header
-from mskdex.io.files import WithinFile, file_kind, reading, require_size, shown
+from mskdex.io.files import WithinFile, file_kind, quote, reading, require_size
 from mskdex.io.tilt import require_orthogonal
 from mskdex.io.volume import Volume
 
@@ -165,8 +165,8 @@ def _require_plain_pixels(header: Dataset, file: Path) -> None:
     }
     for keyword, values in allowed.items():
         if header.get(keyword) not in values:
-            told = " or ".join(str(v) for v in values)
-            msg = f"{file} has {keyword} {header.get(keyword)}, and a segmentation has {told}; export it again"
+            detail = " or ".join(str(v) for v in values)
+            msg = f"{file} has {keyword} {header.get(keyword)}, and a segmentation has {detail}; export it again"
             raise MskdexError(msg)
     if not header.get("FrameOfReferenceUID"):
         msg = f"{file} has no FrameOfReferenceUID, so its positions mean nothing; export it again"
@@ -271,8 +271,8 @@ def _masks(file: Path, names: dict[int, str], max_megavoxels: float) -> dict[str
         )
         raise MskdexError(msg)
     if np.prod([float(n) for n in geometry.spatial_shape]) > max_megavoxels * 1e6:
-        told = " x ".join(str(n) for n in geometry.spatial_shape)
-        msg = f"{file}: its frames span {told} voxels, more than ct.max_megavoxels; export it again"
+        detail = " x ".join(str(n) for n in geometry.spatial_shape)
+        msg = f"{file}: its frames span {detail} voxels, more than ct.max_megavoxels; export it again"
         raise MskdexError(msg)
     labelmap = str(segmentation.SegmentationType) == "LABELMAP"
     whole = lru_cache(maxsize=1)(lambda: _volume(segmentation, file, combine_segments=True))
@@ -320,4 +320,4 @@ def _volume(
 
 
 def _irregular(path: Path, error: Exception) -> MskdexError:
-    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({shown(error)}); export it again")
+    return MskdexError(f"{path}: its frames cannot be read as a regular volume ({quote(error)}); export it again")

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer, text
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 
 def choose_series(
@@ -57,5 +57,5 @@ def _frames(files: list[tuple[Path, Dataset]]) -> int:
 def _list(groups: dict[str, list[tuple[Path, Dataset]]], found: list[tuple[Path, Dataset]]) -> str:
     if not groups:
         kinds = sorted({str(h.get("Modality", "unknown")) for _, h in found})
-        return f"files of modality {shown(', '.join(kinds))}"
+        return f"files of modality {quote(', '.join(kinds))}"
     return "; ".join(f"{uid} ({_frames(files)} slices)" for uid, files in sorted(groups.items())[:10])

@@ -9,7 +9,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.imaging.dicom_stacks import require_apart, require_one_acquisition, require_one_kind
-from mskdex.io.dicom import given, integer, number, numbers, text
+from mskdex.io.dicom import has_value, integer, number, numbers, text
 from mskdex.io.tilt import EXACT, ROUNDED
 
 _MISSING_SHARE = 0.1
@@ -112,8 +112,8 @@ def require_upright(slices: Slices, where: Path) -> None:
 
 def shortened(values: Sequence[float] | np.ndarray) -> str:
     """The first values of a list, for messages."""
-    told = ", ".join(f"{v:.4g}" for v in values[:6])
-    return told + (", ..." if len(values) > 6 else "")
+    detail = ", ".join(f"{v:.4g}" for v in values[:6])
+    return detail + (", ..." if len(values) > 6 else "")
 
 
 def _require_alike(frame: Frame, first: Frame, where: Path) -> None:
@@ -168,8 +168,8 @@ def _plane(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     cosines, spacing = numbers(header, "ImageOrientationPatient", 6), numbers(header, "PixelSpacing", 2)
     if cosines is None or spacing is None:
         lacking = "ImageOrientationPatient" if cosines is None else "PixelSpacing"
-        told = f"its {lacking} is no list of numbers" if given(header, lacking) else f"has no {lacking}"
-        msg = f"{frame.path}: {told}; it is no CT slice that can be placed, export the series again"
+        detail = f"its {lacking} is no list of numbers" if has_value(header, lacking) else f"has no {lacking}"
+        msg = f"{frame.path}: {detail}; it is no CT slice that can be placed, export the series again"
         raise MskdexError(msg)
     if spacing.min() <= 0:
         msg = f"{frame.path}: its PixelSpacing is {spacing.tolist()} mm; export the series again"
@@ -242,5 +242,5 @@ def _tilt_warnings(frames: Sequence[Frame], tilt_deg: float) -> list[str]:
     said = {round(v, 2) for f in frames if (v := number(f.header, "GantryDetectorTilt"))}
     if tilt_deg or not said or max(map(abs, said)) < 0.5:
         return []
-    told = shortened(sorted(said))
-    return [f"GantryDetectorTilt is {told} degrees, but the positions show none: taken as corrected; look at it"]
+    detail = shortened(sorted(said))
+    return [f"GantryDetectorTilt is {detail} degrees, but the positions show none: taken as corrected; look at it"]

@@ -10,7 +10,7 @@ import numpy as np
 from mskdex.errors import MskdexError
 from mskdex.imaging.dicom_frames import Frame
 from mskdex.io.dicom import text
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _TELLS_APART = {
     "AcquisitionNumber": "acquisition number",
@@ -113,10 +113,9 @@ def require_apart(frames: Sequence[Frame], along: np.ndarray, where: Path) -> No
         if text(one.header, tag) != text(other.header, tag)
     ]
     apart = f"{', '.join(differ)}, of {one.name} and {other.name}" if differ else f"e.g. {one.name} and {other.name}"
-    told = f"; the series is split over {files} multi-frame files" if one.index is not None and files > 1 else ""
-    msg = (
-        f"{start}, and no tag groups them ({apart}){told}: two scans or reconstructions may share the series; {_CHOOSE}"
-    )
+    split = f"; the series is split over {files} multi-frame files" if one.index is not None and files > 1 else ""
+    start += f", and no tag groups them ({apart}){split}"
+    msg = f"{start}: two scans or reconstructions may share the series; {_CHOOSE}"
     raise MskdexError(msg)
 
 
@@ -140,7 +139,7 @@ def require_one_acquisition(frames: Sequence[Frame], where: Path) -> None:
 
 
 def _tag_text(frame: Frame, tag: str) -> str:
-    return shown(text(frame.header, tag) or "blank", 40)
+    return quote(text(frame.header, tag) or "blank", 40)
 
 
 def _groups(frames: Sequence[Frame], tag: str) -> dict[str, list[int]]:
@@ -160,12 +159,12 @@ def _groups_text(groups: dict[str, list[int]], tag: str, frames: Sequence[Frame]
     notes = []
     for value, members in sorted(groups.items())[:4]:
         more = [
-            f"{_TELLS_APART[t]} {shown(values.pop() or 'blank', 40)}"
+            f"{_TELLS_APART[t]} {quote(values.pop() or 'blank', 40)}"
             for t in others
             if len(values := {text(frames[k].header, t) for k in members}) == 1
         ]
         example = frames[members[0]].name
         about = ", ".join([f"{len(members)} slices", *more, f"e.g. {example}"])
-        notes.append(f"{_TELLS_APART[tag]} {shown(value or 'blank', 40)} ({about})")
+        notes.append(f"{_TELLS_APART[tag]} {quote(value or 'blank', 40)} ({about})")
     rest = f" and {len(groups) - 4} more" if len(groups) > 4 else ""
     return f"{len(groups)} stacks: " + " and ".join(notes) + rest

@@ -177,7 +177,7 @@ def without_markers(attenuation: np.ndarray, field: np.ndarray, pixel_mm: float)
     marked = [i for i in shapes.GetLabels() if _like_marker(shapes, i, rows, columns, pixel_mm)]
     inside = field.copy()
     if marked:
-        inside[grown(np.isin(sitk.GetArrayViewFromImage(joined), marked))] = False
+        inside[dilated(np.isin(sitk.GetArrayViewFromImage(joined), marked))] = False
     return inside
 
 
@@ -194,6 +194,6 @@ def _like_marker(
     return False
 
 
-def grown(mask: np.ndarray) -> np.ndarray:
+def dilated(mask: np.ndarray) -> np.ndarray:
     """A mask and the two pixels around it, bool (H, W)."""
     return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), [2, 2])) > 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.camera_numbers import has_value
 from mskdex.imaging.grey_values import GreyValues
 from mskdex.imaging.radiograph_source import GreyTags, Source
 from mskdex.imaging.seen_direction import SeenDirection
@@ -72,23 +72,23 @@ def grey_scale(
 def _kind(
     tags: GreyTags, row: Mapping[str, Any], settings: RadiographSettings, sources: dict[str, str], warnings: list[str]
 ) -> str:
-    told = str(row["intensity"]) if given(row.get("intensity")) else None
-    human = "sheet" if told else "config radiograph.intensity"
-    if not told and settings.intensity != "auto":
-        told = settings.intensity
+    stated = str(row["intensity"]) if has_value(row.get("intensity")) else None
+    human = "sheet" if stated else "config radiograph.intensity"
+    if not stated and settings.intensity != "auto":
+        stated = settings.intensity
     by_tags, why, contradicted = _kind_by_tags(tags)
-    if told:
-        if told != "processed" and tags.bits < _LEAST_BITS:
+    if stated:
+        if stated != "processed" and tags.bits < _LEAST_BITS:
             msg = (
-                f"it has {tags.bits} bits per pixel, a display copy, which cannot be {told}; export the original with "
-                f"{_LEAST_BITS} bits or more, or set intensity to processed ({human} says {told})"
+                f"it has {tags.bits} bits per pixel, a display copy, which cannot be {stated}; export the original "
+                f"with {_LEAST_BITS} bits or more, or set intensity to processed ({human} says {stated})"
             )
             raise MskdexError(msg)
-        differs = by_tags != told and (by_tags != "processed" or tags.intent or tags.relationship)
+        differs = by_tags != stated and (by_tags != "processed" or tags.intent or tags.relationship)
         sources["intensity"] = f"{human}, overruling {why}" if differs else human
-        if differs and told != "processed":
-            warnings.append(f"intensity: {why} says {by_tags}, the {human} {told}; the {human} is used")
-        return told
+        if differs and stated != "processed":
+            warnings.append(f"intensity: {why} says {by_tags}, the {human} {stated}; the {human} is used")
+        return stated
     sources["intensity"] = why
     warnings += contradicted
     if by_tags == "processed":
@@ -105,10 +105,10 @@ def _kind_by_tags(tags: GreyTags) -> tuple[str, str, list[str]]:
     if tags.bits < _LEAST_BITS:
         return "processed", f"{tags.bits} bits per pixel, a display copy", []
     if tags.intent == "FOR PRESENTATION":
-        told = f"PixelIntensityRelationship is {tags.relationship}" if relation in {"linear", "log"} else ""
-        told = told or (f"RescaleType is {tags.rescale_type}" if log else "")
-        contradicted = [f"it is FOR PRESENTATION, but {told}; if it is not processed, give intensity in the sheet"]
-        return "processed", "tag PresentationIntentType FOR PRESENTATION", contradicted if told else []
+        detail = f"PixelIntensityRelationship is {tags.relationship}" if relation in {"linear", "log"} else ""
+        detail = detail or (f"RescaleType is {tags.rescale_type}" if log else "")
+        contradicted = [f"it is FOR PRESENTATION, but {detail}; if it is not processed, give intensity in the sheet"]
+        return "processed", "tag PresentationIntentType FOR PRESENTATION", contradicted if detail else []
     if relation == "linear" and log:
         contradicted = [f"PixelIntensityRelationship is LIN, but RescaleType {tags.rescale_type}; the former is taken"]
         return "linear", "tag PixelIntensityRelationship", contradicted
@@ -145,19 +145,19 @@ def _direction(
         if where.startswith("assumed")
         else f"by the {where}"
     )
-    told = f"its pixels show {what} as if grey values rose with {seen.rises_with}, {by} with {rises}"
+    detail = f"its pixels show {what} as if grey values rose with {seen.rises_with}, {by} with {rises}"
     if human or not seen.sure:
-        warnings.append(f"{told}; check grey_increases_with")
+        warnings.append(f"{detail}; check grey_increases_with")
         return rises
     if where.startswith("assumed"):
         sources["grey_increases_with"] = "the pixels: air beside the patient"
-        warnings.append(f"{told}; the pixels are followed, check grey_increases_with")
+        warnings.append(f"{detail}; the pixels are followed, check grey_increases_with")
         return str(seen.rises_with)
     if kind == "processed" and _two_tags_agree(source.tags):
-        warnings.append(f"{told}; the tags are followed, check grey_increases_with")
+        warnings.append(f"{detail}; the tags are followed, check grey_increases_with")
         return rises
     stored = _OPPOSITE[str(seen.rises_with)] if greys.falling else seen.rises_with
-    msg = f"{told}; look at it and write what is right ({stored}?) into the sheet's column grey_increases_with"
+    msg = f"{detail}; look at it and write what is right ({stored}?) into the sheet's column grey_increases_with"
     raise MskdexError(msg)
 
 
@@ -169,7 +169,7 @@ def _stated_direction(
     def after_luts(stored: str) -> str:
         return _OPPOSITE[stored] if greys.falling else stored
 
-    if given(row.get("grey_increases_with")):
+    if has_value(row.get("grey_increases_with")):
         return after_luts(str(row["grey_increases_with"])), "sheet", True
     if settings.grey_increases_with != "auto":
         return after_luts(settings.grey_increases_with), "config radiograph.grey_increases_with", True
@@ -228,7 +228,7 @@ def _slope(
     for decades, where in ((row.get("log_decades"), "sheet"), (settings.log_decades, "config radiograph.log_decades")):
         if where != "sheet" and by_density:
             break
-        if given(decades):
+        if has_value(decades):
             overruled = f", overruling tag RescaleType {tags.rescale_type}" if by_density else ""
             sources["log_scale"] = where + overruled
             return float(str(decades)) * NEPERS_PER_DECADE / (greys.high - greys.low)

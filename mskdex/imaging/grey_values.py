@@ -10,9 +10,9 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph_source import Source
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of
-from mskdex.imaging.stored_greys import as_meant
-from mskdex.io.files import shown
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of
+from mskdex.imaging.stored_greys import correct_bits_and_sign
+from mskdex.io.files import quote
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ def grey_values(source: Source, settings: RadiographSettings) -> GreyValues:
     Raises:
         MskdexError: a LUT that is broken or not monotone.
     """
-    stored = as_meant(source.grey, source.tags.bits, source.dataset)
+    stored = correct_bits_and_sign(source.grey, source.tags.bits, source.dataset)
     ends = np.array([[stored.low, stored.high]])
     if source.dataset is None:
         return _with_ends(stored.grey, stored.valid, ends, False, stored.narrow, stored.warnings)
-    dataset, told = source.dataset, list(stored.warnings)
+    dataset, notes = source.dataset, list(stored.warnings)
     if np.issubdtype(stored.grey.dtype, np.integer):
         ends = ends.astype(np.int64)
-    values, ends = _by_modality(stored.grey, ends, dataset, told)
+    values, ends = _by_modality(stored.grey, ends, dataset, notes)
     automatic = source.tags.intent == "FOR PRESENTATION" and bool(dataset.get("VOILUTSequence"))
     voi = settings.voi == "apply" or (settings.voi == "auto" and automatic)
     if voi:
-        values, ends = _by_voi(values, ends, dataset, told)
-    return _with_ends(values, stored.valid, ends, voi, stored.narrow, told)
+        values, ends = _by_voi(values, ends, dataset, notes)
+    return _with_ends(values, stored.valid, ends, voi, stored.narrow, notes)
 
 
 def _with_ends(
@@ -74,7 +74,7 @@ def _by_modality(
 ) -> tuple[np.ndarray, np.ndarray]:
     if dataset.get("ModalityLUTSequence"):
         return _through(apply_modality_lut, "ModalityLUTSequence", grey, ends, dataset)
-    slope, intercept = (stated_numbers(dataset, k, 1) for k in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (tag_numbers(dataset, k, 1) for k in ("RescaleSlope", "RescaleIntercept"))
     present = [k for k in ("RescaleSlope", "RescaleIntercept") if k in dataset]
     if slope.first is None and intercept.first is None and not (slope.broken or intercept.broken):
         if present:
@@ -82,7 +82,7 @@ def _by_modality(
         return grey, ends
     if slope.first in (None, 0.0) or intercept.first is None:
         keys = ("RescaleSlope", "RescaleIntercept")
-        said = ", ".join(f"{k} {shown(text_of(dataset, k) or 'blank', 60)}" for k in keys)
+        said = ", ".join(f"{k} {quote(text_of(dataset, k) or 'blank', 60)}" for k in keys)
         msg = f"its grey values cannot be scaled by {said}; correct the tags or export the image again"
         raise MskdexError(msg)
     return grey * slope.first + intercept.first, ends * slope.first + intercept.first
@@ -93,7 +93,7 @@ def _by_voi(values: np.ndarray, ends: np.ndarray, dataset: Dataset, notes: list[
     if luts and len(luts) > 1:
         notes.append(f"it has {len(luts)} VOI LUTs; the first is applied")
     if not luts:
-        width = stated_numbers(dataset, "WindowWidth", 1).first
+        width = tag_numbers(dataset, "WindowWidth", 1).first
         if width is not None and width < 1:
             msg = f"WindowWidth is {width:g}, allowed is 1 or more; correct the tag or set radiograph.voi to ignore"
             raise MskdexError(msg)
@@ -115,7 +115,7 @@ def _through(apply, what: str, grey: np.ndarray, ends: np.ndarray, dataset: Data
     except MemoryError:
         raise
     except Exception as error:
-        msg = f"its {what} is broken ({shown(error)}); export the image again, or without it"
+        msg = f"its {what} is broken ({quote(error)}); export the image again, or without it"
         raise MskdexError(msg) from error
     steps = np.diff(curve.astype(np.float64))
     if (steps > 0).any() and (steps < 0).any():

@@ -102,16 +102,16 @@ def clipped(exposure: np.ndarray, field: np.ndarray, scale: GreyScale) -> str | 
     share = float(np.mean(inside == top))
     if share < _PLATEAU or (top <= 0 and scale.kind == "linear"):
         return None
-    told = f"{100 * share:.1f} % of the field have exactly the most exposed grey value"
+    detail = f"{100 * share:.1f} % of the field have exactly the most exposed grey value"
     most = scale.high - (min(scale.low, 0.0) if scale.rises_with == "exposure" else scale.low)
     if scale.kind == "linear" and top >= most:
-        return f"{told}, the largest there is"
+        return f"{detail}, the largest there is"
     below = top - exposure if scale.kind == "log" else -np.log(np.maximum(exposure, _FLOOR * top) / top)
     if share < _PLATEAU_OF_AIR * float(np.mean(below[field] <= _AIR_SPREAD_NEPERS)):
         return None
     first, second = _beside_plateau(np.where(field, below, np.nan))
     if first.size >= _EDGE_PIXELS and np.median((second - first) / first) > _EDGE_RATIO:
-        return f"{told}, and beside them attenuation begins without the step of a skin line"
+        return f"{detail}, and beside them attenuation begins without the step of a skin line"
     return None
 
 

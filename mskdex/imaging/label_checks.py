@@ -90,11 +90,11 @@ def check_structures(
     _check_shift(ct, labels, channels)
     flipped = check_places(labels, channels)
     bright = [c.name for c in channels if c.kind == "muscle" and facts.get(c.name, {}).get("median_hu", 0) > _BRIGHT_HU]
-    told = f"the median of {', '.join(bright)} is above {_BRIGHT_HU} HU, more than muscle has with contrast agent: "
-    told += "slope or intercept may be wrong, or the labels lie on something else"
+    warning = f"the median of {', '.join(bright)} is above {_BRIGHT_HU} HU, more than muscle has with contrast agent: "
+    warning += "slope or intercept may be wrong, or the labels lie on something else"
     return (
         flipped
-        + [told] * bool(bright)
+        + [warning] * bool(bright)
         + fat_cut_out(ct.array, labels.array, channels)
         + [
             f"{name} is in {f['pieces']} pieces, the largest with {100 * f['largest_piece']:.0f} % of it"

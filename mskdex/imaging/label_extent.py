@@ -20,7 +20,7 @@ _ROUND_END_SHARE = 0.5
 """A rounded end's cross-section is at most a third of that two slices further in; a cut one's is about the same."""
 
 
-def lay_on(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tuple[Volume, list[str]]:
+def to_ct_grid(volume: Volume, ct: Volume, path: Path, settings: CtSettings) -> tuple[Volume, list[str]]:
     """Brings labels in RAS order to the CT's grid: as they are, as a part of it, or resampled if allowed.
 
     Raises:

@@ -17,7 +17,7 @@ from mskdex.imaging.label_names import (
     strip_suffix,
 )
 from mskdex.imaging.label_request import LabelRequest
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _MOST_NAMED = 8
 _MOST_RECORDED = 200
@@ -30,7 +30,7 @@ class Findings:
     """What was found out about labels.
 
     Attributes:
-        facts: `absent`, channels that source or file promise and that have no voxel; `unused`, names or ids in the
+        facts: `absent`, channels that source or file should hold and that have no voxel; `unused`, names or ids in the
             file that mean no object.
         warnings: what a human should know.
     """
@@ -39,7 +39,7 @@ class Findings:
     warnings: list[str]
 
 
-def promised_channels(
+def expected_channels(
     channels: Sequence[Channel], source: LabelSource | None, names: Iterable[str] | None
 ) -> list[Channel]:
     """The channels that labels should hold: those of the source, or without one those that the file names.
@@ -56,17 +56,17 @@ def promised_channels(
 
 
 def findings(
-    promised: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
+    expected: Sequence[Channel], present: set[str], unused: Sequence[str], channels: Sequence[Channel]
 ) -> Findings:
-    """Compares what was promised with what is there.
+    """Compares what was expected with what is there.
 
     Args:
-        promised: of `promised_channels`.
+        expected: of `expected_channels`.
         present: names of the channels that have voxels.
         unused: names, or ids as text, that have voxels and mean no object.
         channels: the config's.
     """
-    absent = [c.name for c in promised if c.name not in present]
+    absent = [c.name for c in expected if c.name not in present]
     warnings = []
     without_side = sideless([c for c in channels if c.name not in present], unused)
     for name, thing in without_side.items():
@@ -86,23 +86,23 @@ def findings(
     return Findings({"absent": absent, "unused": list(unused)[:_MOST_RECORDED]}, warnings)
 
 
-def passed_over(request: LabelRequest, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+def unused_synonyms(request: LabelRequest, names: Iterable[str], used: set[str]) -> dict[str, str]:
     """Names of the same meaning as one that is spelt exactly as the channel, which wins; a warning for each.
 
     Args:
         request: what was asked for.
         names: all that the file carries.
-        taken: those that were used.
+        used: those that were used.
     """
-    told: dict[str, str] = {}
-    rest = [n for n in names if n not in taken]
+    warnings: dict[str, str] = {}
+    rest = [n for n in names if n not in used]
     for channel in request.channels:
         if request.source is not None and source_keys(channel, request.source) is None:
             continue
-        exact = [n for n in taken if strip_suffix(n) == channel.name]
+        exact = [n for n in used if strip_suffix(n) == channel.name]
         for other in match_names(channel, rest) if exact else ():
-            told[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
-    return told
+            warnings[other] = f"{channel.name} is taken from label {exact[0]}; {other} means the same and is not used"
+    return warnings
 
 
 def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
@@ -128,13 +128,13 @@ def refuse_another_source(request: LabelRequest, ids: set[int]) -> list[str]:
         fits, most = _count(other, ids, request.channels)
         if name == request.source_name or fits <= have or fits < _MANY * most:
             continue
-        told = (
-            f"the labels have {have} of the {of} structures of label source {shown(request.source_name, 60)}, but "
+        warning = (
+            f"the labels have {have} of the {of} structures of label source {quote(request.source_name, 60)}, but "
             f"{fits} of the {most} of {name}; if it is of {name}, correct label_source"
         )
         if have <= _FEW * of:
-            raise MskdexError(told.replace("the labels have", f"{request.path} has", 1))
-        return [told]
+            raise MskdexError(warning.replace("the labels have", f"{request.path} has", 1))
+        return [warning]
     return []
 
 

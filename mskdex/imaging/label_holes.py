@@ -37,17 +37,17 @@ def fat_cut_out(ct: np.ndarray, labels: np.ndarray, channels: Sequence[Channel])
         for label, box in enumerate(ndimage.find_objects(labels[k]), start=1):
             if box is not None and label in muscles:
                 counts[:, label] += _voxels_and_fat(ct[k][box], labels[k][box], label)
-    told = [
+    holes = [
         f"{name} ({100 * counts[1, label] / counts[0, label]:.1f} %)"
         for label, name in muscles.items()
         if counts[1, label] >= max(_LEAST_VOXELS, _LEAST_SHARE * counts[0, label])
     ]
-    if not told:
+    if not holes:
         return []
     return [
-        f"the labels have holes where the CT shows fat, as a share of the muscle: {', '.join(told)}; fat within muscle "
-        "was cut out of them, so volumes are lower than those of whole muscles; give labels of whole muscles, or all "
-        "patients' labels of this kind"
+        f"the labels have holes where the CT shows fat, as a share of the muscle: {', '.join(holes)}; fat within "
+        "muscle was cut out of them, so volumes are lower than those of whole muscles; give labels of whole muscles, "
+        "or all patients' labels of this kind"
     ]
 
 

@@ -62,8 +62,8 @@ def _entries(path: Path) -> list[tuple[str, Any]]:
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=_Pairs)
     except (OSError, ValueError, RecursionError) as error:
-        told = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        msg = f"{path} cannot be read as JSON ({told}); {_ADVICE}"
+        detail = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        msg = f"{path} cannot be read as JSON ({detail}); {_ADVICE}"
         raise MskdexError(msg) from error
     if not isinstance(content, _Pairs):
         msg = f"{path} is no JSON object but {type(content).__name__}; {_ADVICE}"

@@ -5,8 +5,8 @@ from typing import Any
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
-from mskdex.imaging.label_findings import findings, passed_over, promised_channels, refuse_another_source
+from mskdex.imaging.label_extent import cut_by_own_edge, to_ct_grid
+from mskdex.imaging.label_findings import expected_channels, findings, refuse_another_source, unused_synonyms
 from mskdex.imaging.label_ids import ids_in, translated
 from mskdex.imaging.label_json import words_in
 from mskdex.imaging.label_names import (
@@ -20,7 +20,7 @@ from mskdex.imaging.label_names import (
     source_keys,
 )
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.volume import Volume
 from mskdex.io.volume_grid import to_ras
 
@@ -64,21 +64,21 @@ def from_map(
     if not have & set(label_of):
         _raise_none_found(request, have, names)
     in_order = to_ras(Volume(translated(raw.array, label_of), raw.world_from_voxel))
-    mapped, laid = lay_on(in_order, ct, path, settings)
+    mapped, laid = to_ct_grid(in_order, ct, path, settings)
     cut = cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty)
     present = {c.name for c in request.channels if have & set(ids_of.get(c.name, ()))}
-    promised = promised_channels(request.channels, request.source, names)
+    expected = expected_channels(request.channels, request.source, names)
     if names is not None and not lists_ids(request.source):
         taken = {n for n, ids in names.items() if set(ids) <= set(label_of)}
         unused = [n for n, ids in names.items() if n not in taken and have & set(ids)]
-        same = passed_over(request, unused, taken)
+        same = unused_synonyms(request, unused, taken)
         warnings += same.values()
         named = {i for ids in names.values() for i in ids}
         unused = [n for n in unused if n not in same] + [f"id {i} without a name" for i in sorted(have - named)]
     else:
-        lacking = any(c.name not in present for c in promised)
+        lacking = any(c.name not in present for c in expected)
         unused = [str(i) for i in sorted(have - set(label_of))] if lacking else []
-    found = findings(promised, present, unused, request.channels)
+    found = findings(expected, present, unused, request.channels)
     warnings += laid + found.warnings + cut_warnings(request, cut)
     return Labels(mapped, facts | found.facts, warnings, frozenset(cut))
 
@@ -102,7 +102,7 @@ def _require_agreement(
             continue
         if other := next((c.name for c in request.channels if match_names(c, [name])), None):
             msg = (
-                f"{request.path}: label source {shown(request.source_name, 60)} says that id {own[0]} is "
+                f"{request.path}: label source {quote(request.source_name, 60)} says that id {own[0]} is "
                 f"{channel.name}, but the file's own names say {name}, which is {other}; correct label_source, or "
                 "remove the names"
             )
@@ -111,17 +111,17 @@ def _require_agreement(
 
 def _raise_none_found(request: LabelRequest, have: set[int], names: dict[str, tuple[int, ...]] | None) -> None:
     if names is not None and not lists_ids(request.source):
-        told = f"{', '.join(shown(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
+        detail = f"{', '.join(quote(n, 40) for n in list(names)[:12])}{', ...' if len(names) > 12 else ''}"
         msg = (
             f"{request.path}: none of its names is one of the config's structures, or they have no voxel (it names "
-            f"{told}); rename them, or list their ids in label_sources in config.yaml"
+            f"{detail}); rename them, or list their ids in label_sources in config.yaml"
         )
         raise MskdexError(msg)
     ids = [0, *sorted(have)]
-    told = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
+    detail = f"{', '.join(str(i) for i in ids[:20])}{', ...' if len(ids) > 20 else ''}"
     msg = (
-        f"{request.path} has none of the structures that label source {shown(request.source_name, 60)} maps (it has "
-        f"the ids {told}); correct label_source in the sheet or label_sources in config.yaml"
+        f"{request.path} has none of the structures that label source {quote(request.source_name, 60)} maps (it has "
+        f"the ids {detail}); correct label_source in the sheet or label_sources in config.yaml"
     )
     raise MskdexError(msg)
 
@@ -142,7 +142,7 @@ def _ids_by_channel(request: LabelRequest, names: dict[str, tuple[int, ...]] | N
                 found[channel.name] = ids
     if request.source is None and names is None:
         msg = (
-            f"{request.path} carries no names of structures, and label source {shown(request.source_name, 60)} is "
+            f"{request.path} carries no names of structures, and label source {quote(request.source_name, 60)} is "
             f"not in label_sources; add it to config.yaml, or put a JSON of names and ids beside the file "
             f"({request.path.name.split('.')[0]}.json)"
         )

@@ -10,8 +10,8 @@ import numpy as np
 from mskdex.config.imaging import CtSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
-from mskdex.imaging.label_extent import cut_by_own_edge, lay_on
-from mskdex.imaging.label_findings import findings, passed_over, promised_channels
+from mskdex.imaging.label_extent import cut_by_own_edge, to_ct_grid
+from mskdex.imaging.label_findings import expected_channels, findings, unused_synonyms
 from mskdex.imaging.label_ids import ids_in
 from mskdex.imaging.label_names import names_of_channel, require_one_each
 from mskdex.imaging.label_request import LabelRequest, Labels, cut_warnings
@@ -26,7 +26,7 @@ Masks = Mapping[str, Callable[[], Volume]]
 
 
 @dataclass
-class Combined:
+class UnitedMasks:
     """Masks united so far, on the CT's grid."""
 
     out: np.ndarray
@@ -38,9 +38,9 @@ class Combined:
 
 def combine(
     request: LabelRequest, masks: Masks, ct: Volume, settings: CtSettings, *, leaves_out_empty: bool
-) -> Combined:
+) -> UnitedMasks:
     """Unites masks in the channels' order; a voxel that two claim stays with the first."""
-    found = Combined(np.zeros(ct.array.shape, np.uint8), names=tuple(masks))
+    found = UnitedMasks(np.zeros(ct.array.shape, np.uint8), names=tuple(masks))
     for channel in request.channels:
         names = names_of_channel(channel, request.source, masks)
         require_one_each(channel, request.source, names, request.path)
@@ -49,7 +49,7 @@ def combine(
             in_order = to_ras(masks[name]())
             if not in_order.array.any():
                 continue
-            mask, notes = lay_on(in_order, ct, request.path / name, settings)
+            mask, notes = to_ct_grid(in_order, ct, request.path / name, settings)
             found.warnings += [t for t in notes if t not in found.warnings]
             if cut_by_own_edge(in_order, ct, leaves_out_empty=leaves_out_empty):
                 found.cut.add(channel.label)
@@ -57,7 +57,7 @@ def combine(
     return found
 
 
-def _unite(found: Combined, channel: Channel, name: str, inside: np.ndarray, path: Path) -> None:
+def _unite(found: UnitedMasks, channel: Channel, name: str, inside: np.ndarray, path: Path) -> None:
     out = found.out
     shared = int(np.count_nonzero(inside & (out > 0) & (out != channel.label)))
     smaller = int(np.count_nonzero(inside))
@@ -70,7 +70,7 @@ def _unite(found: Combined, channel: Channel, name: str, inside: np.ndarray, pat
 
 
 def finished(
-    request: LabelRequest, combined: Combined, unused: Sequence[str], ct: Volume, facts: dict[str, Any]
+    request: LabelRequest, combined: UnitedMasks, unused: Sequence[str], ct: Volume, facts: dict[str, Any]
 ) -> Labels:
     """Labels of united masks, with what they lack.
 
@@ -84,7 +84,7 @@ def finished(
     Raises:
         MskdexError: no voxel of any channel.
     """
-    same = passed_over(request, unused, combined.taken)
+    same = unused_synonyms(request, unused, combined.taken)
     unused = [n for n in unused if n not in combined.taken and n not in same]
     present_labels = ids_in(combined.out)
     if not present_labels:
@@ -94,8 +94,8 @@ def finished(
             "names or label_sources, or name the file itself where it is one label map"
         )
         raise MskdexError(msg)
-    promised = promised_channels(request.channels, request.source, combined.taken)
+    expected = expected_channels(request.channels, request.source, combined.taken)
     present = {c.name for c in request.channels if c.label in present_labels}
-    found = findings(promised, present, unused, request.channels)
-    told = combined.warnings + list(same.values()) + found.warnings + cut_warnings(request, combined.cut)
-    return Labels(Volume(combined.out, ct.world_from_voxel), facts | found.facts, told, frozenset(combined.cut))
+    found = findings(expected, present, unused, request.channels)
+    warnings = combined.warnings + list(same.values()) + found.warnings + cut_warnings(request, combined.cut)
+    return Labels(Volume(combined.out, ct.world_from_voxel), facts | found.facts, warnings, frozenset(combined.cut))

@@ -157,8 +157,8 @@ def _from_dicom(request: LabelRequest, ct: Volume, settings: CtSettings) -> Labe
     from mskdex.imaging.dicom_seg import read_segmentation
 
     found = read_segmentation(request.path, request.series_uid, request.root, settings.max_megavoxels)
-    told = found.reference_warnings(request.ct, request.ct_series, request.root)
+    warnings = found.reference_warnings(request.ct, request.ct_series, request.root)
     combined = combine(request, found.masks, ct, settings, leaves_out_empty=True)
-    combined.warnings[:0] = told
+    combined.warnings[:0] = warnings
     facts = {"format": "dicom_seg", "sha256": content_hash(found.files)}
     return finished(request, combined, [n for n in found.masks if n not in found.empty], ct, facts)

@@ -11,7 +11,7 @@ from mskdex.imaging.dicom_slices import Slices
 from mskdex.io.dicom import integer, number
 
 _BODY_HU = -300
-_MOST_TOLD = 6
+_MOST_LISTED = 6
 _NAMES = ("RescaleSlope", "RescaleIntercept", "BitsStored", "PixelRepresentation", "PixelPaddingValue")
 _MOST_KINDS = 4
 """More ways of scaling than this are a slope of its own in every slice."""
@@ -118,7 +118,7 @@ def odd_planes(hu: np.ndarray) -> list[str]:
 
 
 def _listed(places: Sequence[int]) -> str:
-    return ", ".join(str(k + 1) for k in places[:_MOST_TOLD]) + (", ..." if len(places) > _MOST_TOLD else "")
+    return ", ".join(str(k + 1) for k in places[:_MOST_LISTED]) + (", ..." if len(places) > _MOST_LISTED else "")
 
 
 def _scaling(frame: Frame) -> tuple[float, ...]:

@@ -79,20 +79,22 @@ def person_doubts(row: Mapping[str, Any]) -> list[str]:
         for column, (series, modalities) in _KINDS.items()
         if isinstance(path := row.get(column), str) and (header := _header(Path(path), row.get(series), modalities))
     }
-    told = []
+    doubts = []
     for tag, name in (("PatientSex", "sex"), ("PatientBirthDate", "birth date")):
         said = {c: v for c, h in headers.items() if (v := text_of(h, tag).upper()) and v != "O"}
         if tag == "PatientSex" and row.get("sex") in ("F", "M"):
             said["sheet"] = str(row["sex"])
         if len(set(said.values())) > 1 and row.get("allow_id_mismatch") not in (True, "yes"):
-            told.append(
+            doubts.append(
                 f"{' and '.join(said)} give two values of the patient's {name}: they may be of two patients; look at "
                 "the paths, and at what de-identification left"
             )
     days = [_date(text_of(headers[c], "StudyDate")) for c in ("ct", "radiograph") if c in headers]
     if len(days) == 2 and None not in days and abs((days[0] - days[1]).days) > _DAYS:  # type: ignore[operator]
-        told.append("CT and radiograph were taken more than a year apart (StudyDate): muscles may have changed between")
-    return told
+        doubts.append(
+            "CT and radiograph were taken more than a year apart (StudyDate): muscles may have changed between"
+        )
+    return doubts
 
 
 def _date(text: str) -> date | None:

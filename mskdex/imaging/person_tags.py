@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mskdex.imaging.radiograph_source import only_radiograph
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of
 from mskdex.io.dicom import read_header
 from mskdex.io.files import file_kind
 
@@ -27,7 +27,7 @@ def person_in_header(path: Path) -> dict[str, str]:
     header = read_header(path)
     found = {"sex": text_of(header, "PatientSex"), "age": _age(text_of(header, "PatientAge"))}
     for column, keyword, factor in (("height_cm", "PatientSize", 100.0), ("weight_kg", "PatientWeight", 1.0)):
-        value = stated_numbers(header, keyword, 1).first
+        value = tag_numbers(header, keyword, 1).first
         found[column] = f"{value * factor:.6g}" if value else ""
     return {column: text for column, text in found.items() if text}
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of
 from mskdex.imaging.radiograph_view import view_tags
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _TO_ISOCENTRE = ("XA", "RF")
 """Modalities whose DistanceSourceToPatient is to the isocentre; of the others it is to the table or support
@@ -73,9 +73,9 @@ def camera_tags(header: Dataset) -> CameraTags:
         (to_patient, "DistanceSourceToPatient"),
         ("magnification", "EstimatedRadiographicMagnificationFactor"),
     ):
-        stated = stated_numbers(header, keyword, 1)
+        stated = tag_numbers(header, keyword, 1)
         if stated.broken is not None:
-            found.broken[key] = f"tag {keyword} is {shown(stated.broken, 60)!r}, no number"
+            found.broken[key] = f"tag {keyword} is {quote(stated.broken, 60)!r}, no number"
         elif stated.first:  # 0 stands for "not known".
             found.values[key], found.where[key] = stated.first, f"tag {keyword}"
     _pixel_size(header, found)
@@ -88,13 +88,13 @@ def _pixel_size(header: Dataset, found: CameraTags) -> None:
     found.calibration = text_of(header, "PixelSpacingCalibrationType").upper()
     sizes: dict[str, tuple[float, float]] = {}
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
-        stated = stated_numbers(header, keyword, 2)
+        stated = tag_numbers(header, keyword, 2)
         if stated.broken is not None or (stated.values is not None and stated.values.min() < 0):
-            told = stated.broken if stated.broken is not None else stated.values
-            found.broken.setdefault("pixel_mm", f"tag {keyword} is {shown(told, 60)!r}, not two numbers above 0")
+            value = stated.broken if stated.broken is not None else stated.values
+            found.broken.setdefault("pixel_mm", f"tag {keyword} is {quote(value, 60)!r}, not two numbers above 0")
         elif stated.values is not None and stated.values.min() > 0:
             sizes[keyword] = (float(stated.values[0]), float(stated.values[1]))
-    aspect, plain = stated_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")
+    aspect, plain = tag_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")
     rows, columns = sizes.get("ImagerPixelSpacing") or plain or (1.0, 1.0)
     if aspect is not None and aspect.min() > 0 and abs(aspect[0] * columns / (aspect[1] * rows) - 1) > 0.01:
         found.warnings.append(f"PixelAspectRatio {aspect[0]:g} to {aspect[1]:g} contradicts the pixel size")
@@ -124,7 +124,7 @@ def _view(header: Dataset, found: CameraTags) -> None:
 
 def _detector(header: Dataset) -> DetectorTags:
     def pair(keyword: str) -> np.ndarray | None:
-        return stated_numbers(header, keyword, 2, one_for_all="Dimension" in keyword).values
+        return tag_numbers(header, keyword, 2, one_for_all="Dimension" in keyword).values
 
     element = pair("DetectorElementSpacing")
     spacing, binning = pair("ImagerPixelSpacing"), pair("DetectorBinning")
@@ -132,7 +132,7 @@ def _detector(header: Dataset) -> DetectorTags:
         element = spacing / binning if binning is not None and binning.min() > 0 else spacing
     return DetectorTags(
         origin_elements=pair("FieldOfViewOrigin"),
-        rotation_deg=(stated_numbers(header, "FieldOfViewRotation", 1).first or 0.0) % 360,
+        rotation_deg=(tag_numbers(header, "FieldOfViewRotation", 1).first or 0.0) % 360,
         flipped=text_of(header, "FieldOfViewHorizontalFlip").upper() == "YES",
         element_mm=element,
         active_origin_elements=pair("DetectorActiveOrigin"),

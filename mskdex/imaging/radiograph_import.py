@@ -12,9 +12,9 @@ from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.burnt_in import burnt_in_text, turned_corners
-from mskdex.imaging.camera_numbers import given
+from mskdex.imaging.camera_numbers import has_value
 from mskdex.imaging.dead_lines import dead_lines
-from mskdex.imaging.field import field_from_tags, grown, without_blades, without_blank_borders, without_markers
+from mskdex.imaging.field import dilated, field_from_tags, without_blades, without_blank_borders, without_markers
 from mskdex.imaging.grey_scale import GreyScale, grey_scale
 from mskdex.imaging.grey_values import GreyValues, grey_values
 from mskdex.imaging.intensity import clipped, log_attenuation, relative_exposure, require_possible_attenuation
@@ -29,7 +29,7 @@ from mskdex.imaging.view_geometry import (
     resolve_geometry,
     to_camera_frame,
 )
-from mskdex.io.files import no_memory, shown
+from mskdex.io.files import no_memory, quote
 
 log = logging.getLogger("mskdex")
 
@@ -50,7 +50,7 @@ _TEXT = (
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedRadiograph:
     """A radiograph in the camera's frame.
 
     Attributes:
@@ -90,7 +90,7 @@ class _Exposed:
 
 def import_radiograph(
     path: Path, row: Mapping[str, Any], settings: RadiographSettings, root: Path | None = None
-) -> Imported:
+) -> ImportedRadiograph:
     """Imports a radiograph.
 
     Args:
@@ -113,19 +113,19 @@ def import_radiograph(
     except Exception as error:
         log.debug("while %s was imported", path, exc_info=True)
         msg = (
-            f"{path} cannot be imported ({type(error).__name__}: {shown(error)}); look at its tags, or export it again"
+            f"{path} cannot be imported ({type(error).__name__}: {quote(error)}); look at its tags, or export it again"
         )
         raise MskdexError(msg) from error
 
 
-def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettings) -> Imported:
+def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettings) -> ImportedRadiograph:
     shape = (source.grey.shape[0], source.grey.shape[1])
     geometry = resolve_geometry(source.camera, row, settings, shape)
     greys = grey_values(source, settings)
     found = _exposed(source, greys, row, settings)
     exposure, field, camera = _to_camera_grid(found.exposure, found.field, geometry, settings.working_pixel_mm)
     field = without_blades(_rough_attenuation(exposure, found.scale), field)
-    air_grey = row["air_grey"] if given(row.get("air_grey")) else settings.air_grey
+    air_grey = row["air_grey"] if has_value(row.get("air_grey")) else settings.air_grey
     image, facts = _attenuation(exposure, field, found.scale, air_grey)
     if settings.mask_markers:
         field = without_markers(image, field, camera.pixel_mm)
@@ -133,7 +133,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
         require_possible_attenuation(image, field)
     if settings.hide_text_in_pictures:
         image = np.where(field, image, np.float32(np.median(image[field])))
-    own = shown(row["device"]) if given(row.get("device")) else None
+    own = quote(row["device"]) if has_value(row.get("device")) else None
     facts = (
         source.facts
         | found.facts
@@ -150,7 +150,7 @@ def _imported(source: Source, row: Mapping[str, Any], settings: RadiographSettin
     )
     warnings = source.warnings + geometry.warnings + greys.warnings + found.warnings
     warnings += header_doubts(source.facts, geometry.pixel_mm, absolute=found.scale.absolute)
-    return Imported(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
+    return ImportedRadiograph(image, field, camera, geometry, facts, warnings + _doubts(found, facts, air_grey, field))
 
 
 def camera_from_dicom(path: Path, row: Mapping[str, Any], settings: RadiographSettings) -> Camera:
@@ -185,7 +185,7 @@ def _exposed(source: Source, greys: GreyValues, row: Mapping[str, Any], settings
     exposure = relative_exposure(greys.values, scale)
     text = burnt_in_text(_rough_attenuation(exposure, scale), field, source.tags.lossy)
     if text.any():
-        field = field & ~grown(text)
+        field = field & ~dilated(text)
     facts: dict[str, Any] = {
         "intensity": scale.kind,
         "scale": "absolute" if scale.absolute else "relative",

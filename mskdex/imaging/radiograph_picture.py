@@ -20,7 +20,7 @@ from mskdex.imaging.picture_header import (
     require_strip_checksums,
     sample_bits,
 )
-from mskdex.io.files import WithinFile, content_hash, reading, require_size, shown
+from mskdex.io.files import WithinFile, content_hash, quote, reading, require_size
 from mskdex.io.nifti_header import read_nifti_header
 from mskdex.io.volume_files import read_plane_file
 
@@ -82,7 +82,7 @@ def _require_checksums(path: Path) -> None:
         while (head := handle.read(8))[4:] != b"IEND":
             body = handle.read(int.from_bytes(head[:4], "big"))
             if int.from_bytes(handle.read(4), "big") != zlib.crc32(head[4:] + body) or len(head) < 8:
-                name = shown(head[4:].decode("latin-1"), 8)
+                name = quote(head[4:].decode("latin-1"), 8)
                 msg = f"{path} is damaged: the checksum of its chunk {name} is wrong; copy it again"
                 raise MskdexError(msg)
 

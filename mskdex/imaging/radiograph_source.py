@@ -11,11 +11,11 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.coherence import require_byte_order, require_coherent
 from mskdex.imaging.radiograph_camera import CameraTags, camera_tags
 from mskdex.imaging.radiograph_picture import PICTURES, read_picture
-from mskdex.imaging.radiograph_tags import stated_numbers, text_of, texts_of
+from mskdex.imaging.radiograph_tags import tag_numbers, text_of, texts_of
 from mskdex.imaging.x_ray_device import device_name
 from mskdex.io.dicom import dicom_files, read_dataset, read_header
 from mskdex.io.dicom_pixels import stored_values
-from mskdex.io.files import content_hash, reading, require_kind, require_size, shown
+from mskdex.io.files import content_hash, quote, reading, require_kind, require_size
 
 MODALITIES = ("CR", "DX", "XA", "RF", "RG")
 _OVERLAYS = range(0x6000, 0x6020, 2)
@@ -136,18 +136,18 @@ def _radiograph_header(path: Path) -> tuple[Dataset, tuple[int, int]]:
     modality = text_of(header, "Modality") or "unknown"
     if modality not in MODALITIES:
         allowed = ", ".join(MODALITIES)
-        msg = f"{path} is of modality {shown(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
+        msg = f"{path} is of modality {quote(modality, 40)}, not a radiograph ({allowed}); correct the sheet"
         raise MskdexError(msg)
     photometric = text_of(header, "PhotometricInterpretation").upper()
-    if (stated_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
-        told = shown(photometric, 40) if photometric else "several samples per pixel"
-        msg = f"{path} is a colour image ({told}); export the radiograph itself in grey, not a screen capture"
+    if (tag_numbers(header, "SamplesPerPixel", 1).first or 1) != 1 or photometric not in {*_GREY, ""}:
+        detail = quote(photometric, 40) if photometric else "several samples per pixel"
+        msg = f"{path} is a colour image ({detail}); export the radiograph itself in grey, not a screen capture"
         raise MskdexError(msg)
-    frames = stated_numbers(header, "NumberOfFrames", 1).first or 1
+    frames = tag_numbers(header, "NumberOfFrames", 1).first or 1
     if frames > 1:
         msg = f"{path} has {frames:g} frames; export the one frame that is meant"
         raise MskdexError(msg)
-    rows, columns = (stated_numbers(header, k, 1).first or 0 for k in ("Rows", "Columns"))
+    rows, columns = (tag_numbers(header, k, 1).first or 0 for k in ("Rows", "Columns"))
     return header, (int(rows), int(columns))
 
 
@@ -180,7 +180,7 @@ def _from_dicom(path: Path, max_megapixels: float) -> Source:
 def _device(header: Dataset) -> str | None:
     """Maker and model of the X-ray unit; None where the header has neither."""
     named = " ".join(text_of(header, k) for k in ("Manufacturer", "ManufacturerModelName")).split()
-    return shown(" ".join(named), 80) if named else None
+    return quote(" ".join(named), 80) if named else None
 
 
 def _passed_over(header: Dataset) -> list[str]:
@@ -189,22 +189,22 @@ def _passed_over(header: Dataset) -> list[str]:
     intent, sign = (text_of(header, k) for k in ("PresentationIntentType", "PixelIntensityRelationshipSign"))
     if intent and intent.upper() not in _INTENTS:
         named = f"{_INTENTS[1]} nor {_INTENTS[0]}"
-        notes.append(f"tag PresentationIntentType is {shown(intent, 40)}, neither {named}; passed over")
-    if sign and stated_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
-        notes.append(f"tag PixelIntensityRelationshipSign is {shown(sign, 40)}, neither 1 nor -1; passed over")
+        notes.append(f"tag PresentationIntentType is {quote(intent, 40)}, neither {named}; passed over")
+    if sign and tag_numbers(header, "PixelIntensityRelationshipSign", 1).first not in (1.0, -1.0):
+        notes.append(f"tag PixelIntensityRelationshipSign is {quote(sign, 40)}, neither 1 nor -1; passed over")
     return notes
 
 
 def _words(dataset: Dataset, path: Path) -> np.ndarray:
     """Decoded words, whole unless overlays lie above BitsStored: wrong tags may hide grey values there."""
     overlaid = any((group, 0x0102) in dataset and dataset[group, 0x0102].value for group in _OVERLAYS)
-    signed = bool(stated_numbers(dataset, "PixelRepresentation", 1).first)
+    signed = bool(tag_numbers(dataset, "PixelRepresentation", 1).first)
     return stored_values(dataset, path, all_bits=not overlaid and not signed)
 
 
 def _grey_tags(header: Dataset) -> GreyTags:
-    bits = next((v for k in ("BitsStored", "BitsAllocated") if (v := stated_numbers(header, k, 1).first)), 16)
-    sign = stated_numbers(header, "PixelIntensityRelationshipSign", 1).first
+    bits = next((v for k in ("BitsStored", "BitsAllocated") if (v := tag_numbers(header, k, 1).first)), 16)
+    sign = tag_numbers(header, "PixelIntensityRelationshipSign", 1).first
     by_class = dict(zip((_PRESENTATION_CLASS, _PROCESSING_CLASS), _INTENTS, strict=True))
     intent = text_of(header, "PresentationIntentType").upper()
     return GreyTags(

@@ -13,7 +13,7 @@ from mskdex.io.numerals import plain_float
 
 
 @dataclass(frozen=True)
-class Stated:
+class TagNumbers:
     """A tag's numbers.
 
     Attributes:
@@ -54,20 +54,20 @@ def text_of(header: Dataset, keyword: str) -> str:
     return next(iter(texts_of(header, keyword)), "")
 
 
-def stated_numbers(header: Dataset, keyword: str, count: int, *, one_for_all: bool = False) -> Stated:
+def tag_numbers(header: Dataset, keyword: str, count: int, *, one_for_all: bool = False) -> TagNumbers:
     """A tag's values as `count` finite numbers; `one_for_all` lets a single one stand for them."""
     texts = texts_of(header, keyword)
     if not texts:
-        return Stated()
+        return TagNumbers()
     try:
         values = np.array([plain_float(t) for t in texts])
     except ValueError:
-        return Stated(broken="\\".join(texts))
+        return TagNumbers(broken="\\".join(texts))
     if one_for_all and values.size == 1:
         values = np.repeat(values, count)
     if values.size != count or not np.isfinite(values).all():
-        return Stated(broken="\\".join(texts))
-    return Stated(values)
+        return TagNumbers(broken="\\".join(texts))
+    return TagNumbers(values)
 
 
 def code_items(header: Dataset, keyword: str) -> Iterator[tuple[str, str, Dataset]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
-from mskdex.imaging.radiograph_tags import code_items, stated_numbers, text_of, texts_of
-from mskdex.io.files import shown
+from mskdex.imaging.radiograph_tags import code_items, tag_numbers, text_of, texts_of
+from mskdex.io.files import quote
 
 _AP_PA_CODES = {"399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA"}
 """DICOM PS3.16 CID 4010 (DX View), SNOMED CT and SRT."""
@@ -93,16 +93,16 @@ def _stated_view(text: str) -> tuple[str | None, bool]:
 def _view(header: Dataset, found: ViewTags) -> None:
     notes: list[tuple[str, str, str | None, bool]] = []
     if position := " ".join(texts_of(header, "ViewPosition")):
-        said = f"tag ViewPosition {shown(position, 60)!r}"
+        said = f"tag ViewPosition {quote(position, 60)!r}"
         notes.append((said, "tag ViewPosition", *_stated_view(position)))
         if set(_plain(position).split()) <= _SILENT:
             found.warnings.append(f"{said} names no view; passed over")
     for code, meaning, item in code_items(header, "ViewCodeSequence"):
         stated = (_AP_PA_CODES[code], False) if code in _AP_PA_CODES else _stated_view(meaning or code)
-        notes.append((f"tag ViewCodeSequence {shown(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
+        notes.append((f"tag ViewCodeSequence {quote(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
         for _, modifier, _ in code_items(item, "ViewModifierCodeSequence"):
             if _OTHER_VIEWS.search(_plain(modifier)) or _plain(modifier) in {"CAUDAD", "CEPHALAD"}:
-                found.problems.append(f"tag ViewModifierCodeSequence {shown(modifier, 60)!r}")
+                found.problems.append(f"tag ViewModifierCodeSequence {quote(modifier, 60)!r}")
     for what, tag, view, other in notes:
         if other:
             found.problems.append(what)
@@ -111,7 +111,7 @@ def _view(header: Dataset, found: ViewTags) -> None:
         elif view and found.view is None:
             found.view, found.where["view"] = view, tag
     for code, meaning, _ in code_items(header, "ProjectionEponymousNameCodeSequence"):
-        found.problems.append(f"tag ProjectionEponymousNameCodeSequence {shown(meaning or code, 60)!r}")
+        found.problems.append(f"tag ProjectionEponymousNameCodeSequence {quote(meaning or code, 60)!r}")
     _descriptions(header, found)
 
 
@@ -121,26 +121,26 @@ def _descriptions(header: Dataset, found: ViewTags) -> None:
         text = _plain(text_of(header, keyword))
         match = _OTHER_VIEWS.search(text)
         if match and not {"AP", "PA"} & set(text.split()):
-            told = f"tag {keyword} speaks of {match.group(0)!r}"
-            (found.warnings if found.view else found.problems).append(told)
+            detail = f"tag {keyword} speaks of {match.group(0)!r}"
+            (found.warnings if found.view else found.problems).append(detail)
 
 
 def _patient_orientation(header: Dataset, found: ViewTags) -> None:
     towards = [v.upper() for v in texts_of(header, "PatientOrientation")]
     if not towards:
         return
-    told = "tag PatientOrientation " + "\\".join(towards)
+    detail = "tag PatientOrientation " + "\\".join(towards)
     axes = [
         {"L": "side", "R": "side", "A": "depth", "P": "depth", "H": "length", "F": "length"}.get(t[0]) for t in towards
     ]
     if len(towards) != 2 or None in axes or axes[0] == axes[1]:
-        found.warnings.append(f"{told} is no pair of directions; it is passed over")
+        found.warnings.append(f"{detail} is no pair of directions; it is passed over")
     elif "depth" in axes or any(c in "AP" for t in towards for c in t[1:]):
-        found.problems.append(f"{told}, which is lateral, axial or oblique")
+        found.problems.append(f"{detail}, which is lateral, axial or oblique")
     else:
         found.orientation, found.where["orientation"] = towards[0][0] + towards[1][0], "tag PatientOrientation"
         if any(len(t) > 1 for t in towards):
-            found.warnings.append(f"{told}: the image is turned in its plane; its main directions are taken")
+            found.warnings.append(f"{detail}: the image is turned in its plane; its main directions are taken")
 
 
 def _side(header: Dataset, found: ViewTags) -> None:
@@ -165,9 +165,9 @@ def _body_part(header: Dataset, found: ViewTags) -> None:
         if not plain or set(plain.split()) <= _SILENT or _HIP.search(plain):
             continue
         if _ELSEWHERE.search(plain) and not _NEAR_THE_HIP.search(plain):
-            found.problems.append(f"tag {keyword} {shown(text, 60)!r}")
+            found.problems.append(f"tag {keyword} {quote(text, 60)!r}")
         else:
-            found.warnings.append(f"tag {keyword} is {shown(text, 60)!r}, not hip or pelvis; look at the image")
+            found.warnings.append(f"tag {keyword} is {quote(text, 60)!r}, not hip or pelvis; look at the image")
 
 
 def _stitched_or_scanned(header: Dataset, found: ViewTags) -> None:
@@ -185,7 +185,7 @@ def _stitched_or_scanned(header: Dataset, found: ViewTags) -> None:
 
 def _tilt(header: Dataset, found: ViewTags) -> None:
     for keyword in ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "ColumnAngulation"):
-        angle = stated_numbers(header, keyword, 1).first
+        angle = tag_numbers(header, keyword, 1).first
         if angle is not None and abs(angle) > _MOST_TILT_DEG:
             found.problems.append(f"tag {keyword} {angle:g} degrees: an oblique or tilted view")
         elif angle is not None and abs(angle) > _LEAST_TILT_DEG:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydicom.dataset import Dataset
 
-from mskdex.imaging.radiograph_tags import stated_numbers
+from mskdex.imaging.radiograph_tags import tag_numbers
 
 _DEPTHS = (8, 10, 12, 14, 16, 32)
 _UNUSED = 4.0
@@ -36,7 +36,7 @@ class StoredGreys:
     warnings: list[str] = field(default_factory=list)
 
 
-def as_meant(grey: np.ndarray, bits: int, dataset: Dataset | None) -> StoredGreys:
+def correct_bits_and_sign(grey: np.ndarray, bits: int, dataset: Dataset | None) -> StoredGreys:
     """Puts bits and sign right and finds the range.
 
     Args:
@@ -49,8 +49,8 @@ def as_meant(grey: np.ndarray, bits: int, dataset: Dataset | None) -> StoredGrey
     warnings: list[str] = []
     valid = np.ones(grey.shape, bool)
     if dataset is not None:
-        valid, told = _unpadded(grey, dataset)
-        warnings += told
+        valid, notes = _unpadded(grey, dataset)
+        warnings += notes
         grey, bits = _right_justified(grey, valid, bits, dataset, warnings)
     grey, signed = _right_sign(grey, valid, bits, warnings)
     low, high, narrow = _range(grey[valid], bits, signed, warnings)
@@ -58,17 +58,17 @@ def as_meant(grey: np.ndarray, bits: int, dataset: Dataset | None) -> StoredGrey
 
 
 def _unpadded(grey: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, list[str]]:
-    value = stated_numbers(dataset, "PixelPaddingValue", 1).first
+    value = tag_numbers(dataset, "PixelPaddingValue", 1).first
     if value is None:
         return np.ones(grey.shape, bool), []
-    limit = stated_numbers(dataset, "PixelPaddingRangeLimit", 1).first
+    limit = tag_numbers(dataset, "PixelPaddingRangeLimit", 1).first
     low, high = sorted((value, value if limit is None else limit))
     valid = (grey < low) | (grey > high)
     if valid.mean() < 0.05:
-        told = (
+        warning = (
             f"tags PixelPaddingValue and PixelPaddingRangeLimit ({low:g} to {high:g}) would leave no image; passed over"
         )
-        return np.ones(grey.shape, bool), [told]
+        return np.ones(grey.shape, bool), [warning]
     return valid, []
 
 
@@ -76,7 +76,7 @@ def _right_justified(
     grey: np.ndarray, valid: np.ndarray, bits: int, dataset: Dataset, warnings: list[str]
 ) -> tuple[np.ndarray, int]:
     """Moves bits down that the header, or the values, say are at the upper end of each word."""
-    high_bit = stated_numbers(dataset, "HighBit", 1).first
+    high_bit = tag_numbers(dataset, "HighBit", 1).first
     shift = 0 if high_bit is None else int(high_bit) + 1 - bits
     inside = grey[valid]
     if shift > 0 and int(inside.max()) >= 2**bits:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
-from mskdex.imaging.camera_numbers import Picker, given, isocentre, require_possible, spacing_warnings
+from mskdex.imaging.camera_numbers import NumberLookup, has_value, isocentre, require_possible, spacing_warnings
 from mskdex.imaging.detector_crop import central_ray
 from mskdex.imaging.radiograph_camera import CameraTags
 
@@ -58,7 +58,7 @@ def resolve_geometry(
         MskdexError: a number is nowhere, or impossible; or the tags name another view or body part and the sheet gives
             no view.
     """
-    pick = Picker(tags, row, settings)
+    pick = NumberLookup(tags, row, settings)
     _require_hip(tags, row, pick)
     sdd = float(pick("sdd_mm", "the distance from source to detector (tag DistanceSourceToDetector)"))
     pixel = pick("pixel_mm", "the detector's pixel size (tag ImagerPixelSpacing)")
@@ -73,27 +73,27 @@ def resolve_geometry(
     )
 
 
-def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: Picker) -> None:
+def _require_hip(tags: CameraTags, row: Mapping[str, Any], pick: NumberLookup) -> None:
     if not tags.problems:
         return
-    told = "; ".join(tags.problems)
-    if not given(row.get("view")):
+    problems = "; ".join(tags.problems)
+    if not has_value(row.get("view")):
         msg = (
-            f"its tags say that it is no AP or PA radiograph of the hip ({told}); leave the patient out or, if the "
+            f"its tags say that it is no AP or PA radiograph of the hip ({problems}); leave the patient out or, if the "
             "tags are wrong, write AP or PA into the sheet's column view"
         )
         raise MskdexError(msg)
-    pick.warnings.append(f"the sheet's view {row['view']} overrules what the tags say ({told})")
+    pick.warnings.append(f"the sheet's view {row['view']} overrules what the tags say ({problems})")
 
 
-def _principal(pick: Picker, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[float, float]:
+def _principal(pick: NumberLookup, shape: tuple[int, int], pixel_mm: tuple[float, float]) -> tuple[float, float]:
     names = ("principal_row_px", "principal_column_px")
     by_tags, warnings = central_ray(pick.tags.detector, shape, pixel_mm)
-    if not all(given(pick.row.get(name)) for name in names):
+    if not all(has_value(pick.row.get(name)) for name in names):
         pick.warnings += warnings
     found = []
     for i, name in enumerate(names):
-        if given(pick.row.get(name)):
+        if has_value(pick.row.get(name)):
             found.append(float(pick.row[name]))
             pick.sources[name] = "sheet"
         elif by_tags is not None:

@@ -3,7 +3,7 @@
 from pydicom.dataset import Dataset
 
 from mskdex.imaging.radiograph_tags import text_of, texts_of
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _LONGEST = 60
 _DESCRIPTION = "AcquisitionDeviceProcessingDescription"
@@ -20,4 +20,4 @@ def device_name(header: Dataset) -> str:
         return ""
     processing = text_of(header, "AcquisitionDeviceProcessingCode")
     parts += ["+".join(texts_of(header, "SoftwareVersions")), processing or text_of(header, _DESCRIPTION)]
-    return " / ".join(" ".join(shown(part, _LONGEST).split()) if part else "-" for part in parts)
+    return " / ".join(" ".join(quote(part, _LONGEST).split()) if part else "-" for part in parts)

@@ -69,8 +69,8 @@ def disk_is_full(error: BaseException, folder: Path) -> bool:
         folder: where it wrote.
     """
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    told = getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
-    return told or (folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM_BYTES)
+    reported = getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
+    return reported or (folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM_BYTES)
 
 
 def _new_file(path: Path) -> int:

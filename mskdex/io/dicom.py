@@ -14,7 +14,7 @@ from pydicom.valuerep import STR_VR
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom_deflate import refuse_deflated_frames, require_inflatable
-from mskdex.io.files import WithinFile, file_kind, reading, shown
+from mskdex.io.files import WithinFile, file_kind, quote, reading
 from mskdex.io.numerals import plain_float
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -94,8 +94,8 @@ def dicom_files(path: Path, root: Path | None = None) -> list[Path]:
     kinds = {f: file_kind(f) for f in found if f.is_file() and f.stat().st_size > 0}
     if "dicom" not in kinds.values():
         packed = next((f.name for f, kind in kinds.items() if kind == "archive"), None)
-        told = f" but archives, as {shown(packed, 80)}; unpack them" if packed else ""
-        msg = f"folder {path} has no DICOM file{told or '; name the folder that holds the series'}"
+        detail = f" but archives, as {quote(packed, 80)}; unpack them" if packed else ""
+        msg = f"folder {path} has no DICOM file{detail or '; name the folder that holds the series'}"
         raise MskdexError(msg)
     return [f for f, kind in kinds.items() if kind == "dicom"]
 
@@ -176,7 +176,7 @@ def spelt(keyword: str, value: Any) -> Any:
     return value.decode("latin-1").strip("\0 ")
 
 
-def given(dataset: Dataset, keyword: str) -> bool:
+def has_value(dataset: Dataset, keyword: str) -> bool:
     """Whether a tag has a value, be it one that cannot be read."""
     try:
         value = dataset.get(keyword)

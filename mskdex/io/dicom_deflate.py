@@ -42,8 +42,8 @@ def refuse_deflated_frames(path: Path, transfer_syntax: str) -> None:
         MskdexError: says how to export the file.
     """
     if transfer_syntax == _DEFLATED_FRAMES:
-        told = f"its frames are deflated one by one ({_DEFLATED_FRAMES}), which is not read"
-        msg = f"{path}: {told}; export it uncompressed"
+        detail = f"its frames are deflated one by one ({_DEFLATED_FRAMES}), which is not read"
+        msg = f"{path}: {detail}; export it uncompressed"
         raise MskdexError(msg)
 
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from mskdex.errors import MskdexError
 from mskdex.io.dicom import integer
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _MOST_PIXELS = 1 << 28
 _OF_SEVERAL_KINDS = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1})
@@ -63,8 +63,8 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
     """
     if "PixelData" not in dataset or not dataset.PixelData:
         floats = [k for k in ("FloatPixelData", "DoubleFloatPixelData") if k in dataset]
-        told = f"holds {floats[0]}, no integers; export it as a CT or radiograph" if floats else "has no pixel data"
-        msg = f"{path} {told}{'' if floats else '; copy or export it again'}"
+        detail = f"holds {floats[0]}, no integers; export it as a CT or radiograph" if floats else "has no pixel data"
+        msg = f"{path} {detail}{'' if floats else '; copy or export it again'}"
         raise MskdexError(msg)
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -88,8 +88,8 @@ def stored_values(dataset: Dataset, path: Path, frame: int | None = None, *, all
         raise
     except Exception as error:
         syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        told = f", transfer syntax {syntax.name}" if syntax is not None else ""
-        msg = f"the pixels of {path} cannot be decoded ({shown(error)}{told}); copy or export it again"
+        detail = f", transfer syntax {syntax.name}" if syntax is not None else ""
+        msg = f"the pixels of {path} cannot be decoded ({quote(error)}{detail}); copy or export it again"
         raise MskdexError(msg) from error
 
 

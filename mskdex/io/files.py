@@ -72,7 +72,7 @@ class WithinFile(io.BufferedReader):
         return super().read(size)
 
 
-def shown(value: object, most: int = 160) -> str:
+def quote(value: object, most: int = 160) -> str:
     """A value of a file, or what a library says of it, as a message repeats it: one line, printable, not too long.
 
     Args:
@@ -105,8 +105,8 @@ def reading(path: Path) -> Iterator[None]:
         raise no_memory(path) from error
     except Exception as error:
         log.debug("while %s was read", path, exc_info=True)
-        told = f"{type(error).__name__}: {shown(error)}" if str(error).strip() else type(error).__name__
-        msg = f"{path} cannot be read, it is damaged or not as its format demands ({told}); copy or export it again"
+        detail = f"{type(error).__name__}: {quote(error)}" if str(error).strip() else type(error).__name__
+        msg = f"{path} cannot be read, it is damaged or not as its format demands ({detail}); copy or export it again"
         raise MskdexError(msg) from error
 
 
@@ -172,18 +172,18 @@ def require_size(path: Path, shape: Iterable[int], bytes_per_voxel: int, max_meg
     for n in shape:
         count *= int(n)
     size = Path(path).stat().st_size
-    told = " x ".join(str(int(n)) for n in shape)
+    detail = " x ".join(str(int(n)) for n in shape)
     if count <= 0:
-        msg = f"{path}: its header claims {told} voxels; export it again"
+        msg = f"{path}: its header claims {detail} voxels; export it again"
         raise MskdexError(msg)
     if count > max_megavoxels * 1e6:
         msg = (
-            f"{path}: its header claims {told} voxels, more than {max_megavoxels:g} million; "
+            f"{path}: its header claims {detail} voxels, more than {max_megavoxels:g} million; "
             f"crop it, or raise max_megavoxels or max_megapixels in config.yaml"
         )
         raise MskdexError(msg)
     if count * bytes_per_voxel > size * _GZIP_MOST + 65536:
-        msg = f"{path}: its header claims {told} voxels, which {size} bytes cannot hold; the file is damaged"
+        msg = f"{path}: its header claims {detail} voxels, which {size} bytes cannot hold; the file is damaged"
         raise MskdexError(msg)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.streams import Codec
 from mskdex.io.voxel_header import (
     LONGEST_HEADER,
@@ -82,16 +82,16 @@ def read_metaimage_header(path: Path, what: str) -> VoxelHeader:
     fields, length = _fields(path)
     for key, allowed in (("ObjectType", "image"), ("BinaryData", "true")):
         if fields.get(key, allowed).lower() != allowed:
-            msg = f"{path}: its {key} is {shown(fields[key], 60)}; save it as a binary image"
+            msg = f"{path}: its {key} is {quote(fields[key], 60)}; save it as a binary image"
             raise MskdexError(msg)
     modality = fields.get("Modality", "MET_MOD_OTHER").upper()
     if what == "the CT" and modality not in ("MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN"):
-        msg = f"{path}: its Modality is {shown(modality, 60)}, not MET_MOD_CT; name the CT"
+        msg = f"{path}: its Modality is {quote(modality, 60)}, not MET_MOD_CT; name the CT"
         raise MskdexError(msg)
     _require_no_scale(path, fields)
     size = whole_numbers(path, "DimSize", _needed(path, fields, "DimSize"))
     if whole_numbers(path, "NDims", _needed(path, fields, "NDims")) != (len(size),):
-        msg = f"{path} gives {len(size)} sizes for NDims {shown(fields['NDims'], 60)}; export it again"
+        msg = f"{path} gives {len(size)} sizes for NDims {quote(fields['NDims'], 60)}; export it again"
         raise MskdexError(msg)
     components = one_whole_number(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     dtype = _dtype(path, fields)
@@ -110,11 +110,11 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     with open(path, "rb") as handle:
         while handle.tell() < LONGEST_HEADER and (line := handle.readline(LONGEST_HEADER)):
             text = line.decode("utf-8", "replace").rstrip("\r\n")
-            name, told, value = text.partition("=")
+            name, equals, value = text.partition("=")
             if not text.strip():
                 continue
             key = _KNOWN.get(name.strip().lower(), name.strip())
-            if not told or not printable(text) or (key.lower() in _KNOWN and key != name.strip()):
+            if not equals or not printable(text) or (key.lower() in _KNOWN and key != name.strip()):
                 msg = f"{path}: its header has the line {text[:60]!r}, which is no field of MetaImage; export it again"
                 raise MskdexError(msg)
             key = _ALIASES.get(key, key)
@@ -138,24 +138,24 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 def _require_no_scale(path: Path, fields: Mapping[str, str]) -> None:
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
         if key in fields and finite(path, key, fields[key].split()).tolist() != [neutral]:
-            msg = f"{path}: its {key} is {shown(fields[key], 60)}; export it with its values as they are meant"
+            msg = f"{path}: its {key} is {quote(fields[key], 60)}; export it with its values as they are meant"
             raise MskdexError(msg)
 
 
 def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     name = _needed(path, fields, "ElementType").upper()
     if name not in _TYPES:
-        msg = f"{path} holds values of ElementType {shown(name, 60)}; export it as MET_SHORT"
+        msg = f"{path} holds values of ElementType {quote(name, 60)}; export it as MET_SHORT"
         raise MskdexError(msg)
     return np.dtype(_TYPES[name]).newbyteorder(">" if _true(path, fields, "BinaryDataByteOrderMSB") else "<")
 
 
 def _true(path: Path, fields: Mapping[str, str], key: str) -> bool:
-    told = fields.get(key, "False").lower()
-    if told not in ("true", "false", "1", "0"):
-        msg = f"{path}: its {key} is {shown(told, 60)}, not True or False; export it again"
+    word = fields.get(key, "False").lower()
+    if word not in ("true", "false", "1", "0"):
+        msg = f"{path}: its {key} is {quote(word, 60)}, not True or False; export it again"
         raise MskdexError(msg)
-    return told in ("true", "1")
+    return word in ("true", "1")
 
 
 def _place(path: Path, fields: Mapping[str, str], length: int, count: int) -> tuple[Path, Codec, int]:
@@ -221,21 +221,21 @@ def _scale(path: Path, fields: Mapping[str, str]) -> float:
     if unit in ("?", "unknown"):
         return 1.0
     if unit not in MM_PER_UNIT:
-        msg = f"{path}: its DistanceUnits are {shown(unit, 60)}; export it in mm"
+        msg = f"{path}: its DistanceUnits are {quote(unit, 60)}; export it in mm"
         raise MskdexError(msg)
     return MM_PER_UNIT[unit]
 
 
 def _orientation_warning(path: Path, fields: Mapping[str, str], lps: np.ndarray) -> list[str]:
     """AnatomicalOrientation names where axes come from, or, of some programs, where they go to: either may agree."""
-    told = fields.get("AnatomicalOrientation", "").upper()
-    if told in ("", "???", "UNKNOWN"):
+    stated = fields.get("AnatomicalOrientation", "").upper()
+    if stated in ("", "???", "UNKNOWN"):
         return []
     ends = [(int(np.abs(row).argmax()), bool(row[np.abs(row).argmax()] > 0)) for row in lps]
     come, go = ("".join(_AXES[axis][up ^ start] for axis, up in ends) for start in (True, False))
-    if told in (come, go):
+    if stated in (come, go):
         return []
     return [
-        f"{path.name} has the AnatomicalOrientation {shown(told, 40)}, its TransformMatrix says {come}; the matrix is "
-        "taken"
+        f"{path.name} has the AnatomicalOrientation {quote(stated, 40)}, its TransformMatrix says {come}; the matrix "
+        "is taken"
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.streams import Codec
 from mskdex.io.voxel_header import (
     LONGEST_HEADER,
@@ -107,26 +107,26 @@ def read_nrrd_header(path: Path) -> VoxelHeader:
     fields, free, length = _fields(path)
     size = whole_numbers(path, "sizes", _needed(path, fields, "sizes"))
     if whole_numbers(path, "dimension", _needed(path, fields, "dimension")) != (len(size),):
-        msg = f"{path} gives {len(size)} sizes for dimension {shown(fields['dimension'], 60)}; export it again"
+        msg = f"{path} gives {len(size)} sizes for dimension {quote(fields['dimension'], 60)}; export it again"
         raise MskdexError(msg)
     if "block size" in fields:
         msg = f"{path} has a block size, so its voxels are no plain numbers; export it as 16-bit integers"
         raise MskdexError(msg)
     if old := [k for k in ("old min", "old max") if k in fields]:
-        limit = f"{old[0]} {shown(fields[old[0]], 60)}"
+        limit = f"{old[0]} {quote(fields[old[0]], 60)}"
         msg = f"{path} holds values that were quantised ({limit}); export the values themselves"
         raise MskdexError(msg)
     vectors = _vectors(path, fields, len(size)) if len(size) > 2 else None
     listed = vectors is not None and vectors[0] is None and len(size) > 1
     dtype, (data, codec, start, skip) = _dtype(path, fields), _place(path, fields, length)
-    affine, told = _affine(path, fields, vectors[1:] if listed else vectors) if vectors else (None, ())
+    affine, warnings = _affine(path, fields, vectors[1:] if listed else vectors) if vectors else (None, ())
     voxels = size[1:] if listed else size
     if int(fields.get("byte skip", "0")) == -1:
         start = last_bytes(data, int(np.prod([float(n) for n in size])) * dtype.itemsize)
     if len(voxels) == 3 and affine is None:
         msg = f"{path} does not say its voxel size and orientation (no space directions); export it again"
         raise MskdexError(msg)
-    return VoxelHeader(voxels, size[0] if listed else 1, dtype, codec, data, start, skip, affine, free, told)
+    return VoxelHeader(voxels, size[0] if listed else 1, dtype, codec, data, start, skip, affine, free, warnings)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
@@ -160,10 +160,10 @@ def _fields(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
     return fields, free, end.end() if end else len(start)
 
 
-def _field_name(path: Path, name: str, line: str, told: bool) -> str:
+def _field_name(path: Path, name: str, line: str, has_colon: bool) -> str:
     key = " ".join(name.lower().split())
     key = _ALIASES.get(key.replace(" ", ""), key)
-    if not told or not printable(line) or key not in _WITHOUT_EFFECT | _USED:
+    if not has_colon or not printable(line) or key not in _WITHOUT_EFFECT | _USED:
         msg = f"{path}: its header has the line {line[:60]!r}, which is no field of NRRD; export it again"
         raise MskdexError(msg)
     return key
@@ -179,14 +179,14 @@ def _needed(path: Path, fields: Mapping[str, str], key: str) -> str:
 def _dtype(path: Path, fields: Mapping[str, str]) -> np.dtype:
     name = " ".join(_needed(path, fields, "type").lower().split())
     if name not in _DTYPES:
-        msg = f"{path} holds values of type {shown(name, 60)}; export it as 16-bit integers"
+        msg = f"{path} holds values of type {quote(name, 60)}; export it as 16-bit integers"
         raise MskdexError(msg)
     dtype = np.dtype(_DTYPES[name])
     if dtype.itemsize == 1:
         return dtype
     order = _needed(path, fields, "endian").lower()
     if order not in ("little", "big"):
-        msg = f"{path}: its endian is {shown(order, 60)}, not little or big; export it again"
+        msg = f"{path}: its endian is {quote(order, 60)}, not little or big; export it again"
         raise MskdexError(msg)
     return dtype.newbyteorder("<" if order == "little" else ">")
 
@@ -195,7 +195,7 @@ def _place(path: Path, fields: Mapping[str, str], length: int) -> tuple[Path, Co
     """The file of voxels, its codec, the bytes before its stream and the bytes of the stream before the voxels."""
     encoding = _needed(path, fields, "encoding").lower()
     if encoding not in _CODECS:
-        msg = f"{path} has the encoding {shown(encoding, 60)}; save it with raw or gzip"
+        msg = f"{path} has the encoding {quote(encoding, 60)}; save it with raw or gzip"
         raise MskdexError(msg)
     codec = _CODECS[encoding]
     detached = fields.get("data file")
@@ -220,7 +220,7 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
     pattern = r"\([^()]*\)|none|\?\?\?"
     words = re.findall(pattern, fields["space directions"])
     if re.sub(pattern, "", fields["space directions"]).strip():
-        given = shown(fields["space directions"])
+        given = quote(fields["space directions"])
         msg = f"{path}: its space directions are {given!r}, no vectors in brackets; export it again"
         raise MskdexError(msg)
     found = [finite(path, "space directions", w.strip("()").split(",")) if w.startswith("(") else None for w in words]
@@ -233,8 +233,8 @@ def _vectors(path: Path, fields: Mapping[str, str], axes: int) -> list[np.ndarra
         raise MskdexError(msg)
     for vector, kind in zip(found, kinds, strict=True):
         if vector is not None and (vector.size != 3 or kind.lower() not in ("domain", "space", "???", "none")):
-            told = f"{shown(kind, 60)} with the direction {vector.tolist()}"
-            msg = f"{path} has an axis of kind {told}; export a volume in space"
+            detail = f"{quote(kind, 60)} with the direction {vector.tolist()}"
+            msg = f"{path} has an axis of kind {detail}; export a volume in space"
             raise MskdexError(msg)
     return found
 
@@ -246,8 +246,8 @@ def _affine(
         return None, ()
     space = " ".join(fields.get("space", "").lower().split())
     if space not in _TO_RAS:
-        told = f"its space is {shown(space, 60)}" if space else "it names no space"
-        msg = f"{path} does not say how it lies in the patient ({told}, not RAS, LAS or LPS); export it again"
+        detail = f"its space is {quote(space, 60)}" if space else "it names no space"
+        msg = f"{path} does not say how it lies in the patient ({detail}, not RAS, LAS or LPS); export it again"
         raise MskdexError(msg)
     directions = np.array(vectors).T
     axes = len(whole_numbers(path, "sizes", fields["sizes"]))
@@ -260,7 +260,7 @@ def _affine(
         inside = re.fullmatch(r"\(([^()]*)\)", fields["space origin"])
         origin = finite(path, "space origin", inside.group(1).split(",") if inside else [])
         if origin.size != 3:
-            msg = f"{path}: its space origin {shown(fields['space origin'])} are not three numbers; export it again"
+            msg = f"{path}: its space origin {quote(fields['space origin'])} are not three numbers; export it again"
             raise MskdexError(msg)
         affine[:3, 3] = origin * scale
     else:
@@ -271,7 +271,7 @@ def _affine(
 def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions: np.ndarray, axes: int) -> None:
     """Refuses fields that must not stand beside `space` and `space directions`, unless they say the same."""
     if fields.get("space dimension", "3") != "3":
-        msg = f"{path}: its space dimension is {shown(fields['space dimension'], 40)}, not 3; export it again"
+        msg = f"{path}: its space dimension is {quote(fields['space dimension'], 40)}, not 3; export it again"
         raise MskdexError(msg)
     if "spacings" not in fields:
         return
@@ -280,7 +280,7 @@ def _require_no_contradiction(path: Path, fields: Mapping[str, str], directions:
     sizes = np.linalg.norm(directions, axis=0)
     if said.size and (said.size != 3 or not np.allclose(np.abs(said), sizes, rtol=1e-3)):
         msg = (
-            f"{path} says two voxel sizes: {shown(fields['spacings'], 40)} (spacings) and "
+            f"{path} says two voxel sizes: {quote(fields['spacings'], 40)} (spacings) and "
             f"{' x '.join(f'{s:.5g}' for s in sizes)} (space directions); find out which is true and export it again"
         )
         raise MskdexError(msg)
@@ -294,19 +294,19 @@ def _require_count(path: Path, key: str, given: int, wanted: int) -> None:
 
 def _scale(path: Path, fields: Mapping[str, str], axes: int) -> float:
     """Millimetres per unit; where no unit is given it is the millimetre, as of every program for images of patients."""
-    told = set()
+    units = set()
     for key, count in (("space units", 3), ("units", axes)):
         if key not in fields:
             continue
         quoted = re.findall(r'"([^"]*)"', fields[key])
         bare = re.sub(r'"[^"]*"', " ", fields[key]).lower().split()
         if set(bare) - {"none", "???"}:
-            msg = f"{path}: its {key} are {shown(fields[key], 60)}, no words in quotes; export it again"
+            msg = f"{path}: its {key} are {quote(fields[key], 60)}, no words in quotes; export it again"
             raise MskdexError(msg)
         _require_count(path, key, len(quoted) + len(bare), count)
-        told |= {w.strip().lower() for w in quoted}
-    told -= {"", "none", "???"}
-    if len(told) > 1 or not told <= set(MM_PER_UNIT):
-        msg = f"{path} has the units {', '.join(sorted(told))}; export it in mm"
+        units |= {w.strip().lower() for w in quoted}
+    units -= {"", "none", "???"}
+    if len(units) > 1 or not units <= set(MM_PER_UNIT):
+        msg = f"{path} has the units {', '.join(sorted(units))}; export it in mm"
         raise MskdexError(msg)
-    return MM_PER_UNIT[told.pop()] if told else 1.0
+    return MM_PER_UNIT[units.pop()] if units else 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 
 _HEADER_MOST = 1 << 22
 _REPRESENTATIONS = ("Segmentation_SourceRepresentation", "Segmentation_MasterRepresentation")
@@ -41,7 +41,7 @@ def read_segments(path: Path) -> list[Segment]:
     entries: dict[int, dict[str, str]] = {}
     for key, value in _key_values(path):
         if key in _REPRESENTATIONS and "fractional" in value.lower():
-            msg = f"{path} is a {shown(value, 60)} ({key}): shares of voxels, not segments; export a binary labelmap"
+            msg = f"{path} is a {quote(value, 60)} ({key}): shares of voxels, not segments; export a binary labelmap"
             raise MskdexError(msg)
         if match := re.fullmatch(r"Segment(\d{1,6})_(\w+)", key):
             entries.setdefault(int(match.group(1)), {})[match.group(2)] = value.strip()
@@ -64,9 +64,9 @@ def _segment(number: int, entries: dict[str, str], path: Path) -> Segment:
     name = unicodedata.normalize("NFC", entries.get("Name") or entries.get("ID", "")).strip()
     value, layer = entries.get("LabelValue", "1"), entries.get("Layer", "0")
     if not re.fullmatch(r"\d{1,9}", layer) or not re.fullmatch(r"\d{1,9}", value) or int(value) == 0:
-        told = f"label value {shown(value, 60)!r} in layer {shown(layer, 60)!r}"
+        detail = f"label value {quote(value, 60)!r} in layer {quote(layer, 60)!r}"
         msg = (
-            f"{path}: segment {number}, {shown(name, 60)}, has {told}; both must be whole numbers, the value from 1 "
+            f"{path}: segment {number}, {quote(name, 60)}, has {detail}; both must be whole numbers, the value from 1 "
             "on; save the segmentation again"
         )
         raise MskdexError(msg)

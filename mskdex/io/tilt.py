@@ -72,8 +72,10 @@ def require_orthogonal(
     if off <= EXACT:
         return world_from_voxel, []
     if off <= ROUNDED:
-        told = f"{Path(where).name}: its axes are rounded ({off:.1e} off right angles); the nearest rotation was taken"
-        return at_right_angles(world_from_voxel, shape), [told]
+        warning = (
+            f"{Path(where).name}: its axes are rounded ({off:.1e} off right angles); the nearest rotation was taken"
+        )
+        return at_right_angles(world_from_voxel, shape), [warning]
     axis = slice_axis(world_from_voxel)
     if tilted and axis is not None:
         return world_from_voxel, []

@@ -80,8 +80,8 @@ def read_plane_file(path: Path, kind: str, max_megapixels: float) -> tuple[np.nd
             codec, start, skip = header.codec, header.start, header.skip
         require_size(data, size, dtype.itemsize * components, max_megapixels)
         if len([n for n in size if n > 1]) != 2 or components != 1:
-            told = " x ".join(map(str, size))
-            msg = f"{path} is no two-dimensional grey image ({told}, {components} values per pixel)"
+            detail = " x ".join(map(str, size))
+            msg = f"{path} is no two-dimensional grey image ({detail}, {components} values per pixel)"
             raise MskdexError(msg)
         if start < 0:
             msg = f"{data} is cut short; copy or export it again"
@@ -133,15 +133,15 @@ def _read_voxels(
 
 
 def _require_volume(path: Path, size: tuple[int, ...], components: int, *, layers: bool) -> None:
-    told = " x ".join(str(n) for n in size)
+    detail = " x ".join(str(n) for n in size)
     if len(size) > 3 and any(n > 1 for n in size[3:]):
-        msg = f"{path} has {len(size)} dimensions ({told}); extract the one volume that is meant"
+        msg = f"{path} has {len(size)} dimensions ({detail}); extract the one volume that is meant"
         raise MskdexError(msg)
     if len(size) < 3 or min(size[:3]) == 1:
-        msg = f"{path} is a single slice ({told}); a whole volume is needed"
+        msg = f"{path} is a single slice ({detail}); a whole volume is needed"
         raise MskdexError(msg)
     if len(size) > 3 and size[3:] != (1,) * len(size[3:]):
-        msg = f"{path}: its header claims {told} voxels; export it again"
+        msg = f"{path}: its header claims {detail} voxels; export it again"
         raise MskdexError(msg)
     if components < 1 or (components > 1 and not layers):
         msg = f"{path} has {components} values per voxel (colour?); export it with one"
@@ -149,9 +149,9 @@ def _require_volume(path: Path, size: tuple[int, ...], components: int, *, layer
 
 
 def _grid(path: Path, affine: np.ndarray, shape: tuple[int, ...], tilted: bool) -> tuple[np.ndarray, list[str]]:
-    affine, told = require_orthogonal(affine, shape, path, tilted=tilted)
+    affine, warnings = require_orthogonal(affine, shape, path, tilted=tilted)
     require_voxel_size(Volume(np.empty(0), affine).spacing_mm, path)
-    return affine, told
+    return affine, warnings
 
 
 def require_voxel_size(spacing_mm: tuple[float, ...], path: Path) -> None:

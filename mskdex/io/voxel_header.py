@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mskdex.errors import MskdexError
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.numerals import plain_float, plain_int
 from mskdex.io.streams import Codec
 
@@ -66,10 +66,10 @@ def data_file(path: Path, name: str) -> Path:
         raise MskdexError(msg)
     data = existing(path.parent / name)
     if not data.resolve().is_relative_to(path.parent.resolve()):
-        msg = f"{path} points to data outside its folder ({shown(name, 60)}); put both files into one folder"
+        msg = f"{path} points to data outside its folder ({quote(name, 60)}); put both files into one folder"
         raise MskdexError(msg)
     if not data.is_file():
-        msg = f"{path} points to {shown(name, 60)}, which does not exist; copy both files"
+        msg = f"{path} points to {quote(name, 60)}, which does not exist; copy both files"
         raise MskdexError(msg)
     return data
 

@@ -162,27 +162,27 @@ def device_flags(scale: str, device: str, profiles: Sequence[DeviceProfile]) -> 
     if not same or (own is not None and (scale == "absolute" or own.compared)):
         return []
     if own is not None and device:
-        told = f"training had {own.patients} patients of {device} to compare with a CT, {LEAST_PATIENTS} make a curve"
+        detail = f"training had {own.patients} patients of {device} to compare with a CT, {LEAST_PATIENTS} make a curve"
     else:
         known = "; ".join(
             sorted(name for name, p in same.items() if name and (scale == "absolute" or p.error_nepers is not None))
         )
         name = f"it is of {device}" if device else "nothing names it (the sheet's column device can)"
-        told = f"{name}, training had {known or 'none that is named'}"
-    return [f"device unknown: {told}"]
+        detail = f"{name}, training had {known or 'none that is named'}"
+    return [f"device unknown: {detail}"]
 
 
 def profile_text(profile: DeviceProfile) -> str:
     """Scale, patients and errors of a profile in words, and whether a curve is used."""
-    told = f"{profile.scale} scale, {profile.patients} patients"
+    detail = f"{profile.scale} scale, {profile.patients} patients"
     if profile.error_nepers is None:
-        return f"{told}, no curve"
+        return f"{detail}, no curve"
     as_it_is = profile.standardised_nepers
     beside = "" if as_it_is is None else f"; their standardised images are off by {as_it_is:.2f} nepers"
     if not profile.grey:
-        return f"{told}, no curve, which would be off by {profile.error_nepers:.2f} nepers{beside}"
+        return f"{detail}, no curve, which would be off by {profile.error_nepers:.2f} nepers{beside}"
     greys = "its own" if profile.own_greys else "standardised"
-    return f"{told}, curve over {greys} grey values with an error of {profile.error_nepers:.2f} nepers{beside}"
+    return f"{detail}, curve over {greys} grey values with an error of {profile.error_nepers:.2f} nepers{beside}"
 
 
 def as_dicts(profiles: Sequence[DeviceProfile]) -> list[dict[str, Any]]:

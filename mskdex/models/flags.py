@@ -47,8 +47,8 @@ def radiograph_flags(
     low, high = card.normalisation.radiograph_range
     if not low * (1 - INTENSITY_TOLERANCE) <= mean <= high * (1 + INTENSITY_TOLERANCE):
         unit = " nepers" if scale == "absolute" else " (relative)"
-        told = f"{mean:.2f}{unit}, training had {low:.2f} to {high:.2f}"
-        found.append(f"intensities out of range: mean log attenuation {told}")
+        detail = f"{mean:.2f}{unit}, training had {low:.2f} to {high:.2f}"
+        found.append(f"intensities out of range: mean log attenuation {detail}")
     exposed = float(field.mean())
     if exposed < 0.8:
         found.append(f"out of field of view: only {100 * exposed:.0f} % of the model's image is exposed")

@@ -94,7 +94,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Seen:
+class GridRadiograph:
     """A radiograph on the model's grid.
 
     Attributes:
@@ -127,11 +127,11 @@ class Model:
             source_to_isocentre_mm: distance from the source to the patient's middle.
             relative: whether the radiograph's scale is relative.
         """
-        found: np.ndarray = self.decompose_batch([Seen(image, camera, source_to_isocentre_mm, relative)])[0]
+        found: np.ndarray = self.decompose_batch([GridRadiograph(image, camera, source_to_isocentre_mm, relative)])[0]
         return found
 
     @torch.no_grad()
-    def decompose_batch(self, radiographs: Sequence[Seen]) -> np.ndarray:
+    def decompose_batch(self, radiographs: Sequence[GridRadiograph]) -> np.ndarray:
         """As `decompose` of several radiographs in one pass of the network, (B, 3, N, H, W)."""
         device = next(self.generator.parameters()).device
         arrays = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from mskdex.api.prediction import NOTHING, load_model, predict_batch, read_calibration
+from mskdex.api.prediction import NO_CALIBRATION, load_model, predict_batch, read_calibration
 from mskdex.clinic.dicom_objects import dicom_objects
-from mskdex.clinic.making import Algorithm
+from mskdex.clinic.object_context import Algorithm
 from mskdex.clinic.source import read_source
 from mskdex.compute.device import choose_device
 from mskdex.config.node import NodeSettings
@@ -25,7 +25,7 @@ def predictor(settings: NodeSettings) -> tuple[Callable[[Path], Sequence[Dataset
     set_up_torch(device)
     model = load_model(settings.model, str(device))
     algorithm = Algorithm.of(settings.model, model.card)
-    known = read_calibration(settings.calibration, model) if settings.calibration else NOTHING
+    known = read_calibration(settings.calibration, model) if settings.calibration else NO_CALIBRATION
 
     def predict(image: Path) -> Sequence[Dataset]:
         imported = import_radiograph(image, {}, settings.radiograph)

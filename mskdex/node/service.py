@@ -16,7 +16,7 @@ from mskdex.node.metrics import Metrics
 from mskdex.node.queue import Queue
 from mskdex.node.receive import Receiver
 from mskdex.node.server import Listener
-from mskdex.node.work import Predict, Work, Worker
+from mskdex.node.work import Predict, StudyProcessor, Worker
 
 log = logging.getLogger("mskdex")
 
@@ -26,11 +26,11 @@ _TIDY_S = 60.0
 
 def serve(settings: NodeSettings, predict: Predict, digest: str) -> None:
     """Runs a node until the process is told to end (SIGTERM or SIGINT); arguments and errors are `Node`'s."""
-    told = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop.set())
     with Node(settings, predict, digest):
-        told.wait()
+        stop.wait()
         log.info("the node stops")
 
 
@@ -58,7 +58,7 @@ class Node:
         commitments = Commitments(settings, self.queue, self.metrics)
         receiver = Receiver(settings, self.queue, commitments, self.metrics)
         self._worker = Worker(
-            Work(self.queue, predict, digest, sender, settings.attempts, self.metrics), settings.retry_s
+            StudyProcessor(self.queue, predict, digest, sender, settings.attempts, self.metrics), settings.retry_s
         )
         try:
             self.metrics_port = None if settings.metrics_port is None else self.metrics.serve(settings.metrics_port)

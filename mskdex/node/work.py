@@ -28,7 +28,7 @@ Predict = Callable[[Path], Sequence[Dataset]]
 
 
 @dataclass(frozen=True)
-class Work:
+class StudyProcessor:
     """How studies are worked on.
 
     Attributes:
@@ -74,8 +74,8 @@ class Work:
             if disk_is_full(error, job.path):
                 raise
             log.debug("while %s was predicted", image, exc_info=True)
-            told = str(error) if isinstance(error, MskdexError) else f"{type(error).__name__}: {error}"
-            folders.write(job.results / f"{uid}.failed", told.replace(f"{job.path}/", ""))
+            reason = str(error) if isinstance(error, MskdexError) else f"{type(error).__name__}: {error}"
+            folders.write(job.results / f"{uid}.failed", reason.replace(f"{job.path}/", ""))
         else:
             self._write(objects, job.results / uid)
             self.metrics.predicted(time.monotonic() - started)
@@ -152,26 +152,26 @@ class Work:
 class Worker:
     """Does the jobs one after the other; a destination that fails is left alone for longer each time."""
 
-    def __init__(self, work: Work, retry_s: float):
-        self._work, self._retry_s = work, retry_s
+    def __init__(self, processor: StudyProcessor, retry_s: float):
+        self._processor, self._retry_s = processor, retry_s
         self._pause_s, self._until = retry_s, 0.0
 
     def round(self, stopping: Callable[[], bool]) -> None:
         """One pass over the jobs that are ready; returns early when the node is to stop."""
-        for job in self._work.queue.ready():
+        for job in self._processor.queue.ready():
             if stopping():
                 return
-            self._work.predict_all(job)
-            files = self._work.unsent(job)
+            self._processor.predict_all(job)
+            files = self._processor.unsent(job)
             if not files or (time.monotonic() >= self._until and self._delivered(files)):
-                self._work.finish(job)
+                self._processor.finish(job)
 
     def _delivered(self, files: Sequence[Path]) -> bool:
         try:
-            self._work.deliver(files)
+            self._processor.deliver(files)
         except DestinationError as error:
             log.warning("results wait: %s; tried again in %.0f s", error, self._pause_s)
-            self._work.metrics.destination_failed()
+            self._processor.metrics.destination_failed()
             self._until = time.monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             return False

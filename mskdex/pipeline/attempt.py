@@ -22,6 +22,6 @@ def attempt(read: Callable[[], Any]) -> str:
         return "could not be read: there is not enough memory for it on this machine"
     except Exception as error:
         log.debug("traceback", exc_info=True)
-        told = (str(error).strip().splitlines() or [""])[0]
-        return f"could not be read: {type(error).__name__} {told}; this is a defect, please report it"
+        detail = (str(error).strip().splitlines() or [""])[0]
+        return f"could not be read: {type(error).__name__} {detail}; this is a defect, please report it"
     return ""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mskdex.api.prediction import Prediction
-from mskdex.clinic.making import Algorithm
+from mskdex.clinic.object_context import Algorithm
 from mskdex.errors import MskdexError
-from mskdex.imaging.radiograph_import import Imported
+from mskdex.imaging.radiograph_import import ImportedRadiograph
 from mskdex.models.model import ModelCard
 
 log = logging.getLogger("mskdex")
@@ -52,7 +52,7 @@ class DicomFolder:
             raise MskdexError(msg) from error
         return cls(path, Algorithm.of(model, card))
 
-    def write(self, radiograph: Path, name: str, imported: Imported, prediction: Prediction) -> str:
+    def write(self, radiograph: Path, name: str, imported: ImportedRadiograph, prediction: Prediction) -> str:
         """Writes the objects of one radiograph; returns "written", or why there are none."""
         from mskdex.clinic.dicom_objects import dicom_objects, write_objects
         from mskdex.clinic.source import read_source

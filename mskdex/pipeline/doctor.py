@@ -31,12 +31,12 @@ class Finding:
 
     Attributes:
         name: what was looked at.
-        told: what was found.
+        detail: what was found.
         state: ok, absent (optional), warning, or error (nothing runs without it).
     """
 
     name: str
-    told: str
+    detail: str
     state: str = "ok"
 
     @property
@@ -45,7 +45,7 @@ class Finding:
         return self.state == "error"
 
     def __str__(self) -> str:
-        return f"{self.state:8}{self.name:34}{self.told}"
+        return f"{self.state:8}{self.name:34}{self.detail}"
 
 
 def examine(folder: Path | None = None) -> list[Finding]:

@@ -12,7 +12,7 @@ COLUMNS_OF_PERSONS = ("sex", "age", "height_cm", "weight_kg")
 
 
 @dataclass(frozen=True)
-class KnownPerson:
+class Demographics:
     """What is known of a patient.
 
     Attributes:
@@ -26,7 +26,7 @@ class KnownPerson:
     warnings: list[str]
 
 
-def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> KnownPerson:
+def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> Demographics:
     """Demographics of a radiograph's patient: a flag goes before the sheet, the sheet before the header.
 
     Args:
@@ -38,16 +38,16 @@ def person_of(path: Path, row: Mapping[str, Any], flags: Mapping[str, Any]) -> K
         The person; a header's value outside what the cohort sheet allows is left out, with a warning.
     """
     values, sources, warnings = {}, {}, []
-    told = person_in_header(path)
+    header = person_in_header(path)
     for column in COLUMNS_OF_PERSONS:
         for source, given in (("flag", flags), ("sheet", row)):
             if column not in values and given.get(column) is not None:
                 values[column], sources[column] = given[column], source
-        if column in values or column not in told:
+        if column in values or column not in header:
             continue
-        cell = COLUMNS[column].parse(told[column])
+        cell = COLUMNS[column].parse(header[column])
         if cell.problem:
             warnings.append(f"{column} of its header is passed over: {cell.problem}")
         else:
             values[column], sources[column] = cell.value, "header"
-    return KnownPerson(values, sources, warnings)
+    return Demographics(values, sources, warnings)

@@ -63,8 +63,8 @@ def run(commands: Callable[[], Any]) -> None:
         sys.exit(error.exit_code)
     except Exception as error:
         log.debug("traceback", exc_info=True)
-        if told := _of_this_machine(error):
-            sys.exit(_log_error(f"error: {told} and run the same command again"))
+        if detail := _of_this_machine(error):
+            sys.exit(_log_error(f"error: {detail} and run the same command again"))
         known = next((h.baseFilename for h in log.handlers if isinstance(h, logging.FileHandler)), None)
         if known is None:
             raise

@@ -39,7 +39,7 @@ Part = tuple[str, str]
 """A module and the name of something in it."""
 
 
-class Memory:
+class CodeHashes:
     """What is known of each module, kept in a file: every job on a cluster reads the Snakefile anew.
 
     A module or a file of data counts as unchanged while its size and its times are.
@@ -86,7 +86,7 @@ class Memory:
         return entry["found"]
 
 
-def stage_hash(stage: str, memory: Memory | None = None) -> str:
+def stage_hash(stage: str, hashes: CodeHashes | None = None) -> str:
     """Hash of the code and data that a stage runs on.
 
     These are `mskdex/pipeline/stages/{stage}.py`, the stage's commands in `mskdex/pipeline/cli`, every module of the
@@ -95,7 +95,7 @@ def stage_hash(stage: str, memory: Memory | None = None) -> str:
 
     Args:
         stage: its module's name.
-        memory: what is known from earlier processes.
+        hashes: what is known from earlier processes.
 
     Raises:
         ValueError: there is no such stage.
@@ -104,7 +104,7 @@ def stage_hash(stage: str, memory: Memory | None = None) -> str:
     if not module_path(root):
         msg = f"there is no stage {stage}: {root} does not exist"
         raise ValueError(msg)
-    known = memory or Memory(Path(os.devnull))
+    known = hashes or CodeHashes(Path(os.devnull))
     modules, parts = _closure(root, known)
     digest = hashlib.sha256()
     for module in sorted(modules):
@@ -114,20 +114,20 @@ def stage_hash(stage: str, memory: Memory | None = None) -> str:
             digest.update(path.name.encode() + known.data_hash(path).encode())
     for module, name in sorted(parts):
         digest.update(f"{module}.{name}".encode() + known.module(module)["parts"][name]["hash"].encode())
-    if memory:
-        memory.save()
+    if hashes:
+        hashes.save()
     return digest.hexdigest()[:16]
 
 
-def _closure(root: str, memory: Memory) -> tuple[set[str], set[Part]]:
+def _closure(root: str, hashes: CodeHashes) -> tuple[set[str], set[Part]]:
     """The modules that count whole, and the parts of others."""
     modules: set[str] = set()
     parts: set[Part] = set()
-    todo: list[str | Part] = [root, *_commands(root, memory)]
+    todo: list[str | Part] = [root, *_commands(root, hashes)]
     while todo:
         item = todo.pop()
         if isinstance(item, tuple):
-            part = memory.module(item[0])["parts"].get(item[1])
+            part = hashes.module(item[0])["parts"].get(item[1])
             if part is None or item in parts:
                 continue
             parts.add(item)
@@ -136,16 +136,16 @@ def _closure(root: str, memory: Memory) -> tuple[set[str], set[Part]]:
             continue
         else:
             modules.add(item)
-            part = memory.module(item)
+            part = hashes.module(item)
         todo += part["imports"]
         todo += [(module, name) for module, name in part["imported_names"] if module.startswith(_BY_NAME)]
     return modules, parts
 
 
-def _commands(stage: str, memory: Memory) -> Iterator[Part]:
+def _commands(stage: str, hashes: CodeHashes) -> Iterator[Part]:
     """The commands that run a stage."""
     for path in sorted(Path(__file__).with_name("cli").glob("*.py")):
         module = f"{_COMMANDS}.{path.stem}"
-        for name, command in memory.module(module)["parts"].items():
+        for name, command in hashes.module(module)["parts"].items():
             if stage in command["imports"]:
                 yield module, name

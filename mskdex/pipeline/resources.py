@@ -45,7 +45,7 @@ _UNKNOWN = _COSTS["hrnet_w48"]
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingSize:
     """What a training is about, beside its settings.
 
     Attributes:
@@ -59,31 +59,31 @@ class Work:
     stacks: int
 
 
-def training_memory_mb(experiment: ExperimentSettings, work: Work, *, gpu: bool) -> int:
+def training_memory_mb(experiment: ExperimentSettings, size: TrainingSize, *, gpu: bool) -> int:
     """Memory of the host that one training needs, in MB, with a margin of a half."""
     settings = experiment.optimisation
     cost = _COSTS.get(experiment.network.backbone, _UNKNOWN)
-    cache = min(settings.cache_gb * 1000, work.stacks * work.pixels * _STACK_BYTES_PER_PIXEL / 1e6)
+    cache = min(settings.cache_gb * 1000, size.stacks * size.pixels * _STACK_BYTES_PER_PIXEL / 1e6)
     if gpu:
         used = cost.fixed_mb + _GPU_LIBRARIES_MB
     else:
-        fakes = settings.history_images * (3 * work.objects + 1) * work.pixels * _FAKE_BYTES / 1e6
-        used = cost.fixed_mb + settings.batch_size * _step_mb(experiment.network, cost, work) + fakes
+        fakes = settings.history_images * (3 * size.objects + 1) * size.pixels * _FAKE_BYTES / 1e6
+        used = cost.fixed_mb + settings.batch_size * _step_mb(experiment.network, cost, size) + fakes
     return max(_LEAST_MB, round(_MARGIN * used + cache))
 
 
-def prediction_memory_mb(experiment: ExperimentSettings, work: Work, *, gpu: bool) -> int:
+def prediction_memory_mb(experiment: ExperimentSettings, size: TrainingSize, *, gpu: bool) -> int:
     """Memory of the host that predicting one radiograph after the other needs, in MB.
 
     It has one generator's weights without gradients or optimiser states, and keeps no activations: a quarter of what is
     fixed in a training, and a tenth of a step.
     """
     cost = _COSTS.get(experiment.network.backbone, _UNKNOWN)
-    used = _GPU_LIBRARIES_MB if gpu else _LIBRARIES_MB + _step_mb(experiment.network, cost, work) / 10
+    used = _GPU_LIBRARIES_MB if gpu else _LIBRARIES_MB + _step_mb(experiment.network, cost, size) / 10
     return max(_LEAST_MB, round(_MARGIN * (used + cost.fixed_mb / 4)))
 
 
-def _step_mb(network: NetworkSettings, cost: _Cost, work: Work) -> float:
+def _step_mb(network: NetworkSettings, cost: _Cost, size: TrainingSize) -> float:
     finer = max(1.0, cost.stem_stride / network.stem_stride) ** 2
-    more_objects = max(1.0, work.objects / _MEASURED_OBJECTS)
-    return finer * more_objects * cost.bytes_per_pixel * work.pixels / 1e6
+    more_objects = max(1.0, size.objects / _MEASURED_OBJECTS)
+    return finer * more_objects * cost.bytes_per_pixel * size.pixels / 1e6

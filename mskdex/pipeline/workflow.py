@@ -134,7 +134,7 @@ def import_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in {*DEMOGRAPHICS, *PERSONS, *PATHS, "data_root"}}
 
 
-def made_names(row: Mapping[str, Any]) -> list[str]:
+def virtual_label_names(row: Mapping[str, Any]) -> list[str]:
     """The JSON of names beside a virtual patient's label map; nothing for other patients."""
     labels = Path(row["labels"])
     return [str(names_beside(labels))] if labels.is_relative_to(VIRTUAL_ROOT) else []

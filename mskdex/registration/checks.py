@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from mskdex.config.registration import RegistrationSettings
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.measures import in_field
 from mskdex.registration.single import Outcome, Task, flip_similarities
 
@@ -26,14 +26,16 @@ def of_ct(body: RigidBody, min_extent_mm: float) -> str | None:
     )
 
 
-def of_start(task: Task, view: View, settings: RegistrationSettings) -> str | None:
+def of_start(task: Task, view: FixedImage, settings: RegistrationSettings) -> str | None:
     """A bone that cannot be in the picture: decided at the start when the parent's pose gives it."""
     share = in_field(task, view, task.start)
     needed = settings.min_in_field if task.joint is not None else 0.0
     return None if share > needed else _not_in_field(share, settings)
 
 
-def of_pose(task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings) -> str | None:
+def of_pose(
+    task: Task, outcome: Outcome, views: Callable[[float], FixedImage], settings: RegistrationSettings
+) -> str | None:
     """A pose that lies outside the field, fits the mirrored radiograph better, or is hardly determined."""
     share = outcome.scores["in_field"]
     if share < settings.min_in_field:

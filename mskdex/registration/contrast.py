@@ -6,7 +6,7 @@ WATER_PER_MM = 0.02
 """Attenuation of water in 1/mm at 60 keV, about the mean energy of a radiograph (NIST XCOM: 0.0206)."""
 
 
-def shown(excess_mm: np.ndarray, scatter_to_primary: float) -> np.ndarray:
+def bone_attenuation(excess_mm: np.ndarray, scatter_to_primary: float) -> np.ndarray:
     """Log attenuation that bone adds to the soft tissue, in mm of water where the bone is thin.
 
     With p = exp(-µ·excess) of the primary beam left and r of scattered radiation per primary behind soft
@@ -24,8 +24,8 @@ def shown(excess_mm: np.ndarray, scatter_to_primary: float) -> np.ndarray:
     return result.astype(excess_mm.dtype)
 
 
-def slope(excess_mm: np.ndarray, scatter_to_primary: float) -> np.ndarray:
-    """Derivative of `shown` by the line integral: 1 where there is no bone, less behind thick bone."""
+def attenuation_slope(excess_mm: np.ndarray, scatter_to_primary: float) -> np.ndarray:
+    """Derivative of `bone_attenuation` by the line integral: 1 where there is no bone, less behind thick bone."""
     left = np.exp(-WATER_PER_MM * excess_mm)
     result: np.ndarray = left * (1.0 + scatter_to_primary) / (left + scatter_to_primary)
     return result.astype(excess_mm.dtype)

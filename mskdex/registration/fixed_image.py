@@ -10,7 +10,7 @@ from mskdex.registration.bodies import RigidBody
 
 
 @dataclass(frozen=True)
-class View:
+class FixedImage:
     """A radiograph on one grid.
 
     Attributes:
@@ -23,7 +23,7 @@ class View:
     field: np.ndarray
     camera: Camera
 
-    def at(self, pixel_mm: float) -> "View":
+    def at(self, pixel_mm: float) -> "FixedImage":
         """Averaged down to pixels of about `pixel_mm` (a whole multiple of the present ones)."""
         factor = max(1, round(pixel_mm / self.camera.pixel_mm))
         rows, columns = (n // factor for n in self.image.shape)
@@ -36,9 +36,9 @@ class View:
         )
         image = np.where(self.field, self.image, 0.0)
         field: np.ndarray = np.all(_blocks(self.field, factor), axis=(1, 3))
-        return View(_blocks(image, factor).mean(axis=(1, 3)), field, camera)
+        return FixedImage(_blocks(image, factor).mean(axis=(1, 3)), field, camera)
 
-    def blurred(self, sigma_mm: float) -> "View":
+    def blurred(self, sigma_mm: float) -> "FixedImage":
         """Blurred within the field by a Gaussian, `sigma_mm` on the detector: to the resolution of a CT's DRR."""
         if sigma_mm == 0:
             return self
@@ -47,19 +47,19 @@ class View:
         total = ndimage.gaussian_filter(np.where(self.field, self.image, 0.0).astype(np.float32), sigma)
         return replace(self, image=np.where(self.field, total / np.maximum(weight, 1e-3), 0.0))
 
-    def cropped(self, mask: np.ndarray) -> tuple["View", np.ndarray]:
+    def cropped(self, mask: np.ndarray) -> tuple["FixedImage", np.ndarray]:
         """The part that holds `mask` with two pixels around it, and the mask on that part."""
         part = tuple(_span(np.any(mask, axis=1 - axis), mask.shape[axis]) for axis in (0, 1))
         row, column = (p - s.start for p, s in zip(self.camera.principal_point_px, part, strict=True))
         shape = (part[0].stop - part[0].start, part[1].stop - part[1].start)
         camera = replace(self.camera, shape=shape, principal_point_px=(row, column))
-        return View(self.image[part], self.field[part], camera), mask[part]
+        return FixedImage(self.image[part], self.field[part], camera), mask[part]
 
-    def mirrored(self) -> "View":
+    def mirrored(self) -> "FixedImage":
         """The image flipped left-right, as if it had been imported so."""
         row, column = self.camera.principal_point_px
         camera = replace(self.camera, principal_point_px=(row, self.camera.shape[1] - 1 - column))
-        return View(np.ascontiguousarray(self.image[:, ::-1]), np.ascontiguousarray(self.field[:, ::-1]), camera)
+        return FixedImage(np.ascontiguousarray(self.image[:, ::-1]), np.ascontiguousarray(self.field[:, ::-1]), camera)
 
 
 def _blocks(image: np.ndarray, factor: int) -> np.ndarray:

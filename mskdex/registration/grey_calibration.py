@@ -11,7 +11,7 @@ from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import Outline
 from mskdex.registration.contrast import WATER_PER_MM
-from mskdex.registration.fixed_image import View, near
+from mskdex.registration.fixed_image import FixedImage, near
 from mskdex.registration.joint import joint_centre
 
 PIXEL_MM = 4.0
@@ -105,7 +105,7 @@ def _dilated(mask: np.ndarray) -> np.ndarray:
     return result
 
 
-def compared_pixels(ct_nepers: np.ndarray, view: View, covered: np.ndarray, moving: np.ndarray) -> np.ndarray:
+def compared_pixels(ct_nepers: np.ndarray, view: FixedImage, covered: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Pixels where the CT at the pelvis' pose says what the radiograph must show, bool (H, W).
 
     They lie in the exposed field; the CT covers the whole ray through the body; the body is there; no edge of bone or

@@ -15,8 +15,8 @@ from mskdex.drr.density import render_with_tangents
 from mskdex.geometry.camera import Camera
 from mskdex.geometry.rigid import RAD_PER_UNIT, moved
 from mskdex.registration.camera_prior import CameraPrior, compensation
-from mskdex.registration.contrast import shown, slope
-from mskdex.registration.fixed_image import View
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.refine import sample_variance
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.single import RenderedBody, neighbourhood
@@ -82,7 +82,7 @@ def changed(camera: Camera, change_mm: np.ndarray) -> Camera:
 
 def estimate_camera(
     bodies: Sequence[PlacedBody],
-    view: View,
+    view: FixedImage,
     prior: CameraPrior,
     settings: RegistrationSettings,
     depth: Depth | None = None,
@@ -115,7 +115,7 @@ def estimate_camera(
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _NormalEquations:
     """One body's normal equations about poses and camera: the camera's change takes the pose along by `gain`."""
 
     gain: np.ndarray
@@ -130,11 +130,11 @@ def _linear(
     number: int,
     bodies: Sequence[PlacedBody],
     poses: Sequence[np.ndarray],
-    view: View,
+    view: FixedImage,
     change: np.ndarray,
     settings: RegistrationSettings,
     depth: Depth | None,
-) -> _Linear:
+) -> _NormalEquations:
     model, found = bodies[number].model, bodies[number].pose
     mask = neighbourhood(model, view, found, settings.neighbourhood_mm)
     part, mask = view.cropped(mask)
@@ -147,12 +147,14 @@ def _linear(
     by_camera = []
     for step in np.diag(_STEPS_MM):
         both = [(changed(camera, d), moved(pose, centre, gain @ d)) for d in (step, -step)]
-        ends = [shown(model.image(*there) + others, scatter) for there in both]
+        ends = [bone_attenuation(model.image(*there) + others, scatter) for there in both]
         by_camera.append((ends[0] - ends[1]) / (2 * step.sum()))
-    by_pose = tangents * slope(scene, scatter) * RAD_PER_UNIT[:, None, None].astype(tangents.dtype)
+    by_pose = tangents * attenuation_slope(scene, scatter) * RAD_PER_UNIT[:, None, None].astype(tangents.dtype)
     patch = max(4, round(settings.patch_mm / part.camera.pixel_mm))
     similarity = GradientCorrelation(part.image, mask, patch, "energy", trend=1)
-    residual, jacobian = similarity.residuals(shown(scene, scatter), np.concatenate([by_pose, np.stack(by_camera)]))
+    residual, jacobian = similarity.residuals(
+        bone_attenuation(scene, scatter), np.concatenate([by_pose, np.stack(by_camera)])
+    )
     variance = sample_variance(residual)
     normal = (jacobian @ jacobian.T).astype(np.float64) / variance
     right = (jacobian @ residual).astype(np.float64) / variance
@@ -161,7 +163,7 @@ def _linear(
         normal, right = normal + np.outer(by_all, by_all), right + off * by_all
     inner, mixed = normal[:6, :6] + np.diag(_STAY**-2.0), normal[:6, 6:]
     eliminated = np.linalg.solve(inner, np.column_stack([mixed, right[:6]]))
-    return _Linear(
+    return _NormalEquations(
         gain,
         inner,
         mixed,

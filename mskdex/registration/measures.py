@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mskdex.config.registration import RegistrationSettings
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.single import Outcome, Task, neighbourhood, objective
 
@@ -17,7 +17,7 @@ _SAME_MM = 20.0
 
 
 def measures(
-    task: Task, outcome: Outcome, views: Callable[[float], View], settings: RegistrationSettings
+    task: Task, outcome: Outcome, views: Callable[[float], FixedImage], settings: RegistrationSettings
 ) -> dict[str, float]:
     """The `MEASURES` of a pose.
 
@@ -51,7 +51,7 @@ def measures(
     }
 
 
-def in_field(task: Task, view: View, pose: np.ndarray) -> float:
+def in_field(task: Task, view: FixedImage, pose: np.ndarray) -> float:
     """Share of a body's voxels, weighed by their excess attenuation, that project into the exposed field."""
     points = task.model.coarse
     camera_points = points.position_mm @ pose[:3, :3].T + pose[:3, 3]

@@ -16,7 +16,7 @@ from mskdex.imaging.radiograph import Radiograph
 from mskdex.io.artifacts import atomic_path
 from mskdex.io.volume import Volume
 from mskdex.registration.bodies import RigidBody, find_bodies
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 
 _COLOURS = ("#ffb000", "#22c1c3", "#fe6100", "#a684ff", "#48d858", "#ff7ab6")
 _PIXEL_MM = 1.6
@@ -43,7 +43,7 @@ def draw(
         out: PNG to write.
     """
     bodies = find_bodies(ct.array, labels, ct.world_from_voxel, channels)
-    view = View(radiograph.image, radiograph.field, radiograph.camera).at(_PIXEL_MM)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(_PIXEL_MM)
     figure = Figure(figsize=(15, 4.4), dpi=80, layout="constrained")
     axes = figure.subplots(1, 5)
     _slices(axes[0], axes[1], ct, labels, radiograph.view)
@@ -51,14 +51,14 @@ def draw(
     _overlay(axes[2], view, {n: d["start"] for n, d in drrs.items()}, "start")
     _overlay(axes[3], view, {n: d["end"] for n, d in drrs.items() if "end" in d}, "registered")
     _checkerboard(axes[4], view, [d["end"] for d in drrs.values() if "end" in d])
-    told = "\n".join(textwrap.fill(line, _LINE, subsequent_indent="    ") for line in _lines(poses))
-    figure.supxlabel(told, fontsize=8, x=0.01, ha="left")
+    caption = "\n".join(textwrap.fill(line, _LINE, subsequent_indent="    ") for line in _lines(poses))
+    figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
     with atomic_path(out) as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
 
 
 def _drrs(
-    bodies: Mapping[str, RigidBody], poses: Mapping[str, Mapping[str, Any]], view: View
+    bodies: Mapping[str, RigidBody], poses: Mapping[str, Mapping[str, Any]], view: FixedImage
 ) -> dict[str, dict[str, np.ndarray]]:
     images: dict[str, dict[str, np.ndarray]] = {}
     for name, entry in poses.items():
@@ -88,7 +88,7 @@ def _slices(coronal: Axes, axial: Axes, ct: Volume, labels: np.ndarray, directio
         _plain(axes, f"{title} (as the {direction} view)")
 
 
-def _overlay(axes: Axes, view: View, drrs: Mapping[str, np.ndarray], title: str) -> None:
+def _overlay(axes: Axes, view: FixedImage, drrs: Mapping[str, np.ndarray], title: str) -> None:
     axes.imshow(_shown(view), cmap="gray", vmin=0, vmax=1)
     for number, (_, drr) in enumerate(sorted(drrs.items())):
         if (drr > _OUTLINE_MM).any():
@@ -96,7 +96,7 @@ def _overlay(axes: Axes, view: View, drrs: Mapping[str, np.ndarray], title: str)
     _plain(axes, title if drrs else f"{title}: none")
 
 
-def _checkerboard(axes: Axes, view: View, drrs: Sequence[np.ndarray]) -> None:
+def _checkerboard(axes: Axes, view: FixedImage, drrs: Sequence[np.ndarray]) -> None:
     shown = _shown(view)
     if drrs:
         total = np.sum(drrs, axis=0)
@@ -107,7 +107,7 @@ def _checkerboard(axes: Axes, view: View, drrs: Sequence[np.ndarray]) -> None:
     _plain(axes, "checkerboard: radiograph, DRR")
 
 
-def _shown(view: View) -> np.ndarray:
+def _shown(view: FixedImage) -> np.ndarray:
     values = view.image[view.field]
     low, high = np.percentile(values, [1, 99.7]) if values.size else (0.0, 1.0)
     return np.where(view.field, np.clip((view.image - low) / max(high - low, 1e-6), 0, 1), 0.0)

@@ -32,7 +32,7 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Refined:
+class RefinedPose:
     """A refined pose.
 
     Attributes:
@@ -51,7 +51,7 @@ class Refined:
 
 
 @dataclass(frozen=True)
-class Refinement:
+class RefinementProblem:
     """What is minimised.
 
     Attributes:
@@ -70,14 +70,16 @@ class Refinement:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _Linearisation:
     residual: np.ndarray
     jacobian: np.ndarray
     prior: np.ndarray
     prior_jacobian: np.ndarray
 
 
-def refine(problem: Refinement, start: np.ndarray, max_iterations: int = 12, tolerance: float = 0.02) -> Refined:
+def refine(
+    problem: RefinementProblem, start: np.ndarray, max_iterations: int = 12, tolerance: float = 0.02
+) -> RefinedPose:
     """Refines a pose until a step moves it by less than `tolerance` (degrees, mm).
 
     Args:
@@ -101,17 +103,17 @@ def refine(problem: Refinement, start: np.ndarray, max_iterations: int = 12, tol
         converged = bool(np.abs(step[[0, 1, 2, 3, 4]]).max() < tolerance and abs(step[5]) < 5 * tolerance)
     normal, _ = _normal(now, variance)
     covariance = np.linalg.inv(normal + 1e-12 * np.eye(6))
-    return Refined(pose, 1.0 - float(now.residual @ now.residual), covariance, taken, converged)
+    return RefinedPose(pose, 1.0 - float(now.residual @ now.residual), covariance, taken, converged)
 
 
-def _linearise(problem: Refinement, pose: np.ndarray) -> _Linear:
+def _linearise(problem: RefinementProblem, pose: np.ndarray) -> _Linearisation:
     image, jacobian = problem.render(pose)
     jacobian = jacobian * RAD_PER_UNIT[:, None, None].astype(jacobian.dtype)
     residual, slope = problem.similarity.residuals(image, jacobian)
     prior, prior_slope = np.zeros(0), np.zeros((6, 0))
     if problem.joint is not None:
         prior, prior_slope = _hold(problem.joint, pose, problem.pivot_mm)
-    return _Linear(residual, slope, prior, prior_slope)
+    return _Linearisation(residual, slope, prior, prior_slope)
 
 
 def _hold(joint: Joint, pose: np.ndarray, pivot_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +123,7 @@ def _hold(joint: Joint, pose: np.ndarray, pivot_mm: np.ndarray) -> tuple[np.ndar
     return (point - joint.target_mm) / joint.sd_mm, np.concatenate([turn, np.eye(3)]) / joint.sd_mm
 
 
-def _variance(problem: Refinement, linear: _Linear) -> float:
+def _variance(problem: RefinementProblem, linear: _Linearisation) -> float:
     return sample_variance(linear.residual, problem.pixels_per_sample)
 
 
@@ -131,17 +133,17 @@ def sample_variance(residual: np.ndarray, pixels_per_sample: float = PIXELS_PER_
     return max(float(residual @ residual) / samples, 1e-9)
 
 
-def _cost(linear: _Linear, variance: float) -> float:
+def _cost(linear: _Linearisation, variance: float) -> float:
     return float(linear.residual @ linear.residual) / variance + float(linear.prior @ linear.prior)
 
 
-def _normal(linear: _Linear, variance: float) -> tuple[np.ndarray, np.ndarray]:
+def _normal(linear: _Linearisation, variance: float) -> tuple[np.ndarray, np.ndarray]:
     matrix = linear.jacobian @ linear.jacobian.T / variance + linear.prior_jacobian @ linear.prior_jacobian.T
     right = linear.jacobian @ linear.residual / variance + linear.prior_jacobian @ linear.prior
     return matrix.astype(np.float64), right.astype(np.float64)
 
 
-def _step(linear: _Linear, variance: float, damping: float) -> np.ndarray:
+def _step(linear: _Linearisation, variance: float, damping: float) -> np.ndarray:
     matrix, right = _normal(linear, variance)
     damped = matrix + damping * np.diag(np.diag(matrix)) + 1e-9 * np.eye(6)
     step = -np.linalg.solve(damped, right)

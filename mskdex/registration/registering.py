@@ -10,11 +10,11 @@ import numpy as np
 from mskdex.config.registration import BodySettings, RegistrationSettings
 from mskdex.registration import checks, confidence
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.joint import joint_centre
 from mskdex.registration.measures import measures
 from mskdex.registration.refine import Joint
-from mskdex.registration.search import Spread
+from mskdex.registration.search import SearchSpread
 from mskdex.registration.single import Outcome, RenderedBody, Task, register_body, search_mirrored
 
 _LEAST_PIXELS_PER_VOXEL = 0.8
@@ -68,19 +68,19 @@ class PatientViews:
     """
 
     bodies: Mapping[str, RigidBody]
-    view: View
+    view: FixedImage
     nominal: np.ndarray
     starts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Done:
+class _RegisteredBody:
     task: Task
     outcome: Outcome
     seconds: float
 
 
-class _Run:
+class _PatientRegistration:
     """The registration of one patient, body by body."""
 
     def __init__(self, patient: PatientViews, settings: RegistrationSettings, step_mm: float) -> None:
@@ -88,12 +88,12 @@ class _Run:
         pixels_mm = no_finer_than_voxels(settings.fine_pixels_mm, voxel_mm)
         self.patient, self.settings = patient, settings.model_copy(update={"fine_pixels_mm": pixels_mm})
         self.models = {name: RenderedBody.of(body, settings, step_mm) for name, body in patient.bodies.items()}
-        self.done: dict[str, _Done] = {}
+        self.done: dict[str, _RegisteredBody] = {}
         self.refused: dict[str, str] = {}
         self.blurred = patient.view.blurred(settings.radiograph_blur_mm)
-        self._views: dict[float, View] = {}
+        self._views: dict[float, FixedImage] = {}
 
-    def views(self, pixel_mm: float) -> View:
+    def views(self, pixel_mm: float) -> FixedImage:
         """The radiograph on a grid, made once."""
         if pixel_mm not in self._views:
             self._views[pixel_mm] = self.blurred.at(pixel_mm)
@@ -112,7 +112,7 @@ class _Run:
             self.refused[name] = reason
             return
         task, outcome = self._best_of_attempts(task)
-        self.done[name] = _Done(task, outcome, time.process_time() - started)
+        self.done[name] = _RegisteredBody(task, outcome, time.process_time() - started)
         trust = confidence.on_image(outcome.scores)
         reason = checks.of_pose(task, outcome, self.views, self.settings)
         if reason is None and trust < self.settings.min_confidence:
@@ -142,16 +142,16 @@ class _Run:
         body, settings = self.patient.bodies[name], self.settings
         seed = zlib.crc32(f"{settings.seed} {name}".encode())
         given = self.patient.starts.get(name)
-        spread = Spread(settings.rotation_range_deg, settings.shift_range_mm, settings.depth_range_mm)
+        spread = SearchSpread(settings.rotation_range_deg, settings.shift_range_mm, settings.depth_range_mm)
         if given is not None:
-            spread = Spread(5.0, 5.0, 15.0)
+            spread = SearchSpread(5.0, 5.0, 15.0)
         if parent is None or parent not in self.done:
             start = self.patient.nominal if given is None else given
             return Task(self.models[name], start, body.centre_mm, spread, seed=seed)
         pose = self.done[parent].outcome.pose
         pivot = joint_centre(body.surface_mm, self.patient.bodies[parent].surface_mm)
         joint = Joint(pivot, pose[:3, :3] @ pivot + pose[:3, 3], settings.joint_sd_mm)
-        spread = Spread(settings.joint_rotation_range_deg, settings.joint_sd_mm, settings.joint_sd_mm)
+        spread = SearchSpread(settings.joint_rotation_range_deg, settings.joint_sd_mm, settings.joint_sd_mm)
         others = tuple((d.task.model, d.outcome.pose) for n, d in self.done.items() if n not in self.refused)
         return Task(self.models[name], pose if given is None else given, pivot, spread, others, joint, seed)
 
@@ -210,7 +210,7 @@ def register_bodies(patient: PatientViews, settings: RegistrationSettings, step_
     Returns:
         by body, with its side, in the order of the settings.
     """
-    run = _Run(patient, settings, step_mm)
+    run = _PatientRegistration(patient, settings, step_mm)
     for item in settings.bodies:
         for name, parent in sided(item, settings.bodies):
             if name in patient.bodies:

@@ -17,7 +17,7 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Spread:
+class SearchSpread:
     """How far around its start a search looks, as standard deviations.
 
     Attributes:
@@ -37,7 +37,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Effort:
+class SearchEffort:
     """How hard a search tries.
 
     Attributes:
@@ -58,7 +58,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The end of one search: a pose and its similarity."""
 
     pose: np.ndarray
@@ -66,8 +66,8 @@ class Found:
 
 
 def multi_start(
-    score: Score, start: np.ndarray, pivot_mm: np.ndarray, spread: Spread, effort: Effort, seed: int
-) -> list[Found]:
+    score: Score, start: np.ndarray, pivot_mm: np.ndarray, spread: SearchSpread, effort: SearchEffort, seed: int
+) -> list[SearchResult]:
     """Runs the restarts; best first.
 
     Args:
@@ -82,7 +82,7 @@ def multi_start(
     runs = []
     for restart in range(effort.restarts):
         mean = np.zeros(6) if restart == 0 else random.uniform(-1.0, 1.0, 6)
-        runs.append(_Run(mean, effort.population, int(random.integers(2**31))))
+        runs.append(_CmaSearch(mean, effort.population, int(random.integers(2**31))))
 
     def evaluate(units: np.ndarray) -> np.ndarray:
         excess = np.maximum(np.abs(units) - _LIMIT, 0.0)
@@ -93,11 +93,13 @@ def multi_start(
     runs.sort(key=lambda r: -r.value)
     for run in runs[: effort.finalists]:
         run.advance(evaluate, effort.generations - effort.screening_generations, effort.tolerance)
-    ends = [Found(along_ray(start, pivot_mm, run.best * spread.scale), run.value) for run in runs[: effort.finalists]]
+    ends = [
+        SearchResult(along_ray(start, pivot_mm, run.best * spread.scale), run.value) for run in runs[: effort.finalists]
+    ]
     return sorted(ends, key=lambda found: -found.similarity)
 
 
-class _Run:
+class _CmaSearch:
     """One CMA-ES search in units of the spread, which can be continued."""
 
     def __init__(self, mean: np.ndarray, population: int, seed: int) -> None:

@@ -9,10 +9,10 @@ from mskdex.config.registration import RegistrationSettings
 from mskdex.drr.density import Density, render_density, render_with_tangents
 from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
-from mskdex.registration.contrast import shown, slope
-from mskdex.registration.fixed_image import View, cut_shadow, near
-from mskdex.registration.refine import Joint, Refined, Refinement, refine
-from mskdex.registration.search import Effort, Found, Spread, multi_start
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
+from mskdex.registration.fixed_image import FixedImage, cut_shadow, near
+from mskdex.registration.refine import Joint, RefinedPose, RefinementProblem, refine
+from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.similarity import GradientCorrelation
 from mskdex.registration.splat import Points, body_points, splat
 
@@ -64,7 +64,7 @@ class Task:
     model: RenderedBody
     start: np.ndarray
     pivot_mm: np.ndarray
-    spread: Spread
+    spread: SearchSpread
     others: tuple[tuple[RenderedBody, np.ndarray], ...] = ()
     joint: Joint | None = None
     seed: int = 0
@@ -84,14 +84,14 @@ class Outcome:
     """
 
     pose: np.ndarray
-    refined: Refined
+    refined: RefinedPose
     ends: tuple[np.ndarray, ...]
     candidates: tuple[np.ndarray, ...]
     scores: dict[str, float] = field(default_factory=dict)
     flipped: float = 0.0
 
 
-def register_body(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def register_body(task: Task, views: Callable[[float], FixedImage], settings: RegistrationSettings) -> Outcome:
     """Registers one body.
 
     Args:
@@ -111,7 +111,7 @@ def register_body(task: Task, views: Callable[[float], View], settings: Registra
     return Outcome(best.pose, best, tuple(e.pose for e in ends), tuple(c.pose for c in order))
 
 
-def neighbourhood(model: RenderedBody, view: View, pose: np.ndarray, margin_mm: float) -> np.ndarray:
+def neighbourhood(model: RenderedBody, view: FixedImage, pose: np.ndarray, margin_mm: float) -> np.ndarray:
     """Pixels of the field near the body's projection, and not near where the CT cuts it."""
     support = np.abs(model.image(view.camera, pose)) > _SUPPORT_MM
     mask = near(support, margin_mm / view.camera.pixel_mm) & view.field
@@ -119,16 +119,16 @@ def neighbourhood(model: RenderedBody, view: View, pose: np.ndarray, margin_mm: 
     return result
 
 
-def objective(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> float:
+def objective(task: Task, view: FixedImage, pose: np.ndarray, settings: RegistrationSettings) -> float:
     """Share of gradient energy explained near the body, on a mask that does not depend on the pose."""
     mask = _reach(task, view)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, mask, patch, "energy")
     scene = task.model.image(view.camera, pose) + _background(task, view.camera)
-    return float(similarity.value(shown(scene, settings.scatter_to_primary)))
+    return float(similarity.value(bone_attenuation(scene, settings.scatter_to_primary)))
 
 
-def search_mirrored(task: Task, views: Callable[[float], View], settings: RegistrationSettings) -> Outcome:
+def search_mirrored(task: Task, views: Callable[[float], FixedImage], settings: RegistrationSettings) -> Outcome:
     """Looks for the body in the radiograph flipped left-right, and refines the mirror image of what is found.
 
     Bones are nearly symmetric, so this is one more search, and it tells a flipped radiograph from a wrong one.
@@ -142,7 +142,9 @@ def search_mirrored(task: Task, views: Callable[[float], View], settings: Regist
     return Outcome(pose, refined, (start,), (pose,), flipped=found.refined.similarity)
 
 
-def flip_similarities(task: Task, view: View, pose: np.ndarray, settings: RegistrationSettings) -> tuple[float, float]:
+def flip_similarities(
+    task: Task, view: FixedImage, pose: np.ndarray, settings: RegistrationSettings
+) -> tuple[float, float]:
     """Similarity near the body on the radiograph as it is, and flipped left-right near the pose's mirror image."""
     alone = replace(task, others=(), joint=None)
     here = _refined(alone, view, pose, settings).similarity
@@ -157,7 +159,7 @@ def _mirrored(task: Task, pose: np.ndarray) -> np.ndarray:
     return flipped
 
 
-def _reach(task: Task, view: View) -> np.ndarray:
+def _reach(task: Task, view: FixedImage) -> np.ndarray:
     """Pixels that the body can reach from its start."""
     support = np.abs(task.model.image(view.camera, task.start)) > _SUPPORT_MM
     radius = float(np.linalg.norm(task.model.body.surface_mm - task.pivot_mm, axis=1).max())
@@ -171,28 +173,28 @@ def _background(task: Task, camera: Camera) -> np.ndarray | float:
     return np.sum(images, axis=0) if images else 0.0
 
 
-def _search(task: Task, view: View, settings: RegistrationSettings) -> list[Found]:
+def _search(task: Task, view: FixedImage, settings: RegistrationSettings) -> list[SearchResult]:
     patch = max(4, round(settings.coarse_patch_mm / view.camera.pixel_mm))
     similarity = GradientCorrelation(view.image, _reach(task, view), patch)
     background = _background(task, view.camera)
 
     def score(poses: np.ndarray) -> np.ndarray:
         scenes = splat(task.model.coarse, view.camera, poses) + background
-        values = similarity.value(shown(scenes, settings.scatter_to_primary))
+        values = similarity.value(bone_attenuation(scenes, settings.scatter_to_primary))
         if task.joint is None:
             return values
         offset = poses[:, :3, :3] @ task.joint.point_mm + poses[:, :3, 3] - task.joint.target_mm
         return values - 0.005 * (offset**2).sum(axis=1) / task.joint.sd_mm**2
 
-    effort = Effort(
+    effort = SearchEffort(
         settings.restarts, settings.finalists, settings.population, settings.screening_generations, settings.generations
     )
     return multi_start(score, task.start, task.pivot_mm, task.spread, effort, task.seed)
 
 
-def _distinct(ends: list[Found], task: Task) -> list[Found]:
+def _distinct(ends: list[SearchResult], task: Task) -> list[SearchResult]:
     """Ends of the search that lie apart, best first, at most three."""
-    distinct: list[Found] = []
+    distinct: list[SearchResult] = []
     targets = task.model.body.targets_mm
     for end in ends:
         apart = [
@@ -204,7 +206,7 @@ def _distinct(ends: list[Found], task: Task) -> list[Found]:
     return distinct[:3]
 
 
-def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSettings) -> Refined:
+def _refined(task: Task, view: FixedImage, start: np.ndarray, settings: RegistrationSettings) -> RefinedPose:
     mask = neighbourhood(task.model, view, start, settings.neighbourhood_mm)
     view, mask = view.cropped(mask)
     patch = max(4, round(settings.patch_mm / view.camera.pixel_mm))
@@ -217,7 +219,7 @@ def _refined(task: Task, view: View, start: np.ndarray, settings: RegistrationSe
             task.model.density, view.camera, pose, centre_mm=pivot, step_mm=task.model.step_mm
         )
         scene = image + background
-        return shown(scene, scatter), jacobian * slope(scene, scatter)
+        return bone_attenuation(scene, scatter), jacobian * attenuation_slope(scene, scatter)
 
     similarity = GradientCorrelation(view.image, mask, patch, "energy", trend=1)
-    return refine(Refinement(render, similarity, pivot, task.joint), start)
+    return refine(RefinementProblem(render, similarity, pivot, task.joint), start)

@@ -7,7 +7,7 @@ from scipy import ndimage, optimize
 
 from mskdex.drr.density import Density, render_density
 from mskdex.geometry.camera import Camera
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import AIR_NEPERS, GreyFit
 
 _SKIN_MM = 12.0
@@ -33,7 +33,7 @@ class ThinParts:
     grey: tuple[float, ...]
 
 
-def air_pixels(ct_nepers: np.ndarray, view: View, moving: np.ndarray, within_ct_mm: np.ndarray) -> np.ndarray:
+def air_pixels(ct_nepers: np.ndarray, view: FixedImage, moving: np.ndarray, within_ct_mm: np.ndarray) -> np.ndarray:
     """Pixels that show bare air, bool (H, W): their rays pass through the CT, and the body is not near.
 
     Where a ray misses the CT there may be more of the body, or an arm.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mskdex.evaluation.decompositions import Rendered, read_decomposition
-from mskdex.evaluation.maps import Posed, on_grid, truth_path
+from mskdex.evaluation.decompositions import RenderedDrrs, read_decomposition
+from mskdex.evaluation.maps import PosedDrrs, on_grid, truth_path
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.quantities import COLUMNS, QUANTITIES
 from mskdex.report.results import Results
@@ -22,7 +22,7 @@ NOMINAL, REGISTERED, TRUE = "nominal pose", "registered pose", "radiograph’s p
 """Where the CT's DRR of an object stands."""
 
 
-def reference(rendered: Rendered, posed: Posed | None = None) -> Images:
+def reference(rendered: RenderedDrrs, posed: PosedDrrs | None = None) -> Images:
     """What predictions are shown beside: the truth in the radiograph's posture where it is given, on the same grid.
 
     Elsewhere objects stand at their registered pose where there is one, else at the nominal pose.
@@ -33,19 +33,19 @@ def reference(rendered: Rendered, posed: Posed | None = None) -> Images:
     return found | placed
 
 
-def poses(rendered: Rendered, posed: Posed | None) -> dict[str, str]:
+def poses(rendered: RenderedDrrs, posed: PosedDrrs | None) -> dict[str, str]:
     """Where each object of `reference` stands."""
-    told = dict.fromkeys(rendered.drr, NOMINAL) | dict.fromkeys(rendered.aligned, REGISTERED)
-    return told | dict.fromkeys(told.keys() & (posed.drr.keys() if posed else set()), TRUE)
+    placed = dict.fromkeys(rendered.drr, NOMINAL) | dict.fromkeys(rendered.aligned, REGISTERED)
+    return placed | dict.fromkeys(placed.keys() & (posed.drr.keys() if posed else set()), TRUE)
 
 
-def posed_truth(results: Results, patient: str) -> Posed | None:
+def posed_truth(results: Results, patient: str) -> PosedDrrs | None:
     """A patient's true DRRs; None where they are not known."""
     path = truth_path(results.truth_root, patient)
-    return None if path is None else Posed.read(path)
+    return None if path is None else PosedDrrs.read(path)
 
 
-def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
+def predicted(results: Results, rendered: RenderedDrrs) -> dict[str, Images]:
     """Predicted DRRs of the patient by method, of experiments that left them."""
     found: dict[str, Images] = {}
     patient = rendered.stack.patient
@@ -58,7 +58,7 @@ def predicted(results: Results, rendered: Rendered) -> dict[str, Images]:
 
 
 def viewer_payload(
-    results: Results, rendered: Rendered, images: Mapping[str, Images], numbers: dict[str, Any], *, exact: bool
+    results: Results, rendered: RenderedDrrs, images: Mapping[str, Images], numbers: dict[str, Any], *, exact: bool
 ) -> dict[str, Any]:
     """What the page's viewer needs: sheets per quantity, channels, fixed ranges, numbers.
 

@@ -258,7 +258,7 @@ def flagged_table(results: Results) -> Table | None:
 
 def warnings_table(results: Results) -> Table:
     """What the imports warned of."""
-    rows = [[words(patient), words(told)] for patient, all_told in results.warnings.items() for told in all_told]
+    rows = [[words(patient), words(detail)] for patient, all_told in results.warnings.items() for detail in all_told]
     return plain("warnings", "Warnings of the import. These patients count.", ["Patient", "Warning"], rows)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mskdex.evaluation.decompositions import Rendered
+from mskdex.evaluation.decompositions import RenderedDrrs
 from mskdex.io.artifacts import atomic_path
 from mskdex.io.csv_files import write_csv
 from mskdex.quantities import COLUMNS, QUANTITIES
@@ -28,7 +28,7 @@ def save_montage(results: Results, name: str, folder: Path, quantity: str = "vol
     q, rows, sums = QUANTITIES.index(quantity), [], []
     shown = [c for c in results.objects if c["side"] != "right"]
     for label, patient, _ in examples(results):
-        rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
+        rendered = RenderedDrrs.read(results.root / "patients", patient, results.channel_names)
         for source, drr in {
             "CT": reference(rendered, posed_truth(results, patient)),
             **predicted(results, rendered),

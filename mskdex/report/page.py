@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 import mskdex
-from mskdex.evaluation.decompositions import Rendered
+from mskdex.evaluation.decompositions import RenderedDrrs
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_UNITS
 from mskdex.io.artifacts import atomic_path
@@ -237,7 +237,7 @@ def _payload(results: Results, charts: list[Chart], shown: list[tuple[str, str, 
     wanted = {patient for _, patient, _ in shown}
     known = {p.id: p for p in patients(results) if p.id in wanted} if shown else {}
     for _, patient, _ in shown:
-        rendered = Rendered.read(results.root / "patients", patient, results.channel_names)
+        rendered = RenderedDrrs.read(results.root / "patients", patient, results.channel_names)
         numbers = viewer_numbers(results, known[patient])
         viewers.append(viewer_payload(results, rendered, predicted(results, rendered), numbers, exact=True))
     return {

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 import mskdex
-from mskdex.evaluation.decompositions import Rendered
+from mskdex.evaluation.decompositions import RenderedDrrs
 from mskdex.evaluation.points import QUANTITY_COLUMNS
 from mskdex.evaluation.text import QUANTITY_NAMES, QUANTITY_UNITS
 from mskdex.io.artifacts import atomic_path
@@ -88,7 +88,7 @@ def patients(results: Results) -> Iterator[PatientPage]:
 
 def write_patient(results: Results, patient: PatientPage, folder: Path) -> None:
     """Writes {patient}.html: radiograph, registration, DRRs of CT and predictions, and the numbers."""
-    rendered = Rendered.read(results.root / "patients", patient.id, results.channel_names)
+    rendered = RenderedDrrs.read(results.root / "patients", patient.id, results.channel_names)
     numbers = viewer_numbers(results, patient)
     payload = viewer_payload(results, rendered, predicted(results, rendered), numbers, exact=False)
     page = render(
@@ -117,7 +117,7 @@ def write_shared(folder: Path) -> None:
             path.write_text(asset(name), encoding="utf-8")
 
 
-def _radiograph(folder: Path, rendered: Rendered) -> str:
+def _radiograph(folder: Path, rendered: RenderedDrrs) -> str:
     """The imported radiograph, or where it is gone the training sample's coarser one."""
     if not (folder / "radiograph.nii.gz").is_file():
         return radiograph_uri(rendered.stack.radiograph, rendered.stack.field)

@@ -13,7 +13,7 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes of a training.
 
     Attributes:
@@ -79,13 +79,13 @@ class Group:
             distributed.destroy_process_group()
 
 
-def join_group() -> Group:
+def join_group() -> ProcessGroup:
     """The group that torchrun's environment describes, or a process by itself."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Group()
+        return ProcessGroup()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Group(distributed.get_rank(), size, local_rank)
+    return ProcessGroup(distributed.get_rank(), size, local_rank)

@@ -14,7 +14,7 @@ from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.training.batches import Loader
 from mskdex.training.checkpoint import sweep
 from mskdex.training.distributed import State
-from mskdex.training.ending import Ending
+from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.monitor import Monitor
 from mskdex.training.trainer import Trainer
 
@@ -109,7 +109,9 @@ class Checkpoints:
             self.save()
 
 
-def run_epochs(trainer: Trainer, loader: Loader, checkpoints: Checkpoints, monitor: Monitor, ending: Ending) -> None:
+def run_epochs(
+    trainer: Trainer, loader: Loader, checkpoints: Checkpoints, monitor: Monitor, deadline: JobDeadline
+) -> None:
     """Trains to the last epoch from wherever the trainer stands.
 
     Raises:
@@ -130,18 +132,18 @@ def run_epochs(trainer: Trainer, loader: Loader, checkpoints: Checkpoints, monit
             progress.seconds, began = progress.seconds + now - began, now
             if progress.place < batches and progress.place % o.accumulate_batches == 0:
                 # Several processes decide together, where they wait for their devices anyway.
-                _end_if_due(trainer, checkpoints, ending, can=trainer.group.size == 1 or bool(sums))
+                _end_if_due(trainer, checkpoints, deadline, can=trainer.group.size == 1 or bool(sums))
                 checkpoints.save_if_due(o.checkpoint_minutes)
         trainer.finish_epoch(batches)
         monitor.epoch(progress, trainer.networks, loader)
         if progress.epoch < o.epochs:
-            _end_if_due(trainer, checkpoints, ending)
+            _end_if_due(trainer, checkpoints, deadline)
             checkpoints.save_if_due(o.checkpoint_minutes)
     checkpoints.save()
 
 
-def _end_if_due(trainer: Trainer, checkpoints: Checkpoints, ending: Ending, *, can: bool = True) -> None:
-    if not can or not trainer.group.any(ending.due(checkpoints.seconds), trainer.device):
+def _end_if_due(trainer: Trainer, checkpoints: Checkpoints, deadline: JobDeadline, *, can: bool = True) -> None:
+    if not can or not trainer.group.any(deadline.due(checkpoints.seconds), trainer.device):
         return
     if trainer.group.size == 1 or not trainer.remembers:
         checkpoints.save()

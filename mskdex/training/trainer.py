@@ -16,7 +16,7 @@ from mskdex.models.generator import make_composer, make_decomposer
 from mskdex.models.normalisation import Normalisation
 from mskdex.training.batches import Batch
 from mskdex.training.checkpoint import load_optimiser, optimiser_tensors
-from mskdex.training.distributed import Group
+from mskdex.training.distributed import ProcessGroup
 from mskdex.training.history_pool import HistoryPool
 from mskdex.training.objective import Networks, Objective
 from mskdex.training.record import LossRecord
@@ -109,7 +109,7 @@ class Trainer:
         normalisation: Normalisation,
         channels: tuple[Channel, ...],
         device: torch.device,
-        group: Group,
+        group: ProcessGroup,
     ):
         self.settings, self.device, self.group = settings, device, group
         self.networks = make_networks(settings, normalisation, channels, device)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_model import held_out, make_model
 
 from mskdex.api.prediction import predict_batch
-from mskdex.clinic.making import Algorithm
+from mskdex.clinic.object_context import Algorithm
 from mskdex.config.imaging import RadiographSettings
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.models.model import read_model

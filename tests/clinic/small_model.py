@@ -13,7 +13,7 @@ from phantoms import CHANNELS
 
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.evaluation.conformal import Calibration
-from mskdex.evaluation.deployed import Deployed
+from mskdex.evaluation.model_calibration import ModelCalibration
 from mskdex.geometry.camera import Camera
 from mskdex.models.generator import make_decomposer
 from mskdex.models.model import ModelCard, write_model
@@ -66,4 +66,4 @@ def held_out():
         for q in QUANTITIES
         for i in range(1, 13)
     ]
-    return Deployed(Calibration.of(pd.DataFrame(rows)))
+    return ModelCalibration(Calibration.of(pd.DataFrame(rows)))

@@ -10,7 +10,7 @@ from mskdex.clinic import export
 from mskdex.clinic.model_store import add_model
 from mskdex.config.learning import NetworkSettings
 from mskdex.errors import MskdexError
-from mskdex.models.model import Seen, read_model
+from mskdex.models.model import GridRadiograph, read_model
 from mskdex.models.water import water_volume
 from mskdex.pipeline.cli import app
 
@@ -23,7 +23,7 @@ def cases(model):
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 3, (2, *model.card.grid.shape)).astype(np.float32)
     relative = np.array([False, True])
-    seen = [Seen(image, model.card.grid, 900.0, bool(r)) for image, r in zip(images, relative, strict=True)]
+    seen = [GridRadiograph(image, model.card.grid, 900.0, bool(r)) for image, r in zip(images, relative, strict=True)]
     water = np.stack([water_volume(image, model.card.grid, 900.0) for image in images])
     inputs = {"radiograph": images[:, None], "water": water[:, None], "relative": relative}
     return inputs, model, seen

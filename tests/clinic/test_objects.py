@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from mskdex.clinic.dicom_objects import dicom_objects, write_objects
 from mskdex.clinic.document import page_lines
 from mskdex.clinic.lean_mass_picture import picture
-from mskdex.clinic.making import Making
+from mskdex.clinic.object_context import ObjectContext
 from mskdex.clinic.source import read_source
 from mskdex.errors import MskdexError
 from mskdex.quantities import QUANTITIES
@@ -124,7 +124,7 @@ def test_the_pages_text_has_flags_in_full_and_intervals(radiograph, prediction, 
     table = prediction.table.copy()
     table.loc[0, ["low", "high"]], table.loc[0, "flag"] = None, "f" * 300
     flagged = dataclasses.replace(prediction, table=table, flags=["camera unlike training"])
-    lines = page_lines(read_source(radiograph), flagged, Making(algorithm, "x", WHEN), ["no air"])
+    lines = page_lines(read_source(radiograph), flagged, ObjectContext(algorithm, "x", WHEN), ["no air"])
     text = "".join(line.strip() for line in lines)
     for told in (
         "Flag: camera unlike training",

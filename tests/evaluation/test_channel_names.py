@@ -11,7 +11,7 @@ from fabricated import Fabrication, fabricate
 from mskdex.config import Config
 from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
-from mskdex.evaluation.decompositions import Rendered, read_decomposition
+from mskdex.evaluation.decompositions import RenderedDrrs, read_decomposition
 from mskdex.io.arrays import Crops, read_arrays, write_arrays
 from mskdex.io.artifacts import read_json, write_json, write_parquet
 from mskdex.io.stack import read_stack, write_stack
@@ -82,7 +82,7 @@ def test_the_order_of_the_objects_in_a_file_changes_nothing(results: Path) -> No
         reverse_files(results, f"P{number:03d}")
     after = published(evaluated(results), results / "after")
     sums = before["montage"]
-    stack = Rendered.read(results / "patients", PATIENT, [c.name for c in CONFIG.channels])
+    stack = RenderedDrrs.read(results / "patients", PATIENT, [c.name for c in CONFIG.channels])
     row = sums[(sums["patient"] == PATIENT) & (sums["source"] == "CT") & (sums["quantity"] == "volume_cm3")]
     row = row.set_index("object")["sum"]
     np.testing.assert_allclose(row["iliacus_left"], stack.drr["iliacus_left"][1].sum(), rtol=1e-5)

@@ -12,7 +12,7 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES, Design
 from mskdex.evaluation.conformal import offsets
-from mskdex.evaluation.deployed import read_deployed
+from mskdex.evaluation.model_calibration import read_model_calibration
 from mskdex.io.artifacts import read_json, read_parquet, write_parquet
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
@@ -104,7 +104,7 @@ def test_what_is_kept_for_new_radiographs_gives_the_same_estimate(tmp_path: Path
     """With one trained fold, `fused` of the external patients is that of its model, demographics and weights."""
     root = evaluated(fabricate(tmp_path, Fabrication(patients=40, external=3, size=16)), folds=(0,))
     trained = read_json(root / "experiments" / "mskdex" / "fold0" / "train.json")["patients"]
-    known = read_deployed(root / "evaluation", "mskdex", 0, trained)
+    known = read_model_calibration(root / "evaluation", "mskdex", 0, trained)
     assert known.fusion is not None
     people = read_parquet(root / "cohort" / "patients.parquet").set_index("patient_id")
     points = table(root, "points")
@@ -121,9 +121,9 @@ def test_what_is_kept_for_new_radiographs_gives_the_same_estimate(tmp_path: Path
     assert not known.fusion.fits(person | {"age": None})
     assert not known.fusion.fits(person | {"sex": None})
     with pytest.raises(MskdexError, match="other patients trained"):
-        read_deployed(root / "evaluation", "mskdex", 0, ["P001"])
+        read_model_calibration(root / "evaluation", "mskdex", 0, ["P001"])
     with pytest.raises(MskdexError, match="nothing of experiment mskdex, fold 3"):
-        read_deployed(root / "evaluation", "mskdex", 3, trained)
+        read_model_calibration(root / "evaluation", "mskdex", 3, trained)
 
 
 def test_an_external_patient_who_was_trained_on_stops_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fabricated import Fabrication, fabricate
 
 from mskdex.config import Config
-from mskdex.evaluation.decompositions import RANGE_QUANTILE, Rendered, intensity_ranges
+from mskdex.evaluation.decompositions import RANGE_QUANTILE, RenderedDrrs, intensity_ranges
 from mskdex.evaluation.images import gradient_correlation, measures, psnr_db, ssim
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import read_stack, write_stack
@@ -72,7 +72,7 @@ def test_one_patient_with_metal_does_not_stretch_the_range(tmp_path: Path) -> No
     path = root / "patients" / "P005" / "stack.safetensors"
     stack = read_stack(path)
     write_stack(path, replace(stack, drr=Crops.of(stack.drr.dense() * 50.0)))
-    peaks = [Rendered.read(root / "patients", p, names).drr["sacrum"][1].max() for p in patients]
+    peaks = [RenderedDrrs.read(root / "patients", p, names).drr["sacrum"][1].max() for p in patients]
     after = intensity_ranges(root / "patients", patients, names)["sacrum"]["volume_cm3"]
     assert max(peaks) > 10 * before
     assert before <= after < 1.5 * before

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from fabricated import Fabrication, fabricate
 
-from mskdex.evaluation.decompositions import Rendered, read_decomposition
-from mskdex.evaluation.maps import Posed, map_likeness, measures, on_grid, truth_path
+from mskdex.evaluation.decompositions import RenderedDrrs, read_decomposition
+from mskdex.evaluation.maps import PosedDrrs, map_likeness, measures, on_grid, truth_path
 from mskdex.geometry.camera import Camera
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import read_json
@@ -46,7 +46,7 @@ def test_every_structure_with_a_posed_truth_has_a_row(tmp_path) -> None:
     root = fabricate(tmp_path, Fabrication(patients=8, experiments={"mskdex": 0.1}, size=16))
     objects = [c["name"] for c in read_json(root / "cohort" / "objects.json")]
     folder = root / "experiments" / "mskdex" / "fold0" / "decompositions"
-    rendered = Rendered.read(root / "patients", "P000", objects)
+    rendered = RenderedDrrs.read(root / "patients", "P000", objects)
     drr = read_decomposition(folder / "P000.safetensors", rendered.stack)
     own = rendered.stack.camera
     fine = own.resized((32, 32), own.pixel_mm / 2)
@@ -63,6 +63,6 @@ def test_every_structure_with_a_posed_truth_has_a_row(tmp_path) -> None:
     assert set(found["patient_id"]) == {"P000"}, "of P004 no true image is known"
     assert found["relative_l1"].max() < 1e-3
     assert found["ssim"].min() > 0.999
-    assert Posed.read(root / "virtual" / "P000" / "truth_images.safetensors").camera == fine
+    assert PosedDrrs.read(root / "virtual" / "P000" / "truth_images.safetensors").camera == fine
     assert truth_path(None, "P000") is None
     assert map_likeness({}, root / "patients", None, tested, ranges, objects).empty

@@ -15,7 +15,7 @@ from mskdex.config.imaging import CtSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.ct import read_ct
 from mskdex.imaging.radiograph_source import read_source
-from mskdex.io.files import reading, shown
+from mskdex.io.files import quote, reading
 from mskdex.io.volume import Volume
 from mskdex.pipeline.stages.importing import import_patient
 
@@ -170,7 +170,7 @@ def test_a_spacing_that_is_no_number_is_not_called_absent(tmp_path):
 
 
 def test_long_values_are_cut_in_messages(tmp_path):
-    assert len(shown("x" * 5000, 2000)) < 100
+    assert len(quote("x" * 5000, 2000)) < 100
     row = make.patient(tmp_path / "in") | {"label_source": "x" * 5000}
     with pytest.raises(MskdexError, match=r"add it to config\.yaml") as error:
         imported(row, tmp_path)
@@ -181,9 +181,9 @@ def test_where_in_itk_s_source_an_error_arose_is_left_out(tmp_path):
     (tmp_path / "ct.nrrd").write_bytes(b"NRRD0004\ntype: nothing\n\n")
     with pytest.raises(RuntimeError, match=r"Exception thrown in SimpleITK[^\0]*\(0x") as error:
         sitk.ReadImage(str(tmp_path / "ct.nrrd"))
-    assert "Exception thrown" not in shown(error.value)
-    assert "0x" not in shown(error.value)
-    assert "nrrd" in shown(error.value).lower()
+    assert "Exception thrown" not in quote(error.value)
+    assert "0x" not in quote(error.value)
+    assert "nrrd" in quote(error.value).lower()
 
 
 @pytest.mark.parametrize(("shift", "told"), [(24, "air lies at -976 HU .* wrong by 24"), (-40, "below -1024 .* -1040")])

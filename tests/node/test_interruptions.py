@@ -6,7 +6,7 @@ import pytest
 from mskdex.node import work as module
 from mskdex.node.metrics import Metrics
 from mskdex.node.queue import Queue
-from mskdex.node.work import Work
+from mskdex.node.work import StudyProcessor
 
 STUDY, IMAGES = "1.2.3", ("1.2.3.1", "1.2.3.2")
 
@@ -43,7 +43,7 @@ def queue(tmp_path):
 
 
 def work(queue, destination, predict=peers.result):
-    return Work(queue, predict, "model", destination, 3, Metrics())
+    return StudyProcessor(queue, predict, "model", destination, 3, Metrics())
 
 
 def through(queue, destination, predict=peers.result):

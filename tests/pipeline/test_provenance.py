@@ -30,9 +30,9 @@ def package(tmp_path):
 def hashes(package, *stages):
     code = f"""
 from pathlib import Path
-from mskdex.pipeline.provenance import Memory, stage_hash
-memory = Memory(Path("memory.json"))
-hashes = [stage_hash(s, memory) for s in {stages!r}]
+from mskdex.pipeline.provenance import CodeHashes, stage_hash
+kept = CodeHashes(Path("memory.json"))
+hashes = [stage_hash(s, kept) for s in {stages!r}]
 assert hashes == [stage_hash(s) for s in {stages!r}]
 print(*hashes)
 """
@@ -85,9 +85,9 @@ import json
 from pathlib import Path
 from mskdex.pipeline import provenance
 def hashes():
-    return {{s: provenance.stage_hash(s, memory) for s in {STAGES!r}}}
+    return {{s: provenance.stage_hash(s, kept) for s in {STAGES!r}}}
 
-memory = provenance.Memory(Path("memory.json"))
+kept = provenance.CodeHashes(Path("memory.json"))
 before, found = hashes(), []
 for name, old, new in {edits!r}:
     path = Path("mskdex", name)

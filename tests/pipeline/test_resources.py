@@ -3,7 +3,7 @@
 import pytest
 
 from mskdex.config.learning import ExperimentSettings
-from mskdex.pipeline.resources import Work, prediction_memory_mb, training_memory_mb
+from mskdex.pipeline.resources import TrainingSize, prediction_memory_mb, training_memory_mb
 
 
 def experiment(backbone="hrnet_w32", **optimisation):
@@ -11,7 +11,7 @@ def experiment(backbone="hrnet_w32", **optimisation):
 
 
 def work(side, objects=17, stacks=0):
-    return Work(side * side, objects, stacks)
+    return TrainingSize(side * side, objects, stacks)
 
 
 # Peaks of benchmarks/learning/memory.py, at stem stride 4 and batch 2.

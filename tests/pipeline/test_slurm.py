@@ -197,12 +197,12 @@ def test_a_run_on_slurm_has_the_numbers_of_a_local_one(finished, project):
 
 SLOW = """
 import time
-from mskdex.training.ending import Ending
-due = Ending.due
+from mskdex.training.job_deadline import JobDeadline
+due = JobDeadline.due
 def slow(self, seconds):
     time.sleep(10.0)
     return due(self, seconds)
-Ending.due = slow
+JobDeadline.due = slow
 """
 """As `sitecustomize`: each of the 30 batches takes ten seconds longer, as on a slow computer."""
 

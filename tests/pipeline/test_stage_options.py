@@ -147,7 +147,7 @@ def test_a_stages_settings_are_those_of_the_workflow():
 
 def test_the_doctor_names_what_is_there(tmp_path):
     found = {f.name: f for f in examine(tmp_path)}
-    assert found["torch"].told[0].isdigit()
+    assert found["torch"].detail[0].isdigit()
     assert found["results"].state in ("ok", "warning")
     assert {"device", "threads", "kernel cache", "TotalSegmentator", "snakemake"} <= set(found)
     assert not any(f.fatal for f in found.values())

@@ -19,7 +19,7 @@ from mskdex.io.nifti import read_nifti
 from mskdex.pipeline.stages.calibrate import _compared, _Pose, calibrate
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import WATER_PER_MM
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import (
     LEAST_PIXELS,
     PIXEL_MM,
@@ -161,7 +161,7 @@ def test_air_is_where_rays_pass_the_body_within_the_ct():
     within = paths_within(hu.shape, affine, camera, pose)
     assert within[39, 59] == pytest.approx(240.0, abs=8.0), "60 slices of 4 mm"
     nepers = ct_nepers(patient_attenuation(hu), affine, camera, pose)
-    view = View(np.zeros(camera.shape), np.ones(camera.shape, bool), camera)
+    view = FixedImage(np.zeros(camera.shape), np.ones(camera.shape, bool), camera)
     air = air_pixels(nepers, view, np.zeros(camera.shape, bool), within)
     beside, beyond = camera.project((pose @ [[28.0], [118.0], [78.0], [1.0]])[:3, 0][None])[0], (39, 2)
     assert air[tuple(np.round(beside).astype(int))]

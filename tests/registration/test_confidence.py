@@ -5,7 +5,7 @@ import pytest
 
 from mskdex.config.registration import RegistrationSettings
 from mskdex.registration import confidence, registering
-from mskdex.registration.refine import Refined
+from mskdex.registration.refine import RefinedPose
 
 SURE = {
     "similarity": 0.85,
@@ -47,7 +47,7 @@ def test_searches_that_all_agree_on_a_wrong_place_are_followed_by_another_kind(c
 
     def nothing_found(task, _, settings):
         tried.append((task.seed, settings.coarse_patch_mm, settings.finalists))
-        return registering.Outcome(task.start, Refined(task.start, 0.1, np.eye(6), 0, converged=False), (), ())
+        return registering.Outcome(task.start, RefinedPose(task.start, 0.1, np.eye(6), 0, converged=False), (), ())
 
     monkeypatch.setattr(registering, "register_body", nothing_found)
     monkeypatch.setattr(registering, "search_mirrored", nothing_found)

@@ -13,10 +13,10 @@ from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.geometry.rigid import moved
 from mskdex.registration import single
 from mskdex.registration.bodies import find_bodies
-from mskdex.registration.contrast import shown, slope
-from mskdex.registration.fixed_image import View, cut_shadow
+from mskdex.registration.contrast import attenuation_slope, bone_attenuation
+from mskdex.registration.fixed_image import FixedImage, cut_shadow
 from mskdex.registration.pose_error import pose_error
-from mskdex.registration.search import Effort, Found, Spread, multi_start
+from mskdex.registration.search import SearchEffort, SearchResult, SearchSpread, multi_start
 from mskdex.registration.single import RenderedBody, Task, register_body
 from mskdex.registration.splat import body_points, splat
 from mskdex.registration.starts import pose_from_landmarks, read_starts
@@ -102,7 +102,7 @@ def test_search_finds_the_maximum_of_a_known_function_and_repeats():
     def score(poses):
         return -np.abs(poses - goal).sum(axis=(1, 2)) / 100
 
-    spread, effort = Spread(15.0, 30.0, 40.0), Effort(4, 2, 16, 6, 40)
+    spread, effort = SearchSpread(15.0, 30.0, 40.0), SearchEffort(4, 2, 16, 6, 40)
     found = multi_start(score, NOMINAL, np.zeros(3), spread, effort, seed=3)
     again = multi_start(score, NOMINAL, np.zeros(3), spread, effort, seed=3)
     assert len(found) == 2
@@ -115,16 +115,16 @@ def radiograph(model, pose, scatter=1.0):
     """The bone at a pose under a trend and noise."""
     draw = np.random.default_rng(1)
     rows, columns = np.indices(CAMERA.shape) / 50.0
-    bone = shown(model.image(CAMERA, pose), scatter)
+    bone = bone_attenuation(model.image(CAMERA, pose), scatter)
     image = 0.02 * bone + columns**2 - rows * columns + draw.normal(0, 0.01, CAMERA.shape)
-    return View(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
+    return FixedImage(image.astype(np.float32), np.ones(CAMERA.shape, bool), CAMERA)
 
 
 @pytest.mark.parametrize("scatter", [0.0, 1.0])
 def test_search_and_refinement_find_the_pose(body, model, scatter):
     truth = moved(NOMINAL, body.centre_mm, np.array([4.0, -6.0, 3.0, 12.0, -9.0, 25.0]))
     settings = RegistrationSettings(scatter_to_primary=scatter, fine_pixels_mm=(2.0,))
-    task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
+    task = Task(model, NOMINAL, body.centre_mm, SearchSpread(10.0, 20.0, 30.0), seed=2)
     outcome = register_body(task, radiograph(model, truth, scatter).at, settings)
     error = pose_error(outcome.pose, truth, body.targets_mm, CAMERA)
     assert error.mpd_mm < 0.3
@@ -135,24 +135,24 @@ def test_search_and_refinement_find_the_pose(body, model, scatter):
 def test_a_right_start_is_not_lost_to_a_search_that_goes_astray(body, model, monkeypatch):
     truth = moved(NOMINAL, body.centre_mm, np.array([2.0, -2.0, 1.0, 1.5, -1.0, 3.0]))
     astray = moved(NOMINAL, body.centre_mm, np.array([25.0, 30.0, -20.0, 15.0, 10.0, 0.0]))
-    monkeypatch.setattr(single, "_search", lambda *_: [Found(astray, 1.0)])
-    task = Task(model, NOMINAL, body.centre_mm, Spread(10.0, 20.0, 30.0), seed=2)
+    monkeypatch.setattr(single, "_search", lambda *_: [SearchResult(astray, 1.0)])
+    task = Task(model, NOMINAL, body.centre_mm, SearchSpread(10.0, 20.0, 30.0), seed=2)
     outcome = register_body(task, radiograph(model, truth).at, RegistrationSettings(fine_pixels_mm=(2.0,)))
     assert pose_error(outcome.pose, truth, body.targets_mm, CAMERA).mpd_mm < 0.3
 
 
 def test_scatter_lowers_contrast_and_its_slope_is_its_derivative():
     path = np.linspace(0.0, 60.0, 7)
-    assert np.array_equal(shown(path, 0.0), path)
-    assert shown(path, 1.0)[1] < path[1]
+    assert np.array_equal(bone_attenuation(path, 0.0), path)
+    assert bone_attenuation(path, 1.0)[1] < path[1]
     step = 1e-4
-    numeric = (shown(path + step, 1.0) - shown(path - step, 1.0)) / (2 * step)
-    np.testing.assert_allclose(slope(path, 1.0), numeric, rtol=1e-6)
-    assert slope(np.zeros(1), 0.7)[0] == pytest.approx(1.0)
+    numeric = (bone_attenuation(path + step, 1.0) - bone_attenuation(path - step, 1.0)) / (2 * step)
+    np.testing.assert_allclose(attenuation_slope(path, 1.0), numeric, rtol=1e-6)
+    assert attenuation_slope(np.zeros(1), 0.7)[0] == pytest.approx(1.0)
 
 
 def test_views_keep_projections():
-    view = View(np.arange(110.0 * 110).reshape(110, 110), np.ones((110, 110), bool), CAMERA)
+    view = FixedImage(np.arange(110.0 * 110).reshape(110, 110), np.ones((110, 110), bool), CAMERA)
     coarse = view.at(6.0)
     assert coarse.camera.pixel_mm == 6.0
     assert coarse.image[0, 0] == pytest.approx(view.image[:3, :3].mean())
@@ -174,7 +174,7 @@ def test_masked_pixels_do_not_bleed_into_the_blur():
     field[:, 20:] = False
     image = np.where(field, 2.0, 1e6).astype(np.float32)
     camera = replace(CAMERA, shape=(40, 40))
-    np.testing.assert_allclose(View(image, field, camera).blurred(6.0).image[field], 2.0, rtol=1e-5)
+    np.testing.assert_allclose(FixedImage(image, field, camera).blurred(6.0).image[field], 2.0, rtol=1e-5)
 
 
 def test_pose_from_landmarks_and_files(tmp_path):

@@ -130,11 +130,11 @@ def test_a_patients_page_opens_from_the_index_and_switches_the_object(index: Bro
 def test_the_viewers_pixels_are_the_arrays(index: Browser, report_folder: Path) -> None:
     """The brightest pixel of the CT's tile is where the stack has it."""
     from mskdex.config import Config
-    from mskdex.evaluation.decompositions import Rendered
+    from mskdex.evaluation.decompositions import RenderedDrrs
     from mskdex.report.drr_viewer import reference
 
     objects = [c.name for c in Config().channels]
-    truth = reference(Rendered.read(report_folder.parent / "patients", "P000", objects))
+    truth = reference(RenderedDrrs.read(report_folder.parent / "patients", "P000", objects))
     index.open(report_folder / "patients" / "P000.html")
     index.wait("document.querySelector('#viewer').dataset.shown")
     for name in ("gluteus_maximus_left", "sacrum"):

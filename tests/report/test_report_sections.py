@@ -10,7 +10,7 @@ from fabricated import Fabrication
 from fabricated_report import EXPERIMENTS, SETTINGS, make_index, make_results
 
 from mskdex.config import Config
-from mskdex.evaluation.decompositions import Rendered
+from mskdex.evaluation.decompositions import RenderedDrrs
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import read_json, read_parquet, write_json, write_parquet
 from mskdex.report.html_tables import Table, plain, words
@@ -27,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_results(root, what, CONFIG)
     names = [c["name"] for c in read_json(root / "cohort" / "objects.json")]
     tested = read_parquet(root / "evaluation" / "points.parquet")["patient_id"].iloc[0]
-    rendered = Rendered.read(root / "patients", tested, names)
+    rendered = RenderedDrrs.read(root / "patients", tested, names)
     images = np.stack([rendered.drr[name] for name in names], axis=1).astype(np.float32)
     meta = {"objects": names, "drr_camera": rendered.stack.camera.as_dict()}
     write_arrays(root / "virtual" / tested / "truth_images.safetensors", {"drr": images}, meta)

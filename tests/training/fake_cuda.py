@@ -32,10 +32,10 @@ from mskdex.io.stack import read_stack  # noqa: E402
 from mskdex.io.tensors import read_tensors, write_tensors  # noqa: E402
 from mskdex.models import layers  # noqa: E402
 from mskdex.models import model as model_file  # noqa: E402
-from mskdex.models.model import Seen, read_model, write_model  # noqa: E402
+from mskdex.models.model import GridRadiograph, read_model, write_model  # noqa: E402
 from mskdex.pipeline.stages.train import describe, prepare  # noqa: E402
 from mskdex.training.batches import StackStore  # noqa: E402
-from mskdex.training.distributed import Group  # noqa: E402
+from mskdex.training.distributed import ProcessGroup  # noqa: E402
 from mskdex.training.monitor import _grid  # noqa: E402
 
 CUDA = torch.device("cuda", 0)
@@ -176,7 +176,7 @@ def everything(cohort, folder, settings):
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     seen = {}
     with mode:
-        trainer, loader = prepare(card, store, CUDA, Group())
+        trainer, loader = prepare(card, store, CUDA, ProcessGroup())
         batches = loader.epoch(0)
         batch = next(batches)
         trainer.record.add = noted(trainer.record.add, seen.setdefault("losses", {}))
@@ -191,13 +191,13 @@ def everything(cohort, folder, settings):
     with mode:
         seen["elsewhere"], seen["strides"] = elsewhere(trainer), strides_differ(trainer)
         write_tensors(folder / "checkpoint.safetensors", *trainer.state())
-        again, _ = prepare(card, store, CUDA, Group())
+        again, _ = prepare(card, store, CUDA, ProcessGroup())
         again.load_state(*outside(read_tensors)(folder / "checkpoint.safetensors"))
         seen["elsewhere after"], seen["strides after"] = elsewhere(again), strides_differ(again)
         write_model(folder / "model.safetensors", trainer.final, card, {})
         model = read_model(folder / "model.safetensors", CUDA)
         stack = read_stack(next(cohort.glob("*/stack.safetensors")))
-    radiographs = [Seen(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)] * 2
+    radiographs = [GridRadiograph(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)] * 2
     shapes = []
     seen["prediction"] = watched(mode, lambda: shapes.append(model.decompose_batch(radiographs).shape)).counts
     seen["shape"] = shapes[0]
@@ -224,7 +224,7 @@ def kept_bytes(folder):
     store = StackStore({p.parent.name: p for p in sorted(cohort.glob("*/stack.safetensors"))}, 1e9)
     kept = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        trainer, loader = prepare(describe(store, experiment(True, **paper), "fake", 0), store, CUDA, Group())
+        trainer, loader = prepare(describe(store, experiment(True, **paper), "fake", 0), store, CUDA, ProcessGroup())
         weights = {p.untyped_storage()._cdata for m in trainer.networks.named().values() for p in m.parameters()}
 
         def keep(tensor):

@@ -13,7 +13,7 @@ from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.water import WATER_PER_MM
 from mskdex.quantities import lean_mass_density_g_cm3
 from mskdex.training.batches import Loader, StackStore
-from mskdex.training.distributed import Group
+from mskdex.training.distributed import ProcessGroup
 from mskdex.training.trainer import Trainer
 
 SIDE = 32
@@ -199,7 +199,7 @@ def test_the_sums_reach_the_maps_as_the_other_losses_do(tmp_path, stacks, head):
         off = dict.fromkeys(("lambda_gan", "lambda_cyc", "lambda_gc", "lambda_is", "lambda_bone"), 0.0)
         network = SETTINGS.model_copy(update={"head": head})
         experiment = ExperimentSettings(losses=LossSettings(**(off | losses)), network=network)
-        trainer = Trainer(experiment, normalisation, CHANNELS, torch.device("cpu"), Group())
+        trainer = Trainer(experiment, normalisation, CHANNELS, torch.device("cpu"), ProcessGroup())
         found, _, _ = trainer.objective.generator_losses(trainer.networks, loader.batch(0, 0))
         trainer.objective.total(found).backward()
         gradient = [p.grad for p in trainer.networks.decompose.enlarge.parameters()]

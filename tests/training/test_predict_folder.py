@@ -90,7 +90,7 @@ def test_a_batch_that_fails_is_done_singly(model, folder, monkeypatch):  # noqa:
     monkeypatch.setattr(stage, "predict_batch", no_memory)
     listed, _ = list_radiographs([folder])
     loaded = stage.load_model(model, "cpu")
-    found = list(stage._outcomes(loaded, listed, stage._Reader(SETTINGS, {}), stage.Deployed(), 8))
+    found = list(stage._outcomes(loaded, listed, stage._Reader(SETTINGS, {}), stage.ModelCalibration(), 8))
     assert [o.item for o in found] == listed
     assert sum(o.prediction is not None for o in found) == 10
 

@@ -12,7 +12,7 @@ from mskdex.api.prediction import predict
 from mskdex.config.imaging import RadiographSettings
 from mskdex.config.learning import ExperimentSettings, NetworkSettings
 from mskdex.errors import MskdexError
-from mskdex.evaluation.deployed import trained_digest
+from mskdex.evaluation.model_calibration import trained_digest
 from mskdex.geometry.camera import Camera
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.io.artifacts import write_json, write_parquet

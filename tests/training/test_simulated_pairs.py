@@ -16,7 +16,7 @@ from mskdex.io.simulated import Simulated, read_simulated, write_simulated
 from mskdex.io.stack import read_stack
 from mskdex.io.tensors import read_tensors
 from mskdex.pipeline.stages.train import describe, open_store, prepare, train
-from mskdex.training.distributed import Group
+from mskdex.training.distributed import ProcessGroup
 from mskdex.training.simulated_pairs import PairStore, as_stack, with_aligned_muscles
 
 LOSSES = LossSettings(lambda_gan=0.0, lambda_cyc=0.0, lambda_gc=0.0)
@@ -108,7 +108,7 @@ def test_real_radiographs_change_nothing(cohort, tmp_path):
 def test_every_object_is_compared(cohort):
     root, _ = cohort
     store = open_store(root, ["P001", "P002"], experiment())
-    trainer, loader = prepare(describe(store, experiment(), "x", 0), store, torch.device("cpu"), Group())
+    trainer, loader = prepare(describe(store, experiment(), "x", 0), store, torch.device("cpu"), ProcessGroup())
     batch = loader.batch(0, 0)
     assert batch.available.all()
     assert batch.aligned.shape[2] == len(store[store.patients[0]].objects)
@@ -137,7 +137,7 @@ def test_half_of_a_mixed_epoch_is_real_after_epochs_of_pairs_alone(cohort):
     root, _ = cohort
     settings = mixed(pairs_alone_epochs=1, batch_size=3)
     store = open_store(root, ["P001", "P002", "P003"], settings)
-    _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), Group())
+    _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), ProcessGroup())
     first, later = (list(loader.epoch(epoch)) for epoch in (0, 1))
     assert len(first) == len(later) == len(loader) == 4
     real = {p: read_stack(root / p / "stack.safetensors") for p in store.people}
@@ -188,7 +188,7 @@ def test_aligned_muscles_count_as_much_as_the_config_says(cohort):
     for weight in (0.0, 0.5, 1.0):
         settings = mixed().model_copy(update={"losses": LOSSES.model_copy(update={"real_muscle_weight": weight})})
         store = open_store(root, ["P001", "P002"], settings)
-        _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), Group())
+        _, loader = prepare(describe(store, settings, "x", 0), store, torch.device("cpu"), ProcessGroup())
         muscles = [i for i, b in enumerate(loader.bones) if store["P001"].channels[b].kind == "muscle"]
         weights = torch.cat([batch.available[:, muscles] for batch in loader.epoch(0)])
         # Half of an epoch is pairs, of which every object counts; the other half is real radiographs.

@@ -34,8 +34,8 @@ from mskdex.pipeline.lock import locked
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
 from mskdex.training.batches import StackStore
-from mskdex.training.distributed import Group, join_group
-from mskdex.training.ending import Ending
+from mskdex.training.distributed import ProcessGroup, join_group
+from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints
 
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_patients(cohort, tmp_path
 @pytest.mark.parametrize("where", ["generators", "discriminators"])
 def test_no_weight_changes_where_a_loss_is_not_finite(cohort, where):
     store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
-    trainer, loader = prepare(describe(store, _experiment(), "x", 0), store, torch.device("cpu"), Group())
+    trainer, loader = prepare(describe(store, _experiment(), "x", 0), store, torch.device("cpu"), ProcessGroup())
     batch = loader.batch(0, 0)
     if where == "generators":
         batch = dataclasses.replace(batch, target=batch.target * float("nan"))
@@ -213,7 +213,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(cohort):
     gradients = []
     for size, count in ((2, 1), (1, 2)):
         experiment = _experiment(batch_size=size, accumulate_batches=count, augmentation=None, history_images=0)
-        trainer, loader = prepare(describe(store, experiment, "x", 0), store, torch.device("cpu"), Group())
+        trainer, loader = prepare(describe(store, experiment, "x", 0), store, torch.device("cpu"), ProcessGroup())
         for place in range(count):
             trainer.train_batch(loader.batch(0, place), len(loader))
             trainer.progress.place += 1
@@ -310,11 +310,11 @@ def test_a_step_after_a_resume_is_that_of_a_training_without_one(cohort, tmp_pat
     monkeypatch.setattr("mskdex.compute.device.memory_layout", lambda _: layout)
     store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
     card = describe(store, _experiment(), "x", 0)
-    whole, loader = prepare(card, store, torch.device("cpu"), Group())
+    whole, loader = prepare(card, store, torch.device("cpu"), ProcessGroup())
     whole.train_batch(loader.batch(0, 0), len(loader))
     whole.progress.place += 1
     write_tensors(tmp_path / "a.safetensors", *whole.state())
-    resumed, _ = prepare(card, store, torch.device("cpu"), Group())
+    resumed, _ = prepare(card, store, torch.device("cpu"), ProcessGroup())
     resumed.load_state(*read_tensors(tmp_path / "a.safetensors"))
     for optimiser in resumed.optimisers.values():
         for parameter, state in optimiser.state.items():
@@ -363,7 +363,9 @@ def test_a_training_that_ends_before_its_time_is_up_goes_on_bit_identically(coho
     out = tmp_path / "mine" / "fold1"
     for _ in range(3):  # a batch each; the fourth process has time enough
         end = _At(0)
-        monkeypatch.setattr("mskdex.training.ending.Ending.due", lambda _, seconds, end=end: end.due(seconds))
+        monkeypatch.setattr(
+            "mskdex.training.job_deadline.JobDeadline.due", lambda _, seconds, end=end: end.due(seconds)
+        )
         with pytest.raises(UnfinishedError, match="the same command goes on from its checkpoint") as error:
             train(*cohort, 1, _experiment(), out)
         assert error.value.exit_code == 75
@@ -376,19 +378,19 @@ def test_a_training_that_ends_before_its_time_is_up_goes_on_bit_identically(coho
 
 def test_a_training_is_due_to_end_before_slurm_ends_its_job_or_at_sigterm(tmp_path, monkeypatch):
     now = time.time()
-    assert not Ending({}).due(0.0)
-    assert not Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(10.0)
-    assert Ending({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(40.0)
+    assert not JobDeadline({}).due(0.0)
+    assert not JobDeadline({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(10.0)
+    assert JobDeadline({"SLURM_JOB_END_TIME": f"{now + 100:.0f}"}).due(40.0)
     squeue = tmp_path / "squeue"
     squeue.write_text(f"#!/bin/sh\necho {datetime.fromtimestamp(now + 100).isoformat(timespec='seconds')}\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert not Ending({"SLURM_JOB_ID": "7"}).due(10.0)
-    assert Ending({"SLURM_JOB_ID": "7"}).due(40.0)
+    assert not JobDeadline({"SLURM_JOB_ID": "7"}).due(10.0)
+    assert JobDeadline({"SLURM_JOB_ID": "7"}).due(40.0)
     squeue.write_text("#!/bin/sh\necho N/A\n")
-    assert not Ending({"SLURM_JOB_ID": "7"}).due(40.0)
-    asked = Ending({})
-    with asked.heeded():
+    assert not JobDeadline({"SLURM_JOB_ID": "7"}).due(40.0)
+    asked = JobDeadline({})
+    with asked.caught_sigterm():
         for _ in range(2):  # to the job, and to its step
             os.kill(os.getpid(), signal.SIGTERM)
         assert asked.due(0.0)
@@ -399,7 +401,7 @@ def test_a_code_change_keeps_the_checkpoint_of_a_training_that_is_not_done(cohor
     out = tmp_path / "mine" / "fold1"
     end = _At(2)
     with monkeypatch.context() as patch:
-        patch.setattr("mskdex.training.ending.Ending.due", lambda _, seconds: end.due(seconds))
+        patch.setattr("mskdex.training.job_deadline.JobDeadline.due", lambda _, seconds: end.due(seconds))
         with pytest.raises(UnfinishedError):
             train(*cohort, 1, _experiment(), out)
     monkeypatch.setattr("mskdex.pipeline.stages.train.stage_hash", lambda _: "other")
@@ -417,7 +419,9 @@ def test_a_checkpoint_waits_for_the_history_pools_to_be_empty_and_holds_them_aft
     cohort, tmp_path, monkeypatch
 ):
     store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
-    trainer, loader = prepare(describe(store, _experiment(epochs=99), "x", 0), store, torch.device("cpu"), Group())
+    trainer, loader = prepare(
+        describe(store, _experiment(epochs=99), "x", 0), store, torch.device("cpu"), ProcessGroup()
+    )
     checkpoints = Checkpoints(tmp_path, trainer, "same", "code")
     clock = [checkpoints.written]
     monkeypatch.setattr("mskdex.training.loop.time.monotonic", lambda: clock[0])
@@ -473,7 +477,7 @@ def _fork_group(size, work):
 def test_every_process_goes_on_from_the_checkpoint_of_the_first_and_all_stop_together(cohort, tmp_path):
     store = StackStore({p.parent.name: p for p in sorted(cohort[0].glob("*/stack.safetensors"))}, 1e9)
     card, cpu = describe(store, _experiment(), "x", 0), torch.device("cpu")
-    trainer, loader = prepare(card, store, cpu, Group())
+    trainer, loader = prepare(card, store, cpu, ProcessGroup())
     trainer.train_batch(loader.batch(0, 0), len(loader))
     trainer.finish_epoch(1)
     whole = {name: t for name, t in trainer.state()[0].items() if not name.startswith("pool/")}

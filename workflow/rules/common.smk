@@ -27,7 +27,7 @@ from mskdex.pipeline.workflow import (
     import_row,
     included,
     left_out_objects,
-    made_names,
+    virtual_label_names,
     own_columns,
     persons_digest,
     put_commands_on_path,
@@ -53,7 +53,7 @@ put_commands_on_path()
 
 stage_hash = functools.partial(
     provenance.stage_hash,
-    memory=provenance.Memory(Path(".snakemake/mskdex-modules.json")),
+    hashes=provenance.CodeHashes(Path(".snakemake/mskdex-modules.json")),
 )
 DIGESTS = Digests(Path(".snakemake/mskdex-digests.jsonl"))
 
@@ -188,7 +188,7 @@ def source_file(column):
 @signed
 def names_file(wildcards):
     """The names beside a label map that a rule makes."""
-    return made_names(ROWS[wildcards.patient])
+    return virtual_label_names(ROWS[wildcards.patient])
 
 
 @signed

@@ -52,6 +52,6 @@ def prediction_memory(wildcards):
 def memory_of(wildcards, estimate, stacks):
     """What a function of `mskdex.pipeline.resources` estimates for a fold of an experiment."""
     pixels = CONFIG.image.rows * CONFIG.image.columns
-    work = resources.Work(pixels, len(CHANNELS), stacks)
+    size = resources.TrainingSize(pixels, len(CHANNELS), stacks)
     experiment = train_settings(wildcards).experiment
-    return estimate(experiment, work, gpu=training_gpus(wildcards) > 0)
+    return estimate(experiment, size, gpu=training_gpus(wildcards) > 0)

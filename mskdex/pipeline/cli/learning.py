@@ -126,8 +126,8 @@ def predict(
             dicom_out=dicom_out,
         )
         return
-    told = {"sex": sex, "age": age, "height_cm": height_cm, "weight_kg": weight_kg}
-    person = {k: v for k, v in told.items() if v is not None}
+    demographics = {"sex": sex, "age": age, "height_cm": height_cm, "weight_kg": weight_kg}
+    person = {k: v for k, v in demographics.items() if v is not None}
     if sex is not None:
         cell = COLUMNS["sex"].parse(sex.strip())
         if cell.problem or cell.value is None:

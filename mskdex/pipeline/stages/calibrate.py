@@ -14,7 +14,7 @@ from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.artifacts import manifest, read_json, write_json
 from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import Outline, find_outlines
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import (
     AIR_NEPERS,
     LEAST_PIXELS,
@@ -99,25 +99,25 @@ def calibrate(
     else:
         volume, label_map = read_labelled(ct, labels)
         bodies = find_outlines(label_map, volume.world_from_voxel, channels)
-        view = View(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        seen = compare(volume.array, volume.world_from_voxel, bodies, view, pose)
-        content |= {"body": pose.body} | judged(seen, radiograph.scale, settings)
+        view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
+        compared = compare(volume.array, volume.world_from_voxel, bodies, view, pose)
+        content |= {"body": pose.body} | assessment(compared, radiograph.scale, settings)
     write_json(out, content | {"manifest": manifest("calibrate", started)})
 
 
-def judged(seen: ComparedGreys, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
+def assessment(compared: ComparedGreys, scale: str, settings: CalibrationSettings) -> dict[str, Any]:
     """What calibration.json says of a comparison.
 
     Args:
-        seen: radiograph and CT.
+        compared: radiograph and CT.
         scale: of the radiograph, absolute or relative.
         settings: what a sound radiograph looks like, and how far it may be off.
     """
-    fit = fit_greys(*seen.pixels)
+    fit = fit_greys(*compared.pixels)
     if fit is None:
         return {"reason": "too few pixels, or too equal ones, can be compared with the CT"}
     flags = grey_flags(fit, scale, settings)
-    thin = thin_parts(fit, seen.nepers, seen.image, seen.body, seen.air)
+    thin = thin_parts(fit, compared.nepers, compared.image, compared.body, compared.air)
     return {
         "reason": None,
         "fit": fit.as_dict(),
@@ -142,7 +142,7 @@ def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
 
 
 def compare(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
 ) -> ComparedGreys:
     """The radiograph beside the CT at the registered pose.
 
@@ -162,7 +162,7 @@ def compare(
 
 
 def _compared(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: View, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
 ) -> tuple[np.ndarray, np.ndarray]:
     """The compared pixels alone."""
     return compare(hu, world_from_voxel, bodies, view, pose).pixels

@@ -94,17 +94,17 @@ def _file_problems(included: pd.DataFrame, config: Config, broken: set[tuple[int
 def _cohort_problems(included: pd.DataFrame, config: Config, unlabelled: set[int | None]) -> list[Problem]:
     """What the cohort as a whole lacks: persons for the folds, and objects that some label source has not."""
     found = []
-    if told := too_few(included, config.folds.count):
-        told = f"{told}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
-        found.append(Problem(None, "", "patient_id", told, "warning"))
+    if detail := too_few(included, config.folds.count):
+        detail = f"{detail}; images can be imported and looked at (snakemake --until stack qc), nothing can be trained"
+        found.append(Problem(None, "", "patient_id", detail, "warning"))
     sourced = included[included["label_source"].notna() & ~included["row"].isin(unlabelled)]
     lacking: dict[str, list[str]] = {}
-    if told := attempt(lambda: lacking.update(_lacking(sourced, config))):
-        return [*found, Problem(None, "", "label_source", told)]
+    if detail := attempt(lambda: lacking.update(_lacking(sourced, config))):
+        return [*found, Problem(None, "", "label_source", detail)]
     for source, objects in lacking.items():
         patients = list(sourced.loc[sourced["label_source"] == source, "patient_id"])
-        told = f"{source} lacks {', '.join(objects)}: left out for everyone, because of {_some(patients)}"
-        found.append(Problem(None, "", "label_source", told, "warning"))
+        detail = f"{source} lacks {', '.join(objects)}: left out for everyone, because of {_some(patients)}"
+        found.append(Problem(None, "", "label_source", detail, "warning"))
     return found
 
 

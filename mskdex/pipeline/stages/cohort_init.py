@@ -26,7 +26,7 @@ _LEAST_SLICES = 8
 
 
 @dataclass
-class _Found:
+class _PatientFiles:
     """What lies in one patient's folder."""
 
     cts: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -93,8 +93,8 @@ def _check(rows: list[dict[str, str]], out: Path, config: Config) -> None:
     found: dict[int | None, list[str]] = {}
     for problem in check_cohort(out, config.model_copy(update={"cohort": cohort})):
         if problem.severity == "error":
-            told = " ".join(problem.message.replace(f"{out.parent}{os.sep}", "").split())
-            found.setdefault(problem.row, []).append(f"{problem.column}: {told}")
+            detail = " ".join(problem.message.replace(f"{out.parent}{os.sep}", "").split())
+            found.setdefault(problem.row, []).append(f"{problem.column}: {detail}")
     for number, row in enumerate(rows, start=2):
         row["notes"] = row["notes"] or "; ".join(found.get(number, []) + found.get(None, []))
 
@@ -104,8 +104,8 @@ def _cell(column: str, text: str) -> str:
     return text if spreadsheet_text(text) == text else f"./{text}" if column in PATHS else spreadsheet_text(text)
 
 
-def _scan(folder: Path) -> dict[str, _Found]:
-    patients: dict[str, _Found] = defaultdict(_Found)
+def _scan(folder: Path) -> dict[str, _PatientFiles]:
+    patients: dict[str, _PatientFiles] = defaultdict(_PatientFiles)
     for place, folders, names in os.walk(folder):
         folders.sort()
         here = Path(place)
@@ -121,17 +121,17 @@ def _scan(folder: Path) -> dict[str, _Found]:
     return dict(patients)
 
 
-def _scan_bids(folder: Path) -> dict[str, _Found]:
+def _scan_bids(folder: Path) -> dict[str, _PatientFiles]:
     """What a BIDS folder holds, by subject or by a subject's session; files of no subject are passed over."""
     known = participants(folder)
-    found: dict[str, dict[str, _Found]] = defaultdict(lambda: defaultdict(_Found))
+    found: dict[str, dict[str, _PatientFiles]] = defaultdict(lambda: defaultdict(_PatientFiles))
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
             subject, session = unit_of(path, folder)
             if subject and path.is_file() and path.resolve().is_relative_to(folder):
                 _sort_in(path, found[subject], session, kind_of(path))
-    patients: dict[str, _Found] = {}
+    patients: dict[str, _PatientFiles] = {}
     for subject, sessions in found.items():
         facts, notes = known.get(subject, ({}, []))
         for name, unit in _rows_of(subject, dict(sessions)).items():
@@ -141,9 +141,9 @@ def _scan_bids(folder: Path) -> dict[str, _Found]:
     return patients
 
 
-def _rows_of(subject: str, sessions: dict[str, _Found]) -> dict[str, _Found]:
+def _rows_of(subject: str, sessions: dict[str, _PatientFiles]) -> dict[str, _PatientFiles]:
     """One row for a subject with one CT and one radiograph at most, else one for each session, tied to the first."""
-    whole = _Found()
+    whole = _PatientFiles()
     for unit in sessions.values():
         whole.cts.update(unit.cts)
         whole.volumes += unit.volumes
@@ -170,7 +170,7 @@ def _prefix(name: str) -> str:
     return stem
 
 
-def _sort_in(path: Path, patients: dict[str, _Found], unit: str, said: str | None = None) -> None:
+def _sort_in(path: Path, patients: dict[str, _PatientFiles], unit: str, said: str | None = None) -> None:
     """Puts a file to what it is, by what its name says where that is known, else by its content."""
     if said == "":
         return
@@ -194,7 +194,7 @@ def _sort_in(path: Path, patients: dict[str, _Found], unit: str, said: str | Non
         patients[unit].notes.append(str(error))
 
 
-def _sort_in_dicom(path: Path, found: _Found) -> None:
+def _sort_in_dicom(path: Path, found: _PatientFiles) -> None:
     header = read_header(path, ("SOPClassUID", "Modality", "SeriesInstanceUID", "ImageType", *_DEMOGRAPHIC_TAGS))
     modality = str(header.get("Modality", ""))
     if modality == "CT" and "LOCALIZER" not in [str(v) for v in header.get("ImageType") or []]:
@@ -221,7 +221,7 @@ def _demographic(tag: str, value: object) -> str:
     return f"{number:g}" if number > 0 else ""
 
 
-def _row(name: str, found: _Found, root: Path) -> dict[str, str]:
+def _row(name: str, found: _PatientFiles, root: Path) -> dict[str, str]:
     notes = list(found.notes)
     row = {"patient_id": name, **found.facts}
     if COLUMNS["patient_id"].parse(name).problem:
@@ -234,15 +234,15 @@ def _row(name: str, found: _Found, root: Path) -> dict[str, str]:
     return row
 
 
-def _choose_ct(found: _Found, root: Path, notes: list[str]) -> str:
+def _choose_ct(found: _PatientFiles, root: Path, notes: list[str]) -> str:
     series = {uid: files for uid, files in found.cts.items() if len(files) >= _LEAST_SLICES} or dict(found.cts)
     if len(series) == 1 and not found.volumes:
         files = next(iter(series.values()))
         return str(Path(os.path.commonpath([f.parent for f in files])).relative_to(root))
     if series:
-        told = ", ".join(f"{uid} ({len(files)} slices)" for uid, files in series.items())
+        detail = ", ".join(f"{uid} ({len(files)} slices)" for uid, files in series.items())
         notes.append(
-            f"ct: {len(series)} series and {len(found.volumes)} volumes; name one, its UID in ct_series: {told}"
+            f"ct: {len(series)} series and {len(found.volumes)} volumes; name one, its UID in ct_series: {detail}"
         )
         everything = [f.parent for files in series.values() for f in files]
         return str(Path(os.path.commonpath(everything)).relative_to(root)) if not found.volumes else ""
@@ -252,8 +252,8 @@ def _choose_ct(found: _Found, root: Path, notes: list[str]) -> str:
 def _only(column: str, paths: list[Path], root: Path, notes: list[str]) -> str:
     if len(paths) == 1:
         return str(paths[0].relative_to(root))
-    told = ", ".join(str(p.relative_to(root)) for p in paths[:5])
-    notes.append(f"{column}: {len(paths)} candidates ({told}); name one" if paths else f"{column}: none found")
+    detail = ", ".join(str(p.relative_to(root)) for p in paths[:5])
+    notes.append(f"{column}: {len(paths)} candidates ({detail}); name one" if paths else f"{column}: none found")
     return ""
 
 

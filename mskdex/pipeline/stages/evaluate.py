@@ -15,11 +15,11 @@ from mskdex.evaluation.comparators import read_comparator
 from mskdex.evaluation.coverage import coverage_table
 from mskdex.evaluation.decisions import decision_table
 from mskdex.evaluation.decompositions import bone_likeness, intensity_ranges
-from mskdex.evaluation.deployed import ERRORS, FUSION, held_out_errors, models
 from mskdex.evaluation.differences import difference_table
 from mskdex.evaluation.external import external_tables, mean_of_models
 from mskdex.evaluation.guards import training_patients
 from mskdex.evaluation.maps import map_likeness
+from mskdex.evaluation.model_calibration import ERRORS, FUSION, held_out_errors, models
 from mskdex.evaluation.points import Cohort, baseline_points, complete_points, trained_points
 from mskdex.evaluation.stacking import FUSED, with_demographics
 from mskdex.evaluation.subgroups import subgroup_table, with_examinations

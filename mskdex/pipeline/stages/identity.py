@@ -49,8 +49,8 @@ def require_distinct(found: list[Clash]) -> None:
     """
     certain = [c for c in found if c.certain]
     if certain:
-        told = "".join(f"\n  patient {c.patient_id}: {c.message}" for c in certain)
-        msg = f"the cohort has patients twice, whose copies in two folds would make every result worthless:{told}"
+        detail = "".join(f"\n  patient {c.patient_id}: {c.message}" for c in certain)
+        msg = f"the cohort has patients twice, whose copies in two folds would make every result worthless:{detail}"
         raise MskdexError(msg)
 
 

@@ -18,9 +18,9 @@ from mskdex.imaging.labels import LabelRequest, Labels, read_labels
 from mskdex.imaging.nominal_view import nominal_camera
 from mskdex.imaging.patient_identity import content_digest, person_doubts, require_one_patient
 from mskdex.imaging.radiograph import write_image
-from mskdex.imaging.radiograph_import import Imported, import_radiograph
+from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.io.artifacts import manifest, write_json
-from mskdex.io.files import shown
+from mskdex.io.files import quote
 from mskdex.io.volume import Volume, write_volume
 from mskdex.io.volume_grid import resample_isotropic
 from mskdex.io.voxel_header import existing
@@ -75,7 +75,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
         doubts = person_doubts(row)
         pose, isocentre = nominal_camera(volumes.labels, settings.channels, radiograph.geometry)
     except MskdexError as error:
-        msg = f"patient {patient}: {shown(error, 1200)}"
+        msg = f"patient {patient}: {quote(error, 1200)}"
         raise MskdexError(msg) from error
     except MemoryError as error:
         msg = f"patient {patient}: there is not enough memory to import {row['ct']}; give the job more, or crop the CT"
@@ -95,7 +95,7 @@ def import_patient(row: Mapping[str, Any], settings: ImportStage, out: Path) -> 
     write_json(out / "import.json", facts | {"manifest": manifest("import", started, patient_id=patient)}, of=of)
 
 
-def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> Imported:
+def read_patient_radiograph(row: Mapping[str, Any], settings: ImportStage) -> ImportedRadiograph:
     """Reads and checks a patient's radiograph; arguments and errors as of `import_patient`, the patient unnamed."""
     return import_radiograph(_path(row, "radiograph"), row, settings.radiograph, _root(row))
 
@@ -169,7 +169,7 @@ def label_request(row: Mapping[str, Any], settings: ImportStage) -> LabelRequest
     )
 
 
-def _camera_json(radiograph: Imported, pose: np.ndarray, isocentre: np.ndarray) -> dict[str, Any]:
+def _camera_json(radiograph: ImportedRadiograph, pose: np.ndarray, isocentre: np.ndarray) -> dict[str, Any]:
     geometry = radiograph.geometry
     return radiograph.camera.as_dict() | {
         "source_to_isocentre_mm": geometry.source_to_isocentre_mm,

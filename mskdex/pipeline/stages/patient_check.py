@@ -27,7 +27,7 @@ from mskdex.pipeline.stages.importing import (
     read_patient_volumes,
 )
 
-Told = tuple[str, str, str]
+SheetProblem = tuple[str, str, str]
 """Column of the sheet, what is wrong, and "error" or "warning"."""
 
 _STAND_INS: dict[str, Any] = {"sdd_mm": 1100.0, "pixel_mm": 0.2, "intensity": "linear", "view": "AP"}
@@ -35,7 +35,7 @@ _STAND_INS: dict[str, Any] = {"sdd_mm": 1100.0, "pixel_mm": 0.2, "intensity": "l
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedPatient:
     """A patient's files, checked.
 
     Attributes:
@@ -43,11 +43,11 @@ class Checked:
         evidence: who the files are of, as far as they could be read.
     """
 
-    problems: list[Told]
+    problems: list[SheetProblem]
     evidence: Evidence
 
 
-def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
+def check_patient(row: Mapping[str, Any], settings: ImportStage) -> CheckedPatient:
     """Reads a patient's files as the import would.
 
     Args:
@@ -55,7 +55,7 @@ def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
             lacks is not read.
         settings: of the patient's import.
     """
-    problems: list[Told] = []
+    problems: list[SheetProblem] = []
     imported: dict[str, Any] = {"content": {}}
     if {"ct", "labels", "label_source"} <= row.keys():
         problems += _volumes(row, settings, imported)
@@ -70,11 +70,11 @@ def check_patient(row: Mapping[str, Any], settings: ImportStage) -> Checked:
     with suppress(Exception):  # said above
         ids = dicom_patient_ids(row)
         problems += [("ct, radiograph", doubt, "warning") for doubt in person_doubts(row)]
-    return Checked(problems, replace(evidence({**row, "allow_id_mismatch": True}, imported), dicom_ids=ids))
+    return CheckedPatient(problems, replace(evidence({**row, "allow_id_mismatch": True}, imported), dicom_ids=ids))
 
 
-def _volumes(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[Told]:
-    found: list[Told] = []
+def _volumes(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[SheetProblem]:
+    found: list[SheetProblem] = []
 
     def read() -> None:
         volumes = read_patient_volumes(row, settings)
@@ -87,11 +87,11 @@ def _volumes(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, 
     return found
 
 
-def _which(row: Mapping[str, Any], settings: ImportStage, failed: list[Told]) -> list[Told]:
+def _which(row: Mapping[str, Any], settings: ImportStage, failed: list[SheetProblem]) -> list[SheetProblem]:
     """Of CT and labels that could not be read together, what is wrong with each."""
     ct: list[Volume] = []
-    if told := _attempt("ct", lambda: ct.append(read_patient_ct(row, settings).volume)):
-        return told + _attempt("labels", lambda: _labels_alone(row, settings))
+    if problems := _attempt("ct", lambda: ct.append(read_patient_ct(row, settings).volume)):
+        return problems + _attempt("labels", lambda: _labels_alone(row, settings))
     return _attempt("labels", lambda: read_patient_labels(row, settings, ct[0])) or failed
 
 
@@ -115,8 +115,8 @@ def _own_grid(request: LabelRequest, max_megavoxels: float) -> Volume:
     return Volume(np.zeros(raw.array.shape[:3], np.uint8), raw.world_from_voxel)
 
 
-def _radiograph(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[Told]:
-    found: list[Told] = []
+def _radiograph(row: Mapping[str, Any], settings: ImportStage, imported: dict[str, Any]) -> list[SheetProblem]:
+    found: list[SheetProblem] = []
 
     def read() -> None:
         radiograph = read_patient_radiograph(row, settings)
@@ -132,7 +132,7 @@ def _radiograph(row: Mapping[str, Any], settings: ImportStage, imported: dict[st
     return failed or found
 
 
-def _attempt(column: str, read: Callable[[], Any]) -> list[Told]:
+def _attempt(column: str, read: Callable[[], Any]) -> list[SheetProblem]:
     """The problem that an attempt to read ends with, if any."""
-    told = attempt(read)
-    return [(column, told, "error")] if told else []
+    detail = attempt(read)
+    return [(column, detail, "error")] if detail else []

@@ -12,20 +12,20 @@ from typing import Any
 import pandas as pd
 import typer
 
-from mskdex.api.prediction import NOTHING, Prediction, load_model, predict_batch, read_calibration
+from mskdex.api.prediction import NO_CALIBRATION, Prediction, load_model, predict_batch, read_calibration
 from mskdex.cohort.radiograph_list import ListedRadiograph, list_radiographs
 from mskdex.compute.device import choose_device
 from mskdex.config.imaging import RadiographSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.conformal import COVERAGE, fewest_patients
-from mskdex.evaluation.deployed import ERRORS, FUSION, Deployed
-from mskdex.imaging.radiograph_import import Imported, import_radiograph
+from mskdex.evaluation.model_calibration import ERRORS, FUSION, ModelCalibration
+from mskdex.imaging.radiograph_import import ImportedRadiograph, import_radiograph
 from mskdex.io.artifacts import manifest, write_plain_json
 from mskdex.io.csv_files import write_csv
 from mskdex.models.model import Model
 from mskdex.pipeline.dicom_folder import DicomFolder
 from mskdex.pipeline.prediction_images import write_images
-from mskdex.pipeline.prediction_persons import KnownPerson, person_of
+from mskdex.pipeline.prediction_persons import Demographics, person_of
 from mskdex.training.loop import set_up_torch
 
 log = logging.getLogger("mskdex")
@@ -57,8 +57,8 @@ class _Outcome:
     """What became of one radiograph; `reason` says why there is no prediction, `dicom` what became of its objects."""
 
     item: ListedRadiograph
-    imported: Imported | None = None
-    person: KnownPerson | None = None
+    imported: ImportedRadiograph | None = None
+    person: Demographics | None = None
     prediction: Prediction | None = None
     reason: str = ""
     dicom: str = ""
@@ -155,7 +155,7 @@ def _with_objects(outcome: _Outcome, folder: DicomFolder | None) -> _Outcome:
     return replace(outcome, dicom=folder.write(item.path, item.name, outcome.imported, outcome.prediction))
 
 
-def _known(model: Path, calibration: Path | None, loaded: Model) -> Deployed:
+def _known(model: Path, calibration: Path | None, loaded: Model) -> ModelCalibration:
     """Of what is given; else of the evaluation that has seen this model; else of the table beside it."""
     if calibration:
         return read_calibration(calibration, loaded)
@@ -166,7 +166,7 @@ def _known(model: Path, calibration: Path | None, loaded: Model) -> Deployed:
         except MskdexError as error:
             log.warning("%s; its intervals are those of the table beside the model", error)
     beside = model.with_name("predictions.parquet")
-    return read_calibration(beside, loaded) if beside.is_file() else NOTHING
+    return read_calibration(beside, loaded) if beside.is_file() else NO_CALIBRATION
 
 
 @dataclass(frozen=True)
@@ -187,13 +187,13 @@ class _Reader:
 
 
 def _outcomes(
-    model: Model, listed: Sequence[ListedRadiograph], reader: _Reader, known: Deployed, batch: int
+    model: Model, listed: Sequence[ListedRadiograph], reader: _Reader, calibration: ModelCalibration, batch: int
 ) -> Iterator[_Outcome]:
     """The outcome of every radiograph, in order; so many at a time go through the network."""
     for start in range(0, len(listed), batch):
         read = [reader.read(item) for item in listed[start : start + batch]]
         good = [(o.imported, o.person.known) for o in read if o.imported and o.person]
-        found = iter(_predicted(model, good, known))
+        found = iter(_predicted(model, good, calibration))
         for outcome in read:
             if outcome.imported is None:
                 yield outcome
@@ -204,15 +204,17 @@ def _outcomes(
             yield _Outcome(outcome.item, outcome.imported, outcome.person, prediction, reason)
 
 
-def _predicted(model: Model, images: list[tuple[Imported, dict[str, Any]]], known: Deployed) -> list[Prediction | str]:
+def _predicted(
+    model: Model, images: list[tuple[ImportedRadiograph, dict[str, Any]]], calibration: ModelCalibration
+) -> list[Prediction | str]:
     """Predictions, or why there is none; a batch that fails, for want of memory or by one image, is done singly."""
     try:
         radiographs, persons = [image for image, _ in images], [person for _, person in images]
-        return list(predict_batch(model, radiographs, known, persons)) if images else []
+        return list(predict_batch(model, radiographs, calibration, persons)) if images else []
     except Exception as error:
         if len(images) == 1:
             return [_reason(error, None)]
-    return list(itertools.chain.from_iterable(_predicted(model, [image], known) for image in images))
+    return list(itertools.chain.from_iterable(_predicted(model, [image], calibration) for image in images))
 
 
 def _reason(error: Exception, path: Path | None) -> str:
@@ -242,8 +244,8 @@ def _page(outcome: _Outcome) -> dict[str, Any]:
     if outcome.imported is None:
         return page | {"reason": outcome.reason}
     sources = outcome.person.sources if outcome.person else {}
-    told = {"flags": [*outcome.flags, *outcome.warnings], "facts": outcome.imported.facts}
-    return page | told | {"demographics_from": sources}
+    remarks = {"flags": [*outcome.flags, *outcome.warnings], "facts": outcome.imported.facts}
+    return page | remarks | {"demographics_from": sources}
 
 
 def _log_failures(outcomes: Sequence[_Outcome], out: Path) -> None:
@@ -254,8 +256,8 @@ def _log_failures(outcomes: Sequence[_Outcome], out: Path) -> None:
         msg = f"none of {len(outcomes)} radiographs could be predicted; {out / 'radiographs.csv'} has the reasons"
         raise MskdexError(msg + (f", the first: {failed[0].reason}" if failed else ""))
     if failed:
-        told = "%d of %d radiographs could not be predicted; %s has the reasons"
-        log.warning(told, len(failed), len(outcomes), out / "radiographs.csv")
+        message = "%d of %d radiographs could not be predicted; %s has the reasons"
+        log.warning(message, len(failed), len(outcomes), out / "radiographs.csv")
 
 
 def _log_missing_objects(outcomes: Sequence[_Outcome], folder: Path) -> None:

@@ -128,8 +128,8 @@ def _page(
         f'<img loading="lazy" src="contact_sheets/{escape(name)}.png" alt="slices of {escape(name)}"></section>'
         for name, reasons in zip(table["patient_id"], table["reasons"], strict=True)
     )
-    told = "".join(f"<li>{escape(device)}</li>" for device in devices)
-    above = f"<p>Processed radiographs beside their CTs, all patients together:</p><ul>{told}</ul>" if told else ""
+    items = "".join(f"<li>{escape(device)}</li>" for device in devices)
+    above = f"<p>Processed radiographs beside their CTs, all patients together:</p><ul>{items}</ul>" if items else ""
     return _PAGE.format(devices=above, flagged=int((table["flags"] > 0).sum()), total=len(table), sections=sections)
 
 

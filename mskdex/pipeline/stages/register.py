@@ -17,7 +17,7 @@ from mskdex.io.volume import read_labelled
 from mskdex.registration.bodies import RigidBody, find_bodies
 from mskdex.registration.camera_prior import CameraPrior, space_error
 from mskdex.registration.confidence import in_space
-from mskdex.registration.fixed_image import View
+from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.joint_camera import CameraEstimate, Depth, PlacedBody, estimate_camera
 from mskdex.registration.registering import (
     PatientViews,
@@ -60,7 +60,7 @@ def register(
     radiograph = read_radiograph(radiograph_dir)
     cut = recorded_cuts(imported, channels)
     bodies = find_bodies(volume.array, label_map, volume.world_from_voxel, channels, cut)
-    view = View(radiograph.image, radiograph.field, radiograph.camera)
+    view = FixedImage(radiograph.image, radiograph.field, radiograph.camera)
     starts = read_starts(settings.starts, out.parent.name, bodies, radiograph.camera)
     patient = PatientViews(bodies, view, radiograph.camera_from_ct, starts)
     found = register_bodies(patient, settings, rendering.step_mm)
@@ -84,7 +84,7 @@ def register(
 def _estimate(
     accepted: Mapping[str, Registration],
     bodies: Mapping[str, RigidBody],
-    view: View,
+    view: FixedImage,
     known: tuple[CameraPrior, Depth],
     settings: RegistrationSettings,
     step_mm: float,

@@ -25,8 +25,8 @@ from mskdex.models.normalisation import fit_normalisation
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.provenance import stage_hash
 from mskdex.training.batches import Loader, StackStore
-from mskdex.training.distributed import Group, join_group
-from mskdex.training.ending import Ending
+from mskdex.training.distributed import ProcessGroup, join_group
+from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
 from mskdex.training.simulated_pairs import MixedStore, PairStore
@@ -79,9 +79,9 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
         checkpoints.save()  # a folder that cannot hold one is told of now, not after hours
     board = out / "tensorboard" if experiment.optimisation.tensorboard else None
     monitor = Monitor(f"{name}, fold {fold}", experiment.optimisation.epochs, board, quiet=group.rank > 0)
-    ending = Ending()
-    with ending.heeded():
-        run_epochs(trainer, loader, checkpoints, monitor, ending)
+    deadline = JobDeadline()
+    with deadline.caught_sigterm():
+        run_epochs(trainer, loader, checkpoints, monitor, deadline)
     if group.rank == 0:
         facts = _manifest(started, card, trainer, monitor)
         write_parquet(out / "history.parquet", pd.DataFrame(trainer.progress.history))
@@ -156,7 +156,7 @@ def likeness_of(store: StackStore) -> Likeness | None:
     return fit_likeness(thumbnail(stack.radiograph, stack.field) for stack in real)
 
 
-def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Group) -> tuple[Trainer, Loader]:
+def prepare(card: ModelCard, store: StackStore, device: torch.device, group: ProcessGroup) -> tuple[Trainer, Loader]:
     """Networks, optimisers and batches of a training."""
     o = card.experiment.optimisation
     loader = Loader(

@@ -16,24 +16,24 @@ MARGIN_SECONDS = 30.0
 
 def job_end(environment: Mapping[str, str]) -> float:
     """When SLURM ends this job, in seconds since 1970; infinity where it is no job, or SLURM does not say."""
-    told, job = environment.get("SLURM_JOB_END_TIME", ""), environment.get("SLURM_JOB_ID", "")
-    if told.isdigit():
-        return float(told)
-    if job.isdigit():
-        command = ["squeue", "--noheader", "--format=%e", f"--job={job}"]
+    stated, job_id = environment.get("SLURM_JOB_END_TIME", ""), environment.get("SLURM_JOB_ID", "")
+    if stated.isdigit():
+        return float(stated)
+    if job_id.isdigit():
+        command = ["squeue", "--noheader", "--format=%e", f"--job={job_id}"]
         with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
             found = subprocess.run(command, capture_output=True, check=True, encoding="utf-8", timeout=60)
             return datetime.fromisoformat(found.stdout.strip()).timestamp()  # local time, as the controller has it
     return float("inf")
 
 
-class Ending:
+class JobDeadline:
     """Whether a training shall write a checkpoint now and leave the rest to its next process."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ):
         """`environment`: where SLURM says which job this is and, since version 23, when it ends."""
         self.end = job_end(environment)
-        self.asked = False
+        self.terminated = False
 
     def due(self, checkpoint_seconds: float) -> bool:
         """Whether it shall end now.
@@ -41,19 +41,19 @@ class Ending:
         Args:
             checkpoint_seconds: how long a checkpoint takes to write.
         """
-        return self.asked or time.time() > self.end - MARGIN_SECONDS - 2.0 * checkpoint_seconds
+        return self.terminated or time.time() > self.end - MARGIN_SECONDS - 2.0 * checkpoint_seconds
 
     @contextlib.contextmanager
-    def heeded(self) -> Iterator[None]:
+    def caught_sigterm(self) -> Iterator[None]:
         """Takes SIGTERM as a wish to end. It may come twice: SLURM sends it to a job and to each of its steps."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, self._ask)
+        before = signal.signal(signal.SIGTERM, self._terminate)
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal.signal calls it
-        self.asked = True
+    def _terminate(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal.signal calls it
+        self.terminated = True

@@ -43,7 +43,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
-class Making:
+class ObjectContext:
     """How the objects of one prediction are made.
 
     Attributes:

@@ -57,7 +57,7 @@ def _number(value: Any) -> float:
 
 
 @dataclass(frozen=True)
-class Deployed:
+class ModelCalibration:
     """What is known of one model besides its weights.
 
     Attributes:
@@ -100,7 +100,7 @@ def held_out_errors(
 def models(
     points: pd.DataFrame, trained: Mapping[tuple[str, int], Iterable[str]], cohort: Cohort
 ) -> dict[str, dict[str, Any]]:
-    """What `read_deployed` makes a `Fusion` of, by experiment and fold.
+    """What `read_model_calibration` makes a `Fusion` of, by experiment and fold.
 
     Args:
         points: completed points, those of demographics among them.
@@ -147,7 +147,7 @@ def trained_digest(patients: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(map(str, patients))).encode()).hexdigest()
 
 
-def read_deployed(folder: Path, experiment: str, fold: int, trained_on: Iterable[str]) -> Deployed:
+def read_model_calibration(folder: Path, experiment: str, fold: int, trained_on: Iterable[str]) -> ModelCalibration:
     """What an evaluation says of one model.
 
     Args:
@@ -172,6 +172,6 @@ def read_deployed(folder: Path, experiment: str, fold: int, trained_on: Iterable
         raise MskdexError(msg)
     image, fused = (Calibration.of_errors(own[own["estimate"] == e]) for e in (IMAGE, JOINED))
     if stored["design"] is None:
-        return Deployed(image)
+        return ModelCalibration(image)
     parts = {(p["channel"], p["quantity"]): p for p in stored["parts"]}
-    return Deployed(image, fused, Fusion(Design(**stored["design"]), parts))
+    return ModelCalibration(image, fused, Fusion(Design(**stored["design"]), parts))
