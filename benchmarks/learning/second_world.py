@@ -3,12 +3,15 @@
 Predicts the second results' patients with every trained fold's model of the first and averages the folds; the baselines
 are fitted on the same training patients. `fused` joins the proposed experiment with demographics by weights fitted on
 the first cohort's held-out patients. Prints the measures of `curve.py`, ICC(2,1), the calibration slope,
-and differences of PCC with 95 % intervals of a bootstrap over patients.
+and differences of PCC with 95 % intervals of a bootstrap over patients. Then the same after recalibration, as `mskdex
+recalibrate` does it: by the device profiles and factors of ten drawn patients, on all others; means and SDs of ten
+draws.
 
 Use: python benchmarks/learning/second_world.py results second_results [--proposed mskdex_simulated] [--thumbnail 16]
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +23,44 @@ from mskdex.evaluation.agreement import Pairs, resamples, statistics
 from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, THUMBNAIL, Fold, predict_baselines
 from mskdex.evaluation.stacking import FUSED, fuse_new
 from mskdex.evaluation.thumbnails import Thumbnails
-from mskdex.models.device_profiles import stack_by_profile
+from mskdex.models.device_profiles import fit_profiles, stack_by_profile
 from mskdex.models.model import read_model
+from mskdex.models.recalibration import site_profiles, sum_factors
 
 QUANTITIES = ("volume_cm3", "lean_mass_g")
+BASELINES = (DEMOGRAPHICS, THUMBNAIL, DEMOGRAPHICS_THUMBNAIL)
+PAIRS, DRAWS = 10, 10
 
 
-def of_models(results: Path, experiment: str, other: Cohort) -> np.ndarray:
-    """Mean over the trained folds' models, (patients, 2, muscles)."""
+def of_models(results: Path, experiment: str, other: Cohort, pairs: Sequence[int] = ()) -> np.ndarray:
+    """Mean over the trained folds' models, (patients, 2, muscles).
+
+    Args:
+        results: of the models.
+        experiment: name of theirs.
+        other: the patients.
+        pairs: places of those whose CTs tell how the site's devices show attenuation.
+    """
+    stacks = list(other.store)
+    site = fit_profiles((stacks[i].scale, stacks[i].greys) for i in pairs) if len(pairs) else ()
     found = []
     for path in sorted((results / "experiments" / experiment).glob("fold*/model.safetensors")):
         model = read_model(path, torch.device("cpu"), made_here=True)
+        profiles = site_profiles(model.card.device_profiles, site)
         sums = []
-        for stack in (stack_by_profile(s, model.card.device_profiles) for s in other.store):
+        for stack in (stack_by_profile(s, profiles) for s in stacks):
             drr = model.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
             sums.append(drr.sum(axis=(-2, -1), dtype=np.float64)[1:, other.muscles])
         found.append(np.stack(sums))
     return np.mean(found, axis=0)
+
+
+def by_pairs(other: Cohort, sums: np.ndarray, pairs: Sequence[int]) -> np.ndarray:
+    """Sums (patients, 2, muscles) times the factors that the patients `pairs` give."""
+    channels = [other.store[other.store.patients[0]].channels[i] for i in other.muscles]
+    padded, truth = (np.concatenate([x[pairs, :1], x[pairs]], axis=1) for x in (sums, other.truth))
+    found: np.ndarray = sums * sum_factors(padded, truth, channels)[1:]
+    return found
 
 
 def of_baselines(results: Path, own: Cohort, second: Path, other: Cohort, pixels: int) -> dict[str, np.ndarray]:
@@ -110,17 +134,44 @@ def main() -> None:
     }
     methods |= of_baselines(options.results, own, options.second, other, options.thumbnail)
     methods |= of_fused(options.results, own, other, options.proposed, methods)
+    report(other, methods, options.proposed)
+    generator = np.random.default_rng(0)
+    draws: dict[str, list[dict[str, float]]] = {}
+    for _ in range(DRAWS):
+        pairs = np.sort(generator.choice(len(other.folds), PAIRS, replace=False))
+        sums = methods | {options.proposed: of_models(options.results, options.proposed, other, pairs)}
+        again = {name: by_pairs(other, sums[name], pairs) for name in (options.proposed, *BASELINES)}
+        again |= of_fused(options.results, own, other, options.proposed, again)
+        for name, values in again.items():
+            chosen = np.setdiff1d(np.arange(len(other.folds)), pairs)
+            draws.setdefault(name, []).append(
+                measures(other, chosen, values[chosen]) | agreement(other, chosen, values)
+            )
+    print(f"recalibrated on {PAIRS} drawn patients, judged on the others; mean and SD of {DRAWS} draws")
+    for name, found in draws.items():
+        table = pd.DataFrame(found)
+        print(f"  {name:28s}  " + "  ".join(f"{c} {table[c].mean():.3f} ± {table[c].std():.3f}" for c in table))
+
+
+def agreement(other: Cohort, chosen: np.ndarray, sums: np.ndarray) -> dict[str, float]:
+    """ICC(2,1) and calibration slope of lean mass, means over the muscles."""
+    truth, predicted = other.truth[chosen, 1], sums[chosen, 1]
+    pairs = Pairs(truth, predicted, np.ones(truth.shape, bool), np.zeros(len(truth), int))
+    of = statistics(pairs, np.ones((1, len(truth))))
+    return {"ICC": float(of["icc21"].mean()), "slope": float(of["slope"].mean())}
+
+
+def report(other: Cohort, methods: dict[str, np.ndarray], proposed: str) -> None:
+    """Prints a line per method, and differences of PCC."""
     everyone = np.arange(len(other.folds))
     counts = np.vstack([np.ones(len(everyone)), resamples(len(everyone), 2000, 0)])
     pcc = {}
     for name, sums in methods.items():
         pairs = Pairs(other.truth[:, 1], sums[:, 1], np.ones(sums[:, 1].shape, bool), np.zeros(len(sums), int))
-        of = {statistic: values.mean(axis=1) for statistic, values in statistics(pairs, counts).items()}
-        pcc[name] = of["pcc"]
-        agree = f"ICC {of['icc21'][0]:6.3f}  slope {of['slope'][0]:6.3f}"
-        print(f"  {name:28s}  {line(measures(other, everyone, sums))}  {agree}", flush=True)
-    for name in (options.proposed, FUSED):
-        for comparator in (DEMOGRAPHICS, THUMBNAIL, DEMOGRAPHICS_THUMBNAIL):
+        pcc[name] = statistics(pairs, counts)["pcc"].mean(axis=1)
+        print(f"  {name:28s}  {line(measures(other, everyone, sums) | agreement(other, everyone, sums))}", flush=True)
+    for name in (proposed, FUSED):
+        for comparator in BASELINES:
             difference = pcc[name] - pcc[comparator]
             low, high = np.nanpercentile(difference[1:], [2.5, 97.5])
             print(f"  PCC {name} - {comparator}: {difference[0]:+.3f} ({low:+.3f} to {high:+.3f})")

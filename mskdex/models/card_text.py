@@ -49,6 +49,11 @@ def _training(card: ModelCard) -> str:
         {
             "Patients": len(card.patients),
             "Left out": f"fold {card.fold}",
+            **(
+                {"Recalibrated on": f"{len(card.recalibrated_on)} patients of another site"}
+                if card.recalibrated_on
+                else {}
+            ),
             "Objects": ", ".join(card.objects),
             "Grey scales": ", ".join(seen.scales),
             "Mean log attenuation": f"{low:.2f} to {high:.2f}",

@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from working_copy import Running
 
 TRAINING = "results/experiments/mskdex/fold0"
 PREDICTIONS = f"{TRAINING}/predictions.parquet"
@@ -136,6 +139,26 @@ def test_a_killed_training_goes_on_from_its_checkpoint(finished, project):
     assert "going on from the checkpoint" in again.stdout
     assert times(project) == before
     assert_same_table(finished, project, PREDICTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_run_whose_terminal_closes_or_that_is_told_to_end_goes_on(finished, project, end):
+    """The signal reaches Snakemake and its jobs alike, as that of a terminal that is closed, or Ctrl-C in it."""
+    forget_training(project)
+    before = times(project)
+    run = Running(
+        ["setsid", sys.executable, "-m", "snakemake", "--cores", "2"], cwd=project.folder, env=project.environment()
+    )
+    wait_until(is_training(project), run)
+    os.killpg(run.pid, end)
+    run.communicate()
+    assert run.returncode != 0
+    assert not (project.folder / TRAINING / "model.safetensors").exists()
+    project.snakemake()
+    assert times(project) == before
+    assert_final_numbers_are(finished, project)
+    assert project.planned() == {}
 
 
 def test_a_disk_that_fills_up_is_said_and_leaves_no_half_artifact(finished, project, tmp_path):

@@ -35,6 +35,21 @@ def export(
     typer.echo(f"{written}")
 
 
+@app.command()
+def recalibrate(
+    model: Model,
+    results: Annotated[
+        Path, typer.Argument(help="results folder of the site's cohort, made with --until stack cohort")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for model.safetensors and predictions.parquet")],
+) -> None:
+    """Bring a trained model to another site, from ten or more of its radiographs that have a CT, without training."""
+    from mskdex.clinic.model_store import find_model
+    from mskdex.pipeline.stages.recalibrate import recalibrate as stage
+
+    typer.echo(stage(find_model(model), results, out))
+
+
 @model_app.command("card")
 def card(model: Model) -> None:
     """Print a model's card in Markdown: what it was trained on, settings, evidence, limits, licence."""

@@ -73,7 +73,7 @@ def predict_external(model: Path, patients_root: Path, folds: Path, out: Path) -
     """
     patients = _patients_of(folds, NO_FOLD)
     loaded = _loaded(model)
-    if seen := sorted(set(patients) & set(loaded.card.patients)):
+    if seen := sorted(set(patients) & loaded.card.seen):
         msg = f"{model} has seen {', '.join(seen)}, who are to be evaluated only; train this fold anew"
         raise MskdexError(msg)
     rows = [
@@ -109,7 +109,7 @@ def _decomposed(
         if stack.refused:
             log.warning("patient %s is not tested on: %s", patient, stack.refused)
             continue
-        _check_fits(model, stack, path)
+        check_fits(model, stack, path)
         seen = stack_by_profile(stack, model.card.device_profiles)
         yield stack, model.decompose(seen.radiograph, seen.camera, seen.source_to_isocentre_mm, seen.relative)
 
@@ -143,7 +143,7 @@ def prediction_rows(model: Model, stack: Stack, sums: np.ndarray) -> list[dict[s
 
 
 def _check_apart(model: Model, path: Path, patients: list[str], fold: int) -> None:
-    seen = sorted(set(patients) & set(model.card.patients))
+    seen = sorted(set(patients) & model.card.seen)
     if seen or model.card.fold != fold:
         msg = (
             f"{path} was trained without fold {model.card.fold} and must not be tested on fold {fold}"
@@ -153,7 +153,12 @@ def _check_apart(model: Model, path: Path, patients: list[str], fold: int) -> No
         raise MskdexError(msg)
 
 
-def _check_fits(model: Model, stack: Stack, path: Path) -> None:
+def check_fits(model: Model, stack: Stack, path: Path) -> None:
+    """A patient's stack has the model's objects and image size.
+
+    Raises:
+        MskdexError: tells what differs.
+    """
     require_same(model.card.objects, stack.objects, str(path), f"the stack of patient {stack.patient}")
     if stack.camera.shape != model.card.grid.shape:
         msg = f"patient {stack.patient}: the stack is {stack.camera.shape}, {path} expects {model.card.grid.shape}"
