@@ -221,7 +221,7 @@ class Trainer:
         return {f"{n}.{k}": list(v.shape) for n, m in named for k, v in m.state_dict().items()}
 
     @property
-    def remembers(self) -> bool:
+    def has_history(self) -> bool:
         """Whether a history pool holds images."""
         return any(pool.images for pool in self.pools.values())
 
