@@ -19,6 +19,7 @@ from mskdex.virtual.body import BodyModel, bone_box, label_box, lying_body, pose
 from mskdex.virtual.built_in_anatomy import built_in
 from mskdex.virtual.conserve import conserve_muscles
 from mskdex.virtual.console import curve_nepers, grey_values
+from mskdex.virtual.correspondence import Correspondence, draw_weights
 from mskdex.virtual.departments import Department
 from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
@@ -86,10 +87,10 @@ class VirtualRadiograph:
 
 def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     """Makes a patient's CT, radiograph and truth."""
-    template = _template(settings)
+    template, others = _template(settings)
     if person.implant:
         template = with_implant(template, person.affected)
-    shape = grow_person(person, template)
+    shape = grow_person(person, template, others)
     tissues = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
     body, ct, person_from_ct = _scanned(person, shape, tissues, settings)
     seen = _radiographed(person, shape, tissues, settings, body, person_from_ct)
@@ -122,24 +123,34 @@ def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) 
             the examination, and its settings.
     """
     made = settings[0][1]
-    template = _template(made)
-    shape = grow_person(person, template)
+    template, others = _template(made)
+    shape = grow_person(person, template, others)
     tissues = composition(person, template, contrast=False)
     body, _, person_from_ct = _scanned(person, shape, tissues, made)
     for examined, of in settings:
         yield _radiographed(examined, shape, tissues, of, body, person_from_ct)
 
 
-def _template(settings: VirtualSettings) -> Template:
-    if settings.atlas is None:
-        return built_in(settings.voxel_mm)
-    from mskdex.virtual.atlas import read_atlas
+def _template(settings: VirtualSettings) -> tuple[Template, Correspondence | None]:
+    """What bodies are made from, and, of several templates, where its places lie in the others."""
+    if not settings.atlases:
+        return built_in(settings.voxel_mm), None
+    from mskdex.virtual.atlas import common_structures, read_atlas
 
-    return read_atlas(Path(settings.atlas))
+    folders = [Path(a) for a in settings.atlases]
+    templates = [read_atlas(f) for f in folders]
+    alone = len(folders) == 1
+    return templates[0], None if alone else Correspondence.of(templates, common_structures(folders))
 
 
-def grow_person(person: Person, template: Template) -> Shape:
-    """The person's shape."""
+def grow_person(person: Person, template: Template, others: Correspondence | None = None) -> Shape:
+    """The person's shape.
+
+    Args:
+        person: whose.
+        template: the body to start from.
+        others: its correspondence with other templates; a person lies between and beyond them.
+    """
     scale = person.skeleton_scale
     reach = np.array([250.0, 190.0, 0.0]) * (0.75 + 0.25 * person.soft_share)
     low, high = np.array([0.0, 0.0, _LOWEST_MM]) - reach, np.array([0.0, 15.0, _HIGHEST_MM]) + reach
@@ -156,9 +167,15 @@ def grow_person(person: Person, template: Template) -> Shape:
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
     femininity = draw_femininity(person.sex, person.random("shape"))
     bending = np.random.default_rng((person.seed, person.number, 101))
-    return grow(
-        template, scale, wanted, (low, high), bending, bend=lambda points: sexed_shift(points, scale, femininity)
-    )
+
+    def bend(points_mm: np.ndarray) -> np.ndarray:
+        shift = sexed_shift(points_mm, scale, femininity)
+        if others is None:
+            return shift
+        weights = draw_weights(len(others.landmarks_mm), np.random.default_rng((person.seed, person.number, 102)))
+        return shift + others.shift(points_mm + shift, scale, weights)
+
+    return grow(template, scale, wanted, (low, high), bending, bend=bend)
 
 
 def _scanned(
