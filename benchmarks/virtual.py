@@ -18,10 +18,10 @@ from mskdex.deformation.template import Template, label_counts
 from mskdex.exposure.exposing import Beam, primary
 from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.quantities import mass_density_g_cm3
-from mskdex.virtual.body import lying, posed, posed_box
+from mskdex.virtual.body import lying_body, posed_body, posed_box
 from mskdex.virtual.built_in_anatomy import built_in
-from mskdex.virtual.conserve import keep_muscles
-from mskdex.virtual.patient import grown, whole_muscles
+from mskdex.virtual.conserve import conserve_muscles
+from mskdex.virtual.patient import grow_person, whole_muscles
 from mskdex.virtual.population import Person, person
 from mskdex.virtual.scanner import as_stored
 from mskdex.virtual.sexes import landmark
@@ -33,7 +33,7 @@ SIDES = ("left", "right")
 
 def volumes_cm3(one: Person, template: Template) -> list[float]:
     """Mean of both sides' volume of each of `MUSCLES` in the person's grown body."""
-    shape = grown(one, template)
+    shape = grow_person(one, template)
     counts = label_counts(shape.labels) * (shape.grid.cell_mm / FINE) ** 3 / 1000.0
     return [float(np.mean([counts[template.label(f"{m}_{side}")] for side in SIDES])) for m in MUSCLES]
 
@@ -135,7 +135,7 @@ def sexes(bodies: int, voxel_mm: float) -> None:
         number += 1
         one = person(VirtualSettings(), number)
         if len(measured[one.sex]) < bodies:
-            measured[one.sex].append([*pelvis_of(grown(one, template)), one.height_cm])
+            measured[one.sex].append([*pelvis_of(grow_person(one, template)), one.height_cm])
     for sex, rows in measured.items():
         mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / np.sqrt(bodies)
         cells = [f"{m:.1f} ± {e:.1f}" for m, e in zip(mean, error, strict=True)]
@@ -160,15 +160,17 @@ def posture(patients: int, voxel_mm: float) -> None:
     errors = []
     for number in range(1, patients + 1):
         one = person(settings, number)
-        shape, made_of = grown(one, template), composition(one, template, contrast=False)
+        shape, tissues = grow_person(one, template), composition(one, template, contrast=False)
         heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
         moved = take_posture(shape, draw_poses(settings.posture, heads, one.random("posture")))
         size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
-        first = lying(
-            shape, made_of, Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm), np.eye(4)
+        first = lying_body(
+            shape, tissues, Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm), np.eye(4)
         )
         grid = Grid.around(*posed_box(moved), voxel_mm)
-        second = posed(made_of, keep_muscles(made_of, moved, grid, first, whole_muscles(template, first)), grid)
+        second = posed_body(
+            tissues, conserve_muscles(tissues, moved, grid, first, whole_muscles(template, first)), grid
+        )
         ratios = [getattr(second, q)[labels] / getattr(first, q)[labels] for q in ("volumes_cm3", "masses_g")]
         errors.append(100.0 * np.abs(np.concatenate(ratios) - 1.0))
         print(f"{one.patient_id}: largest {errors[-1].max():.2f} %", flush=True)
@@ -187,10 +189,10 @@ def radiograph(patients: int, voxel_mm: float) -> None:
     template = built_in(voxel_mm)
     for number in range(1, patients + 1):
         one = person(settings, number)
-        shape = grown(one, template)
+        shape = grow_person(one, template)
         size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
         grid = Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm)
-        hu = as_stored(lying(shape, composition(one, template, contrast=False), grid, np.eye(4)).hu)
+        hu = as_stored(lying_body(shape, composition(one, template, contrast=False), grid, np.eye(4)).hu)
         seen = (hu, grid.world_from_voxel, camera, nominal_pose(np.zeros(3), 950.0), beam)
         exact, made = primary(*seen, pixel_voxels=0.0), primary(*seen)
         behind = exact < 0.9
@@ -215,20 +217,20 @@ def steps_of_a_body(one: Person, template: Template, voxel_mm: float) -> dict[st
     """CPU seconds of a person's body, by step: as it lies in the CT and as it stands."""
     seconds: dict[str, float] = {}
     with spending(seconds, "shape"):
-        shape = grown(one, template)
+        shape = grow_person(one, template)
     with spending(seconds, "tissue"):
-        made_of = composition(one, template, contrast=False)
+        tissues = composition(one, template, contrast=False)
     heads = {side: shape.from_template(head) for side, head in template.heads_mm.items()}
     size = shape.grid.cell_mm * (np.array(shape.grid.shape[::-1]) - 1)
     grid = Grid.around(shape.grid.origin_mm, shape.grid.origin_mm + size, voxel_mm)
     with spending(seconds, "voxels"):
-        first = lying(shape, made_of, grid, np.eye(4))
+        first = lying_body(shape, tissues, grid, np.eye(4))
     with spending(seconds, "posture"):
         moved = take_posture(shape, draw_poses(VirtualSettings().posture, heads, one.random("posture")))
         grid = Grid.around(*posed_box(moved), voxel_mm)
-        kept = keep_muscles(made_of, moved, grid, first, whole_muscles(template, first))
+        kept = conserve_muscles(tissues, moved, grid, first, whole_muscles(template, first))
     with spending(seconds, "voxels"):
-        posed(made_of, kept, grid)
+        posed_body(tissues, kept, grid)
     return seconds
 
 

@@ -61,9 +61,10 @@ class VirtualSettings(Settings):
     radiograph_pixel_mm: float = Field(
         0.4, gt=0.1, le=4.0, description="detector pixel size of the virtual radiographs"
     )
-    atlas: str | None = Field(
+    atlas: str | tuple[str, ...] | None = Field(
         None,
-        description="folder with labels.nii.gz and labels.json; null is the built-in anatomy",
+        description="folder with labels.nii.gz and labels.json; null is the built-in anatomy; of a list of folders "
+        "people lie between and beyond the bodies",
         json_schema_extra=NO_RESULT,
     )
     slice_voxels: int = Field(1, ge=1, le=5, description="thickness of thick slices of the virtual CTs, in voxels")
@@ -106,6 +107,13 @@ class VirtualSettings(Settings):
     )
     posture: PostureSettings = PostureSettings()
     exposure: ExposureSettings = ExposureSettings()
+
+    @property
+    def atlases(self) -> tuple[str, ...]:
+        """Folders of `atlas`; none for the built-in anatomy."""
+        if self.atlas is None:
+            return ()
+        return (self.atlas,) if isinstance(self.atlas, str) else self.atlas
 
     @model_validator(mode="after")
     def _some_department(self) -> "VirtualSettings":

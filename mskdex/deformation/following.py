@@ -45,7 +45,7 @@ def follow_bones(
     return total / weights
 
 
-def regain_volume(
+def restore_volume(
     shift: np.ndarray, grid: Grid, labels_of: Callable[[np.ndarray], np.ndarray], tissues: np.ndarray
 ) -> np.ndarray:
     """Undoes, cell by cell, what a map of soft tissue squeezes and stretches.
@@ -65,11 +65,11 @@ def regain_volume(
         mobility, bone = soft_mobility(labels, tissues)
         (soft,) = cell_means(labels, (tissues != Tissue.AIR)[None])
         rate = np.log(np.clip(volume_ratio(shift, grid.cell_mm), 0.5, 2.0)) * soft * (bone < 0.5)
-        shift = pushed(shift, grid, displacement(rate, mobility, grid.cell_mm, pressure))
+        shift = displaced(shift, grid, displacement(rate, mobility, grid.cell_mm, pressure))
     return shift
 
 
-def pushed(shift: np.ndarray, grid: Grid, move: np.ndarray) -> np.ndarray:
+def displaced(shift: np.ndarray, grid: Grid, move: np.ndarray) -> np.ndarray:
     """The shift after the posed tissue has moved by `move`, both float32 (z, y, x, 3) on `grid`."""
     return sample(shift, grid, grid.points() - move) - move
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.flow import displacement
-from mskdex.deformation.following import distances_to, follow_bones, pushed, regain_volume, soft_mobility
+from mskdex.deformation.following import displaced, distances_to, follow_bones, restore_volume, soft_mobility
 from mskdex.deformation.labelled_ct import LabelledCt, amounts
 from mskdex.deformation.shape import FINE, cell_means, rates
 from mskdex.errors import MskdexError
@@ -145,7 +145,7 @@ def _followed(ct: LabelledCt, poses: dict[str, np.ndarray], fatter: float, *, st
     shares = {body: cell_means(codes, ct.of_body(body)[None])[0] for body in poses}
     points = grid.points()
     shift = follow_bones(distances_to(shares, reference.cell_mm), reference, poses, points) - points
-    shift = regain_volume(shift, grid, lambda s: ct.codes_on(grid, (grid, s), poses), ct.tissues)
+    shift = restore_volume(shift, grid, lambda s: ct.codes_on(grid, (grid, s), poses), ct.tissues)
     return _Map(ct, poses, grid, shift)
 
 
@@ -214,7 +214,7 @@ def _kept(
         (rate,) = cell_means(codes, part * rates(codes, aim, now, _MOST)[None])
         mobility, _ = soft_mobility(codes, ct.tissues)
         move = displacement(rate, mobility, here.grid.cell_mm, np.zeros(rate.shape))
-        here = replace(here, shift=pushed(here.shift, here.grid, move))
+        here = replace(here, shift=displaced(here.shift, here.grid, move))
     return _same_density(found)
 
 

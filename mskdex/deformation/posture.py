@@ -7,7 +7,7 @@ import numpy as np
 
 from mskdex.config.virtual import PostureSettings
 from mskdex.deformation.coarse_grid import Grid, sample
-from mskdex.deformation.following import distances_to, follow_bones, regain_volume
+from mskdex.deformation.following import distances_to, follow_bones, restore_volume
 from mskdex.deformation.shape import Shape, cell_means, fine_labels
 
 _PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
@@ -97,7 +97,7 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     shares = {body: _share_of_body(shape, body) for body in poses}
     distances = distances_to(shares, shape.grid.cell_mm)
     shift = follow_bones(distances, shape.grid, poses, points) - points
-    shift = regain_volume(shift, grid, lambda s: Posture(shape, poses, grid, s).labels, shape.template.tissues)
+    shift = restore_volume(shift, grid, lambda s: Posture(shape, poses, grid, s).labels, shape.template.tissues)
     return Posture(shape, poses, grid, shift)
 
 

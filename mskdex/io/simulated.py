@@ -45,26 +45,26 @@ class Simulated:
     facts: Sequence[dict[str, Any]]
 
 
-def write_simulated(path: Path, found: Simulated, manifest: dict[str, Any]) -> None:
+def write_simulated(path: Path, simulated: Simulated, manifest: dict[str, Any]) -> None:
     """Writes the pairs; DRRs and weights are kept in half precision, sums and radiographs in full."""
     arrays: dict[str, np.ndarray] = {
-        "radiograph": found.radiograph.astype(np.float32),
-        "field": np.packbits(found.field.astype(bool)),
-        "weight": found.weight.astype(np.float16),
-        "sums": found.sums.astype(np.float64),
-        "known": found.known.astype(np.uint8),
-        **{f"drr{i}": crops.dense() for i, crops in enumerate(found.drr)},
+        "radiograph": simulated.radiograph.astype(np.float32),
+        "field": np.packbits(simulated.field.astype(bool)),
+        "weight": simulated.weight.astype(np.float16),
+        "sums": simulated.sums.astype(np.float64),
+        "known": simulated.known.astype(np.uint8),
+        **{f"drr{i}": crops.dense() for i, crops in enumerate(simulated.drr)},
     }
     meta = {
-        "patient": found.patient,
-        "objects": list(found.objects),
-        "camera": found.camera.as_dict(),
-        "registered": found.registered,
-        "scale": found.scale,
-        "variants": list(found.facts),
+        "patient": simulated.patient,
+        "objects": list(simulated.objects),
+        "camera": simulated.camera.as_dict(),
+        "registered": simulated.registered,
+        "scale": simulated.scale,
+        "variants": list(simulated.facts),
         "manifest": manifest,
     }
-    write_arrays(path, arrays, meta, crop=[f"drr{i}" for i in range(len(found.drr))])
+    write_arrays(path, arrays, meta, crop=[f"drr{i}" for i in range(len(simulated.drr))])
 
 
 def read_simulated(path: Path, patient: str | None = None) -> Simulated:

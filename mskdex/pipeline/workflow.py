@@ -184,7 +184,8 @@ def comparators_digest(config: Config, digests: Digests) -> str:
 
 def atlas_digest(config: Config, digests: Digests) -> str:
     """Hash of the atlas that virtual patients are made from; "none" for the built-in anatomy."""
-    if not config.virtual.atlas:
+    if not config.virtual.atlases:
         return "none"
-    folder = Path(config.virtual.atlas)
-    return files_digest({str(p.relative_to(folder)): p for p in folder_files(folder)}, digests)
+    folders = [Path(a) for a in config.virtual.atlases]
+    files = {f"{n}/{p.relative_to(f)}": p for n, f in enumerate(folders) for p in folder_files(f)}
+    return files_digest(files, digests)

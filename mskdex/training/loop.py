@@ -105,7 +105,7 @@ class Checkpoints:
         """
         age = time.monotonic() - self.written
         patience = 2.0 if self.trainer.group.size == 1 else float("inf")
-        if age >= 60.0 * minutes * (patience if self.trainer.remembers else 1.0):
+        if age >= 60.0 * minutes * (patience if self.trainer.has_history else 1.0):
             self.save()
 
 
@@ -145,7 +145,7 @@ def run_epochs(
 def _end_if_due(trainer: Trainer, checkpoints: Checkpoints, deadline: JobDeadline, *, can: bool = True) -> None:
     if not can or not trainer.group.any(deadline.due(checkpoints.seconds), trainer.device):
         return
-    if trainer.group.size == 1 or not trainer.remembers:
+    if trainer.group.size == 1 or not trainer.has_history:
         checkpoints.save()
     p = trainer.progress
     msg = (

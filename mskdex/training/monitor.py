@@ -64,7 +64,7 @@ class Monitor:
         self._said = now
         each = (now - self._began) / max(done - self._first, 1)
         left = each * (self.epochs * self._batches - done)
-        parts = [f"{name} {value / progress.told:.3g}" for name, value in progress.totals.items()]
+        parts = [f"{name} {value / progress.counted:.3g}" for name, value in progress.totals.items()]
         log.info(
             "%s: epoch %d/%d, batch %d/%d, %s left, %.2f s a batch, %s",
             self.title,

@@ -116,7 +116,7 @@ class Objective:
         wanted = [name for name, weight in self.settings.paired_weights().items() if weight > 0]
         return {name: loss[name](comparison) for name in wanted if name != "bone" or self.bones}
 
-    def total(self, found: dict[str, Tensor]) -> Float[Tensor, ""]:
+    def total(self, losses: dict[str, Tensor]) -> Float[Tensor, ""]:
         """The weighted sum (MSKdeX eq. 5)."""
         s = self.settings
         weights = s.paired_weights() | {
@@ -125,7 +125,7 @@ class Objective:
             "gan_drr": s.lambda_gan,
             "gan_radiograph": s.lambda_gan,
         }
-        return torch.stack([weights[name] * loss for name, loss in found.items()]).sum()
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def discriminator_losses(
         self, networks: Networks, batch: Batch, fake_drr: Tensor, fake_radiograph: Tensor

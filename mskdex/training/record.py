@@ -30,18 +30,18 @@ class LossRecord:
         self.stopped = torch.zeros((), device=device)
         self._rows: list[_Row] = []
 
-    def add(self, found: dict[str, Tensor], batch: Batch, *, losses: bool = True) -> None:
+    def add(self, scalars: dict[str, Tensor], batch: Batch, *, losses: bool = True) -> None:
         """Takes scalars of a batch down, without waiting for the device.
 
         Args:
-            found: scalars by name.
+            scalars: by name.
             batch: whose they are.
             losses: whether they are losses, which `read` returns, or only have to be finite.
         """
-        values = torch.stack([v.detach() for v in found.values()])
+        values = torch.stack([v.detach() for v in scalars.values()])
         # In place: the optimisers hold this tensor.
         self.stopped.copy_(torch.maximum(self.stopped, (~torch.isfinite(values)).any().float()))
-        self._rows.append(_Row(tuple(found), values, batch.patients, batch.partners, losses))
+        self._rows.append(_Row(tuple(scalars), values, batch.patients, batch.partners, losses))
 
     def read(self) -> dict[str, float]:
         """Sums of the losses since the last reading, in one transfer from the device.

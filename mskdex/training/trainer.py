@@ -33,7 +33,7 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         place: batches of the current epoch done.
-        told: those of them whose losses are in the totals.
+        counted: those of them whose losses are in the totals.
         totals: sum over the current epoch's batches of each loss.
         history: one row per finished epoch.
         code: hash of the code that trained, and the epochs finished before it did; a row for each change.
@@ -42,18 +42,18 @@ class Progress:
 
     epoch: int = 0
     place: int = 0
-    told: int = 0
+    counted: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     code: list[list[Any]] = field(default_factory=list)
 
     def count(self, sums: dict[str, float]) -> None:
-        """Adds losses of all batches up to this place that were not told yet; nothing adds nothing."""
+        """Adds losses of all batches up to this place that are not counted yet; nothing adds nothing."""
         for name, value in sums.items():
             self.totals[name] = self.totals.get(name, 0.0) + value
         if sums:
-            self.told = self.place
+            self.counted = self.place
 
 
 def make_networks(
@@ -221,7 +221,7 @@ class Trainer:
         return {f"{n}.{k}": list(v.shape) for n, m in named for k, v in m.state_dict().items()}
 
     @property
-    def remembers(self) -> bool:
+    def has_history(self) -> bool:
         """Whether a history pool holds images."""
         return any(pool.images for pool in self.pools.values())
 
@@ -237,7 +237,7 @@ class Trainer:
         row = {name: value / batches for name, value in progress.totals.items()}
         progress.epoch += 1
         progress.history.append({"epoch": progress.epoch, "learning_rate": float(rate), **row})
-        progress.place, progress.told, progress.totals = 0, 0, {}
+        progress.place, progress.counted, progress.totals = 0, 0, {}
         for pool in self.pools.values():
             if progress.epoch == o.epochs or progress.epoch % pool.epochs(o.batch_size * batches) == 0:
                 pool.images.clear()

@@ -1,6 +1,6 @@
 """A body from a label map that others drew."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,8 @@ def read_atlas(folder: Path) -> Template:
         folder: the atlas's folder.
 
     Raises:
-        MskdexError: a file is missing or unreadable, the voxels are not isotropic, a needed bone is missing.
+        MskdexError: a file is missing or unreadable, the voxels are not isotropic, a needed bone is missing, sides are
+            exchanged.
     """
     folder = Path(folder)
     ids = atlas_ids(folder)
@@ -47,6 +48,9 @@ def read_atlas(folder: Path) -> Template:
     tissues = np.array([_tissue(n) for n in names])
     origin = origin - voxel_mm * np.array([2.0, 2.0, 0.0])
     heads = {side: origin + _head(labels == names.index(f"femur_{side}"), voxel_mm) for side in ("left", "right")}
+    if heads["left"][0] >= heads["right"][0]:
+        msg = f"{folder}: femur_left lies to the right of femur_right; exchange the sides' names in labels.json"
+        raise MskdexError(msg)
     middle = (heads["left"] + heads["right"]) / 2.0
     origin, heads = origin - middle, {side: head - middle for side, head in heads.items()}
     _complete(labels, origin, voxel_mm, names)
@@ -56,6 +60,13 @@ def read_atlas(folder: Path) -> Template:
 def atlas_ids(folder: Path) -> dict[str, int]:
     """The id of each name in an atlas's labels.json."""
     return {str(n): int(i) for n, i in read_user_json(Path(folder) / "labels.json").items()}
+
+
+def common_structures(folders: Sequence[Path]) -> list[str]:
+    """Names of bones and muscles that several atlases have, with sides, in the order of the first one's ids."""
+    first, *others = [atlas_ids(f) for f in folders]
+    wanted = (Tissue.BONE, Tissue.MUSCLE)
+    return [n for n in first if n not in _SOFT and _tissue(n) in wanted and all(n in o for o in others)]
 
 
 def atlas_structures(ids: Iterable[str]) -> list[str]:

@@ -35,24 +35,24 @@ class BodyModel:
     masses_g: np.ndarray
 
 
-def lying(shape: Shape, made_of: Composition, grid: Grid, person_from_grid: np.ndarray) -> BodyModel:
+def lying_body(shape: Shape, tissues: Composition, grid: Grid, person_from_grid: np.ndarray) -> BodyModel:
     """The body in the reference posture.
 
     Args:
         shape: the person.
-        made_of: the person's tissues.
+        tissues: the person's tissues.
         grid: voxels, in a frame of their own.
         person_from_grid: 4×4 from that frame to the person's.
     """
     soft = (shape.shift, _place(shape.grid))
-    return _filled(shape, made_of, grid, person_from_grid, _bodily(shape.labels), soft, [], with_hu=True)
+    return _filled(shape, tissues, grid, person_from_grid, _bodily(shape.labels), soft, [], with_hu=True)
 
 
-def posed(made_of: Composition, posture: Posture, grid: Grid, *, with_hu: bool = True) -> BodyModel:
+def posed_body(tissues: Composition, posture: Posture, grid: Grid, *, with_hu: bool = True) -> BodyModel:
     """The body in another posture, on a grid of the posed frame; bones lie exactly where their poses put them.
 
     Args:
-        made_of: the person's tissues.
+        tissues: the person's tissues.
         posture: the posture.
         grid: voxels, in the posed frame.
         with_hu: False counts volumes alone, in half the time: HU and masses are then nothing.
@@ -62,7 +62,7 @@ def posed(made_of: Composition, posture: Posture, grid: Grid, *, with_hu: bool =
         _mark_bones(cells, FIRST_BODY << number, posture, body, pose)
     soft = (posture.to_template, _place(posture.grid))
     inverse = [np.linalg.inv(pose) for pose in posture.poses.values()]
-    return _filled(posture.shape, made_of, grid, np.eye(4), _widened(cells), soft, inverse, with_hu=with_hu)
+    return _filled(posture.shape, tissues, grid, np.eye(4), _widened(cells), soft, inverse, with_hu=with_hu)
 
 
 def _bodily(labels: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def _fine(grid: Grid) -> tuple[float, np.ndarray]:
 
 def _filled(
     shape: Shape,
-    made_of: Composition,
+    tissues: Composition,
     grid: Grid,
     to_person: np.ndarray,
     cells: np.ndarray,
@@ -119,12 +119,12 @@ def _filled(
     with_hu: bool,
 ) -> BodyModel:
     template = shape.template
-    labels, hu = np.zeros(grid.shape, np.uint8), np.full(grid.shape, made_of.hu[0], np.float32)
+    labels, hu = np.zeros(grid.shape, np.uint8), np.full(grid.shape, tissues.hu[0], np.float32)
     volumes, masses = np.zeros((2, len(template.names)))
     (lean_density,) = density_table(("lean_mass",))
     to_index = template.index_from(shape.scale)
     bodies = [body_of(n) for n in template.names]
-    properties = np.column_stack([made_of.hu, made_of.threshold, made_of.cortex_mm, made_of.axis]).astype(float)
+    properties = np.column_stack([tissues.hu, tissues.threshold, tissues.cortex_mm, tissues.axis]).astype(float)
     soft_bone = template.names.index("cartilage") if "cartilage" in template.names else template.names.index("fat")
     fill(
         to_person @ grid.world_from_voxel,
@@ -138,10 +138,10 @@ def _filled(
         template.depth_mm,
         np.vstack([to_index, np.full(3, template.voxel_mm)]),
         np.array([BODIES.index(b) if b else -1 for b in bodies]),
-        made_of.tissue,
+        tissues.tissue,
         properties,
-        made_of.noise,
-        float(made_of.cortex_hu),
+        tissues.noise,
+        float(tissues.cortex_hu),
         soft_bone,
         lean_density,
         int(with_hu),

@@ -85,8 +85,8 @@ def _left_half(names: list[str], voxel_mm: float) -> tuple[np.ndarray, np.ndarra
     grid = (x[None, None, :], axes[1][None, :, None], axes[2][:, None, None])
     points: Points = tuple(p.astype(np.float32) for p in grid)  # type: ignore[assignment]
     labels = _background(points, names)
-    taken = _put_bones(points, labels, names)
-    _put_muscles(points, labels, taken, names, voxel_mm)
+    occupied = _put_bones(points, labels, names)
+    _put_muscles(points, labels, occupied, names, voxel_mm)
     return labels, np.array([x[0], axes[1][0], axes[2][0]])
 
 
@@ -158,7 +158,7 @@ _BONES = {
 
 
 def _put_bones(points: Points, labels: np.ndarray, names: list[str]) -> np.ndarray:
-    taken = np.zeros(labels.shape, bool)
+    occupied = np.zeros(labels.shape, bool)
     for name, solid in _BONES.items():
         box, depth = _boxed(points, solid)
         here = labels[box]
@@ -166,14 +166,14 @@ def _put_bones(points: Points, labels: np.ndarray, names: list[str]) -> np.ndarr
             joint = ellipsoid(_within(points, box), skeleton.HEAD_MM, (skeleton.SOCKET_RADIUS_MM + 1.0,) * 3)
             here[(joint > 0) & (depth > -6.0)] = names.index("cartilage")
         here[depth > 0] = names.index(name)
-        taken[box] |= depth > 0
-    return taken
+        occupied[box] |= depth > 0
+    return occupied
 
 
-def _put_muscles(points: Points, labels: np.ndarray, taken: np.ndarray, names: list[str], voxel_mm: float) -> None:
+def _put_muscles(points: Points, labels: np.ndarray, occupied: np.ndarray, names: list[str], voxel_mm: float) -> None:
     """Muscles compete for the space that bones leave; each one's margin is fitted to the atlas's volume."""
     solids = {name: _boxed(points, _muscle_depth(name)) for name in muscles()}
-    free = ~taken & (labels != names.index("air")) & (labels != names.index("skin"))
+    free = ~occupied & (labels != names.index("air")) & (labels != names.index("skin"))
     margin = dict.fromkeys(solids, 0.0)
     for _ in range(_FITS):
         owner, best = np.zeros(labels.shape, np.uint8), np.zeros(labels.shape, np.float32)

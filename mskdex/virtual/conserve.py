@@ -1,4 +1,4 @@
-"""The last half percent: muscles of the posed body regain the volume and lean mass that they had in the CT."""
+"""Muscles of the posed body get back the last half per cent of the volume and lean mass that they had in the CT."""
 
 from dataclasses import replace
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.flow import displacement
-from mskdex.deformation.following import pushed, soft_mobility
+from mskdex.deformation.following import displaced, soft_mobility
 from mskdex.deformation.posture import Posture
 from mskdex.deformation.shape import cell_means, rates
-from mskdex.virtual.body import BodyModel, box_of, posed
+from mskdex.virtual.body import BodyModel, box_of, posed_body
 from mskdex.virtual.tissue import Composition
 
 _MOST = 0.2
 
 
-def keep_muscles(
-    made_of: Composition, posture: Posture, grid: Grid, reference: BodyModel, muscles: list[int]
+def conserve_muscles(
+    tissues: Composition, posture: Posture, grid: Grid, reference: BodyModel, muscles: list[int]
 ) -> Posture:
     """Grows or shrinks muscles of the posed body by what they lack or have too much.
 
@@ -25,7 +25,7 @@ def keep_muscles(
     muscle's density is not the same everywhere, so that both cannot be kept.
 
     Args:
-        made_of: the person's tissues.
+        tissues: the person's tissues.
         posture: the posture.
         grid: voxels of the posed body on which volumes and masses are counted.
         reference: the body in the reference posture.
@@ -34,13 +34,13 @@ def keep_muscles(
     template = posture.shape.template
     part = _part(grid, *box_of(np.isin(posture.labels, muscles), posture.grid))
     for weigh in (False, True):
-        now = posed(made_of, posture, part, with_hu=weigh)
+        now = posed_body(tissues, posture, part, with_hu=weigh)
         wanted = np.zeros(len(template.names))
         wanted[muscles] = _amounts(reference, weigh)[muscles]
         (rate,) = cell_means(posture.labels, rates(posture.labels, wanted, _amounts(now, weigh), _MOST)[None])
         mobility, _ = soft_mobility(posture.labels, template.tissues)
         move = displacement(rate, mobility, posture.grid.cell_mm, np.zeros(rate.shape))
-        posture = replace(posture, shift=pushed(posture.shift, posture.grid, move))
+        posture = replace(posture, shift=displaced(posture.shift, posture.grid, move))
     return posture
 
 

@@ -11,10 +11,10 @@ def structure_names(settings: VirtualSettings) -> tuple[str, ...]:
     Raises:
         MskdexError: the atlas of the settings cannot be read.
     """
-    if settings.atlas:
+    if settings.atlases:
         from mskdex.virtual.atlas import atlas_ids, atlas_structures
 
-        return tuple(atlas_structures(atlas_ids(Path(settings.atlas))))
+        return tuple(atlas_structures(atlas_ids(Path(settings.atlases[0]))))
     from mskdex.virtual.built_in_anatomy import structures
 
     return structures()

@@ -15,16 +15,17 @@ from mskdex.deformation.template import Template, Tissue
 from mskdex.exposure.exposing import Beam, expose, primary
 from mskdex.geometry.camera import nominal_pose
 from mskdex.quantities import COLUMNS, HU_MAX, HU_MIN, QUANTITIES, density_table
-from mskdex.virtual.body import BodyModel, bone_box, label_box, lying, posed, posed_box
+from mskdex.virtual.body import BodyModel, bone_box, label_box, lying_body, posed_body, posed_box
 from mskdex.virtual.built_in_anatomy import built_in
-from mskdex.virtual.conserve import keep_muscles
+from mskdex.virtual.conserve import conserve_muscles
 from mskdex.virtual.console import curve_nepers, grey_values
+from mskdex.virtual.correspondence import Correspondence, draw_weights
 from mskdex.virtual.departments import Department
 from mskdex.virtual.examination import examination_of, obstructed
 from mskdex.virtual.implant import with_implant
 from mskdex.virtual.label_errors import with_label_errors
 from mskdex.virtual.population import Person
-from mskdex.virtual.radiograph_file import Taken
+from mskdex.virtual.radiograph_file import ExposureRecord
 from mskdex.virtual.scanner import as_stored, scan, thick_slices
 from mskdex.virtual.sexes import draw_femininity, sexed_shift
 from mskdex.virtual.tissue import Composition, composition
@@ -58,7 +59,7 @@ class VirtualPatient:
     names: tuple[str, ...]
     exposure: np.ndarray
     grey: np.ndarray
-    taken: Taken
+    taken: ExposureRecord
     department: Department
     truth: dict[str, Any]
     true_images: TrueImages
@@ -77,7 +78,7 @@ class VirtualRadiograph:
 
     exposure: np.ndarray
     grey: np.ndarray
-    taken: Taken
+    taken: ExposureRecord
     department: Department
     facts: dict[str, Any]
     true_images: TrueImages
@@ -86,13 +87,13 @@ class VirtualRadiograph:
 
 def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     """Makes a patient's CT, radiograph and truth."""
-    template = _template(settings)
+    template, others = _template(settings)
     if person.implant:
         template = with_implant(template, person.affected)
-    shape = grown(person, template)
-    made_of = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
-    body, ct, person_from_ct = _scanned(person, shape, made_of, settings)
-    seen = _radiographed(person, shape, made_of, settings, body, person_from_ct)
+    shape = grow_person(person, template, others)
+    tissues = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
+    body, ct, person_from_ct = _scanned(person, shape, tissues, settings)
+    seen = _radiographed(person, shape, tissues, settings, body, person_from_ct)
     facts = {**seen.facts, "severity": person.severity, "quantities": _quantities(template, body)}
     segmenting = person.random("labels")
     voxels = settings.slice_voxels if segmenting.random() < settings.thick_fraction else 1
@@ -122,24 +123,34 @@ def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) 
             the examination, and its settings.
     """
     made = settings[0][1]
-    template = _template(made)
-    shape = grown(person, template)
-    made_of = composition(person, template, contrast=False)
-    body, _, person_from_ct = _scanned(person, shape, made_of, made)
+    template, others = _template(made)
+    shape = grow_person(person, template, others)
+    tissues = composition(person, template, contrast=False)
+    body, _, person_from_ct = _scanned(person, shape, tissues, made)
     for examined, of in settings:
-        yield _radiographed(examined, shape, made_of, of, body, person_from_ct)
+        yield _radiographed(examined, shape, tissues, of, body, person_from_ct)
 
 
-def _template(settings: VirtualSettings) -> Template:
-    if settings.atlas is None:
-        return built_in(settings.voxel_mm)
-    from mskdex.virtual.atlas import read_atlas
+def _template(settings: VirtualSettings) -> tuple[Template, Correspondence | None]:
+    """What bodies are made from, and, of several templates, where its places lie in the others."""
+    if not settings.atlases:
+        return built_in(settings.voxel_mm), None
+    from mskdex.virtual.atlas import common_structures, read_atlas
 
-    return read_atlas(Path(settings.atlas))
+    folders = [Path(a) for a in settings.atlases]
+    templates = [read_atlas(f) for f in folders]
+    alone = len(folders) == 1
+    return templates[0], None if alone else Correspondence.of(templates, common_structures(folders))
 
 
-def grown(person: Person, template: Template) -> Shape:
-    """The person's shape."""
+def grow_person(person: Person, template: Template, others: Correspondence | None = None) -> Shape:
+    """The person's shape.
+
+    Args:
+        person: whose.
+        template: the body to start from.
+        others: its correspondence with other templates; a person lies between and beyond them.
+    """
     scale = person.skeleton_scale
     reach = np.array([250.0, 190.0, 0.0]) * (0.75 + 0.25 * person.soft_share)
     low, high = np.array([0.0, 0.0, _LOWEST_MM]) - reach, np.array([0.0, 15.0, _HIGHEST_MM]) + reach
@@ -156,13 +167,19 @@ def grown(person: Person, template: Template) -> Shape:
     wanted[template.label("fat")] = float(np.clip(total - rest, 0.45 * fat * scale.prod(), 2.2 * fat * scale.prod()))
     femininity = draw_femininity(person.sex, person.random("shape"))
     bending = np.random.default_rng((person.seed, person.number, 101))
-    return grow(
-        template, scale, wanted, (low, high), bending, bend=lambda points: sexed_shift(points, scale, femininity)
-    )
+
+    def bend(points_mm: np.ndarray) -> np.ndarray:
+        shift = sexed_shift(points_mm, scale, femininity)
+        if others is None:
+            return shift
+        weights = draw_weights(len(others.landmarks_mm), np.random.default_rng((person.seed, person.number, 102)))
+        return shift + others.shift(points_mm + shift, scale, weights)
+
+    return grow(template, scale, wanted, (low, high), bending, bend=bend)
 
 
 def _scanned(
-    person: Person, shape: Shape, made_of: Composition, settings: VirtualSettings
+    person: Person, shape: Shape, tissues: Composition, settings: VirtualSettings
 ) -> tuple[BodyModel, np.ndarray, np.ndarray]:
     draw = person.random("ct")
     draw.random()
@@ -172,7 +189,7 @@ def _scanned(
     below = _CUT_MM[0] + at * (_CUT_MM[1] - _CUT_MM[0]) if cut < settings.ct_cut_fraction else _BELOW_MM
     low, high = _ct_box(person, shape, below)
     grid = Grid.around(low, high, settings.voxel_mm)
-    body = lying(shape, made_of, grid, turn)
+    body = lying_body(shape, tissues, grid, turn)
     bodily = np.flatnonzero((body.labels > 0).any(axis=(0, 2)))
     skin = float(grid.origin_mm[1] + bodily[0] * grid.cell_mm)
     metal = (shape.template.tissues == Tissue.METAL)[body.labels]
@@ -193,7 +210,7 @@ def _ct_box(person: Person, shape: Shape, below_mm: float) -> tuple[np.ndarray, 
 def _radiographed(
     person: Person,
     shape: Shape,
-    made_of: Composition,
+    tissues: Composition,
     settings: VirtualSettings,
     scanned: BodyModel,
     person_from_ct: np.ndarray,
@@ -206,8 +223,8 @@ def _radiographed(
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
     grid = Grid.around(*posed_box(posture), settings.voxel_mm)
-    posture = keep_muscles(made_of, posture, grid, scanned, whole_muscles(shape.template, scanned))
-    body = posed(made_of, posture, grid)
+    posture = conserve_muscles(tissues, posture, grid, scanned, whole_muscles(shape.template, scanned))
+    body = posed_body(tissues, posture, grid)
     hu = as_stored(body.hu)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
     transmission = primary(hu, body.grid.world_from_voxel, how.camera, camera_from_posed, beam)
@@ -219,7 +236,7 @@ def _radiographed(
     grey, curve = grey_values(exposure, how.department, how.collimation, how.camera.pixel_mm)
     shown = how.shown
     camera = how.shown_camera
-    taken = Taken(
+    taken = ExposureRecord(
         person.patient_id,
         person.sex,
         person.age,

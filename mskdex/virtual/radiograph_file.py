@@ -20,7 +20,7 @@ TABLE_TO_MIDDLE_MM = 100.0
 
 
 @dataclass(frozen=True)
-class Taken:
+class ExposureRecord:
     """What the file says of the exposure.
 
     Attributes:
@@ -46,24 +46,24 @@ class Taken:
     crop: tuple[int, int, int, int] | None = None
 
 
-def write_radiograph(path: Path, grey: np.ndarray, taken: Taken, department: Department) -> None:
+def write_radiograph(path: Path, grey: np.ndarray, record: ExposureRecord, department: Department) -> None:
     """Writes a radiograph as its department archives it: a DX image, or one of computed radiography.
 
     Args:
         path: file to write.
         grey: uint16 (H, W), see `console.grey_values`.
-        taken: what its tags say of the exposure.
+        record: what its tags say of the exposure.
         department: what its tags say of the grey values, and which it lacks.
     """
     dataset = Dataset()
-    _identity(dataset, taken, department)
-    _geometry(dataset, taken, department)
+    _identity(dataset, record, department)
+    _geometry(dataset, record, department)
     _pixels(dataset, grey, department)
     if department.modality == "CR":
         for keyword in _NOT_OF_CR:
             dataset.pop(keyword, None)
         dataset.PatientOrientation = ""  # a plate reader does not know it
-    _habits(dataset, department)
+    _apply_department(dataset, department)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = UID(dataset.SOPClassUID)
     dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
@@ -99,7 +99,7 @@ _NOT_OF_CR = (
 """Tags of the DX modules that the Computed Radiography information object does not have (DICOM PS3.3, A.2)."""
 
 
-def _habits(dataset: Dataset, department: Department) -> None:
+def _apply_department(dataset: Dataset, department: Department) -> None:
     """Leaves out what the department's files lack; writes what they have otherwise."""
     for keyword in department.lacks:
         dataset.pop(keyword, None)
@@ -107,16 +107,16 @@ def _habits(dataset: Dataset, department: Department) -> None:
         setattr(dataset, keyword, value)
 
 
-def _identity(dataset: Dataset, taken: Taken, department: Department) -> None:
+def _identity(dataset: Dataset, record: ExposureRecord, department: Department) -> None:
     dataset.SOPClassUID = _sop_class(department)
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(dataset, keyword, generate_uid(entropy_srcs=[taken.patient_id, keyword, str(taken.camera)]))
+        setattr(dataset, keyword, generate_uid(entropy_srcs=[record.patient_id, keyword, str(record.camera)]))
     dataset.Modality = department.modality
     dataset.PresentationIntentType = "FOR PRESENTATION" if department.kind == "processed" else "FOR PROCESSING"
-    dataset.PatientID = taken.patient_id
-    dataset.PatientName = f"Virtual^{taken.patient_id}"
-    dataset.PatientSex = taken.sex
-    dataset.PatientAge = f"{round(taken.age):03d}Y"
+    dataset.PatientID = record.patient_id
+    dataset.PatientName = f"Virtual^{record.patient_id}"
+    dataset.PatientSex = record.sex
+    dataset.PatientAge = f"{round(record.age):03d}Y"
     dataset.PatientBirthDate = ""
     dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber, dataset.StudyID = "20230101", "120000", "", "1"
     dataset.ContentDate, dataset.ContentTime = "20230101", "120000"
@@ -138,26 +138,26 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
-def _geometry(dataset: Dataset, taken: Taken, department: Department) -> None:
-    camera = taken.camera
+def _geometry(dataset: Dataset, record: ExposureRecord, department: Department) -> None:
+    camera = record.camera
     step = department.sdd_step_mm
     dataset.DistanceSourceToDetector = round(step * round(camera.sdd_mm / step), 1)
     # One or the other: to be one another's ratio, as PS3.3 has it, the factor would be that of the table's side.
     if "DistanceSourceToPatient" in department.lacks:
-        magnification = camera.sdd_mm / taken.source_to_patient_mm
+        magnification = camera.sdd_mm / record.source_to_patient_mm
         dataset.EstimatedRadiographicMagnificationFactor = round(magnification, 4)
     else:
-        dataset.DistanceSourceToPatient = round(min(taken.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
+        dataset.DistanceSourceToPatient = round(min(record.source_to_patient_mm + TABLE_TO_MIDDLE_MM, camera.sdd_mm), 1)
     setattr(dataset, department.spacing_tag, [camera.pixel_mm, camera.pixel_mm])
-    dataset.KVP = round(taken.tube_voltage_kv, 1)
+    dataset.KVP = round(record.tube_voltage_kv, 1)
     dataset.FilterMaterial = "ALUMINUM"
-    dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = taken.filtration_al_mm
+    dataset.FilterThicknessMinimum = dataset.FilterThicknessMaximum = record.filtration_al_mm
     dataset.AnodeTargetMaterial = "TUNGSTEN"
     dataset.Grid = ["FIXED", "FOCUSED"]
     dataset.DetectorType, dataset.PositionerType = "SCINTILLATOR", "COLUMN"
-    _crop(dataset, taken)
-    if taken.collimation is not None:
-        first_row, last_row, first_column, last_column = taken.collimation
+    _crop(dataset, record)
+    if record.collimation is not None:
+        first_row, last_row, first_column, last_column = record.collimation
         dataset.CollimatorShape = "RECTANGULAR"
         dataset.CollimatorLeftVerticalEdge, dataset.CollimatorRightVerticalEdge = first_column, last_column + 2
         dataset.CollimatorUpperHorizontalEdge, dataset.CollimatorLowerHorizontalEdge = first_row, last_row + 2
@@ -169,17 +169,17 @@ def _sop_class(department: Department) -> str:
     return _PRESENTATION if department.kind == "processed" else _PROCESSING
 
 
-def _crop(dataset: Dataset, taken: Taken) -> None:
+def _crop(dataset: Dataset, record: ExposureRecord) -> None:
     """Where on the detector the image lies (DICOM PS3.3, DX Detector module)."""
-    if taken.crop is None:
+    if record.crop is None:
         return
-    row, column, rows, columns = taken.crop
-    pixel = taken.camera.pixel_mm
+    row, column, rows, columns = record.crop
+    pixel = record.camera.pixel_mm
     dataset.DetectorElementSpacing = [pixel, pixel]
     dataset.DetectorActiveShape, dataset.FieldOfViewShape = "RECTANGLE", "RECTANGLE"
     dataset.DetectorActiveDimensions = [round(rows * pixel, 3), round(columns * pixel, 3)]
     dataset.DetectorActiveOrigin = [0, 0]
-    dataset.FieldOfViewDimensions = [round(n * pixel) for n in taken.camera.shape]
+    dataset.FieldOfViewDimensions = [round(n * pixel) for n in record.camera.shape]
     dataset.FieldOfViewOrigin = [row, column]
     dataset.FieldOfViewRotation, dataset.FieldOfViewHorizontalFlip = 0, "NO"
 

@@ -19,10 +19,10 @@ from mskdex.virtual.console import LOG_DECADES, curve_nepers, grey_values
 from mskdex.virtual.departments import DEPARTMENTS, draw_department
 from mskdex.virtual.examination import examination_of
 from mskdex.virtual.population import cohort_sheet, person
-from mskdex.virtual.radiograph_file import Taken, write_radiograph
+from mskdex.virtual.radiograph_file import ExposureRecord, write_radiograph
 
 CAMERA = Camera(1111.1, 0.75, (64, 48), (31.5, 23.5))
-TAKEN = Taken("V0007", "F", 61.4, CAMERA, 950.0, 74.0, 3.0, (4, 60, 5, 40))
+TAKEN = ExposureRecord("V0007", "F", 61.4, CAMERA, 950.0, 74.0, 3.0, (4, 60, 5, 40))
 ALL = tuple(DEPARTMENTS.values())
 SETTINGS = RadiographSettings(working_pixel_mm=None)
 EXPOSURE = np.geomspace(0.002, 1.0, 64 * 48, dtype=np.float32).reshape(64, 48)

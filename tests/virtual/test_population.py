@@ -9,7 +9,7 @@ from mskdex.errors import MskdexError
 from mskdex.pipeline.settings import synthesize_stage
 from mskdex.quantities import mass_density_g_cm3
 from mskdex.virtual.built_in_anatomy import built_in
-from mskdex.virtual.patient import grown
+from mskdex.virtual.patient import grow_person
 from mskdex.virtual.population import cohort_sheet, person, person_of, write_sheet
 
 SETTINGS = VirtualSettings(patients=500, seed=7)
@@ -172,7 +172,7 @@ def test_bodies_grow_to_the_volumes_drawn(people, extreme):
     """The people of 500 with the least and the most gluteus maximus; the paper's muscles within 6 % at 5 mm."""
     one = extreme(people, key=lambda p: p.muscle_factor("gluteus_maximus", "left"))
     template = built_in(5.0)
-    shape = grown(one, template)
+    shape = grow_person(one, template)
     counts = label_counts(shape.labels) * (shape.grid.cell_mm / FINE) ** 3 / 1000.0
     for muscle in PAPER_MUSCLES:
         for side in ("left", "right"):

@@ -29,7 +29,7 @@ from mskdex.training.distributed import ProcessGroup, join_group
 from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
-from mskdex.training.simulated_pairs import MixedStore, PairStore
+from mskdex.training.simulated_pairs import Mixture, PairStore
 from mskdex.training.trainer import Trainer
 
 log = logging.getLogger("mskdex")
@@ -102,8 +102,8 @@ def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettin
         # Simulated images of relative scale have no device: without absolute ones none is to be read as absolute.
         absolute = any(scale == "absolute" for scale, _ in greys)
         return PairStore(stacks, pairs, memory, profiles if absolute else ())
-    alone, weight = experiment.optimisation.pairs_alone_epochs, experiment.losses.real_muscle_weight
-    return MixedStore(stacks, pairs, memory, profiles, pairs_alone_epochs=alone, muscle_weight=weight)
+    mixture = Mixture(experiment.optimisation.pairs_alone_epochs, experiment.losses.real_muscle_weight)
+    return PairStore(stacks, pairs, memory, profiles, mixture)
 
 
 def training_patients(table: pd.DataFrame, fold: int, path: Path) -> tuple[str, ...]:
