@@ -90,4 +90,4 @@ def _object_drrs(patient: VirtualPatient) -> np.ndarray:
         patient.ct, patient.labels, patient.world_from_voxel, ids, small, poses, density_table(("weighted_volume",))
     ).images[0]
     owner = [n.removesuffix("_left").removesuffix("_right") for n in names]
-    return np.stack([sum(i for i, o in zip(images, owner, strict=True) if o == s.name) for s in STRUCTURES])
+    return np.stack([images[[o == s.name for o in owner]].sum(axis=0) for s in STRUCTURES])

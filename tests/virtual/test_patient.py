@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mskdex.anatomy import STRUCTURES
 from mskdex.config.virtual import ExposureSettings, VirtualSettings
 from mskdex.deformation.coarse_grid import Grid
 from mskdex.errors import MskdexError
@@ -23,6 +25,7 @@ from mskdex.pipeline.stages.synthesize import posed_labels, preview, synthesize
 from mskdex.quantities import lean_mass_density_g_cm3
 from mskdex.virtual.patient import VirtualPatient, make_patient
 from mskdex.virtual.population import person_of
+from mskdex.virtual.preview import _object_drrs
 from mskdex.virtual.scanner import scan, thick_slices
 from mskdex.virtual.streaks import streaks
 
@@ -246,6 +249,16 @@ def test_preview_is_written(metal, tmp_path, monkeypatch):
     with PIL.Image.open(tmp_path / "preview.png") as image:
         assert image.width > 1000
         assert np.asarray(image.convert("L")).std() > 20
+
+
+def test_a_preview_of_an_atlas_without_a_structure_has_an_empty_image_of_it(metal):
+    without = replace(metal, names=tuple("other" if n == "sacrum" else n for n in metal.names))
+    images, some = _object_drrs(without), _object_drrs(metal)
+    place = [s.name for s in STRUCTURES].index("sacrum")
+    assert some[place].sum() > 100.0
+    assert not images[place].any()
+    others = [i for i in range(len(STRUCTURES)) if i != place]
+    assert images[others].sum(axis=(1, 2)) == pytest.approx(some[others].sum(axis=(1, 2)), rel=1e-2)
 
 
 def test_an_atlas_takes_the_place_of_the_built_in_anatomy(shared_data, tmp_path):
