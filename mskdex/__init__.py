@@ -6,7 +6,7 @@ From a CT and its labels to object-wise DRRs:
     ct = mskdex.read_ct("ct.nii.gz")
     labels = mskdex.read_labels("labels.nii.gz", ct, "totalsegmentator")
     drrs = mskdex.render(ct, labels)
-    print(drrs.sums())
+    print(drrs.sums()[["volume_cm3", "lean_mass_g"]])
 
 From a radiograph to masses:
 

@@ -19,7 +19,7 @@ from mskdex.io.greys import greys_of
 from mskdex.io.stack import Greys
 from mskdex.io.volume import read_labelled
 from mskdex.models.device_profiles import by_profile, fit_profiles
-from mskdex.pipeline.stages.calibrate import _Pose, assessment, compare
+from mskdex.pipeline.stages.calibrate import RegisteredPose, assessment, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM
@@ -52,7 +52,7 @@ def _compared(folder: Path, pose: np.ndarray, facts: dict) -> Compared | None:
     bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
     radiograph, settings = read_radiograph(folder), Config().calibration
     view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-    seen = compare(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
+    seen = compare(ct.array, ct.world_from_voxel, bodies, view, RegisteredPose("pelvis", pose))
     content = assessment(seen, "relative", settings)
     if content["reason"]:
         return None

@@ -21,7 +21,7 @@ from mskdex.config.registration import CalibrationSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
-from mskdex.pipeline.stages.calibrate import _compared, _Pose
+from mskdex.pipeline.stages.calibrate import RegisteredPose, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
@@ -51,12 +51,12 @@ def imported_patients(patients: Path, truth: Path) -> dict[str, list[Compared]]:
     found: dict[str, list[Compared]] = {"absolute": [], "relative": []}
     for folder in sorted(p.parent for p in patients.glob("*/camera.json")):
         content = json.loads((truth / folder.name / "truth.json").read_text(encoding="utf-8"))
-        pose = _Pose("pelvis", np.array((content.get("bodies") or content["camera_from_ct"])["pelvis"]))
+        pose = RegisteredPose("pelvis", np.array((content.get("bodies") or content["camera_from_ct"])["pelvis"]))
         ct, labels = read_labelled(folder / "ct.nii.gz", folder / "labels.nii.gz")
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
         view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        found[radiograph.scale].append(_compared(ct.array, ct.world_from_voxel, bodies, view, pose))
+        found[radiograph.scale].append(compare(ct.array, ct.world_from_voxel, bodies, view, pose).pixels)
     return found
 
 
@@ -65,8 +65,8 @@ def virtual_patients(first: int, count: int, voxel_mm: float, root: Path) -> lis
     found = []
     for number in range(first, first + count):
         case = virtual(number, root, voxel_mm)
-        pose, view = _Pose("pelvis", case.truth["pelvis"]), case.patient.view.at(PIXEL_MM)
-        found.append(_compared(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose))
+        pose, view = RegisteredPose("pelvis", case.truth["pelvis"]), case.patient.view.at(PIXEL_MM)
+        found.append(compare(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose).pixels)
     return found
 
 

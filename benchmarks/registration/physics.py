@@ -24,7 +24,7 @@ from mskdex.drr.render import render
 from mskdex.exposure.exposing import Beam, material_tables
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
-from mskdex.pipeline.stages.calibrate import _Pose, compare
+from mskdex.pipeline.stages.calibrate import RegisteredPose, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
@@ -50,7 +50,7 @@ class Exposed:
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
         view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        seen = compare(ct.array, ct.world_from_voxel, bodies, view, _Pose("pelvis", pose))
+        seen = compare(ct.array, ct.world_from_voxel, bodies, view, RegisteredPose("pelvis", pose))
         paths = render(
             ct.array,
             None,

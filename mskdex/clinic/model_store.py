@@ -133,6 +133,7 @@ def _all(folder: Path) -> Iterator[StoredModel]:
 
 
 def _fetch(source: str, into: Path) -> None:
+    """Puts a model's file into a folder, by URL or by path; beside a file its calibration comes along."""
     if _URL.match(source):
         download(source, into / MODEL)
         return

@@ -39,7 +39,7 @@ def assign_folds(patients: pd.DataFrame, settings: FoldSettings) -> pd.DataFrame
         raise MskdexError(detail)
     people["order"] = [_order(settings.seed, p) for p in people["person"]]
     people = people.sort_values(["sex", "rows", "order"], ascending=[True, False, True])
-    folds = dict(zip(people["person"], _dealt(people["sex"], people["rows"], settings.count), strict=True))
+    folds = dict(zip(people["person"], _fold_of_each(people["sex"], people["rows"], settings.count), strict=True))
     table["fold"] = table["person"].map(folds).where(dealt, NO_FOLD).astype(int)
     return table[["patient_id", "fold", "person"]].sort_values("patient_id", ignore_index=True)
 
@@ -61,8 +61,8 @@ def too_few(patients: pd.DataFrame, folds: int) -> str:
         patients: as `assign_folds` takes them.
         folds: their number.
     """
-    dealt = patients[trained_on(patients)]
-    persons, rows = dealt.get("person", dealt["patient_id"]).nunique(), len(dealt)
+    trained = patients[trained_on(patients)]
+    persons, rows = trained.get("person", trained["patient_id"]).nunique(), len(trained)
     if persons >= folds:
         return ""
     who = f"{rows} patients" if persons == rows else f"{rows} patients, {persons} persons,"
@@ -70,7 +70,7 @@ def too_few(patients: pd.DataFrame, folds: int) -> str:
     return f"{who} cannot fill {folds} folds; add patients or lower folds.count"
 
 
-def _dealt(sexes: Iterable[str], sizes: Iterable[int], count: int) -> list[int]:
+def _fold_of_each(sexes: Iterable[str], sizes: Iterable[int], count: int) -> list[int]:
     """The fold of each person in turn: the one with the fewest rows of that sex, of these the smallest, the first."""
     of_sex: dict[str, list[int]] = {}
     total = [0] * count

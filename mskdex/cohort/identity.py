@@ -58,7 +58,7 @@ def clashes(cohort: Sequence[Evidence]) -> list[Clash]:
     for column in ("ct", "labels", "radiograph"):
         values = [(e.patient_id, digest) for e in cohort for digest in dict.fromkeys(e.digests.get(column, ()))]
         for _, patients in shared(values):
-            for first, second in _strangers(known, patients):
+            for first, second in _different_persons(known, patients):
                 message = _same_content(column, known[first], known[second])
                 found.setdefault((second, column), Clash(second, column, message))
     return [*found.values(), *_same_ids(known)]
@@ -72,7 +72,7 @@ def _same_ids(known: Mapping[str, Evidence]) -> Iterator[Clash]:
             detail = f"the DICOM PatientID of all {len(patients)} patients is the same, so it says nothing about them"
             yield Clash("", "patient_id", detail, certain=False)
             continue
-        for first, second in _strangers(known, patients):
+        for first, second in _different_persons(known, patients):
             one, other = (
                 next(known[p].files[c] for c, w in known[p].dicom_ids.items() if w == who) for p in (first, second)
             )
@@ -83,12 +83,12 @@ def _same_ids(known: Mapping[str, Evidence]) -> Iterator[Clash]:
             yield Clash(second, "patient_id", message)
 
 
-def _strangers(known: Mapping[str, Evidence], patients: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _different_persons(known: Mapping[str, Evidence], patients: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each of some patients with the first one before them who, by the sheet, is another person."""
     for i, other in enumerate(patients):
-        stranger = next((p for p in patients[:i] if known[p].person != known[other].person), None)
-        if stranger is not None:
-            yield stranger, other
+        first = next((p for p in patients[:i] if known[p].person != known[other].person), None)
+        if first is not None:
+            yield first, other
 
 
 def _same_content(column: str, first: Evidence, second: Evidence) -> str:

@@ -21,7 +21,7 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix=f"mskdex-{process}")
 
 
-def spread(task: Callable[[int, int], Any], count: int, chunk: int = 8) -> list[Any]:
+def in_chunks(task: Callable[[int, int], Any], count: int, chunk: int = 8) -> list[Any]:
     """Calls `task(start, stop)` over 0 … count in chunks, on all threads; returns the results in order.
 
     The chunks are handed out as threads come free, because the middle rows of an image cost more.

@@ -56,7 +56,7 @@ class PosedCt:
 
 
 @dataclass(frozen=True)
-class _Map:
+class _SoftTissueMap:
     """Soft tissue of the posed frame comes from the CT's x + shift(x)."""
 
     ct: LabelledCt
@@ -100,14 +100,14 @@ def pose_ct(
     if bad := [v for v in growth.values() if not 0.2 <= v <= 5.0]:
         msg = f"growth by the factor {bad[0]:g}; factors from 0.2 to 5 are possible"
         raise MskdexError(msg)
-    still = all(np.allclose(pose, np.eye(4), atol=1e-9) for pose in moves.values())
-    here = _followed(ct, moves, max(1.0, growth.get(ct.fat, 1.0)), still=still)
-    from_index, shape = _output(here, voxel_mm)
-    if still and not growth:
+    at_rest = all(np.allclose(pose, np.eye(4), atol=1e-9) for pose in moves.values())
+    soft_map = _follow(ct, moves, max(1.0, growth.get(ct.fat, 1.0)), at_rest=at_rest)
+    from_index, shape = _output(soft_map, voxel_mm)
+    if at_rest and not growth:
         if voxel_mm is None:
             from_index, shape = np.array(ct.world_from_voxel, dtype=np.float64), ct.hu.shape
-        return _result(here, from_index, shape, _wanted(ct, whole, {}))
-    return _kept(here, from_index, shape, whole, growth)
+        return _result(soft_map, from_index, shape, _wanted(ct, whole, {}))
+    return _with_wanted_amounts(soft_map, from_index, shape, whole, growth)
 
 
 def _checked(ct: LabelledCt, poses: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -130,7 +130,7 @@ def _is_rigid(pose: np.ndarray) -> bool:
     return np.allclose(turn @ turn.T, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0
 
 
-def _followed(ct: LabelledCt, poses: dict[str, np.ndarray], fatter: float, *, still: bool) -> _Map:
+def _follow(ct: LabelledCt, poses: dict[str, np.ndarray], fatter: float, *, at_rest: bool) -> _SoftTissueMap:
     """The map of soft tissue that follows the bones and has regained its volume, with room for fat to grow."""
     reference = _around(ct.box_mm, np.full(3, _MARGIN_MM))
     resting = (reference, np.zeros((*reference.shape, 3), np.float32))
@@ -139,14 +139,14 @@ def _followed(ct: LabelledCt, poses: dict[str, np.ndarray], fatter: float, *, st
     low, high = corners.min(axis=0), corners.max(axis=0)
     room = _MARGIN_MM + (np.sqrt(fatter) - 1.0) * (high - low) / 2.0
     grid = _around((low, high), np.array([room[0], room[1], _MARGIN_MM + _BEYOND_MM]))
-    if still:
-        return _Map(ct, poses, grid, np.zeros((*grid.shape, 3), np.float32))
+    if at_rest:
+        return _SoftTissueMap(ct, poses, grid, np.zeros((*grid.shape, 3), np.float32))
     codes = ct.codes_on(reference, resting, {b: np.eye(4) for b in poses})
     shares = {body: cell_means(codes, ct.of_body(body)[None])[0] for body in poses}
     points = grid.points()
     shift = follow_bones(distances_to(shares, reference.cell_mm), reference, poses, points) - points
     shift = restore_volume(shift, grid, lambda s: ct.codes_on(grid, (grid, s), poses), ct.tissues)
-    return _Map(ct, poses, grid, shift)
+    return _SoftTissueMap(ct, poses, grid, shift)
 
 
 def _corners(box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -157,14 +157,14 @@ def _around(box: tuple[np.ndarray, np.ndarray], margin_mm: np.ndarray) -> Grid:
     return Grid.around(box[0] - margin_mm, box[1] + margin_mm, _CELL_MM)
 
 
-def _output(here: _Map, voxel_mm: float | None) -> tuple[np.ndarray, tuple[int, ...]]:
+def _output(soft_map: _SoftTissueMap, voxel_mm: float | None) -> tuple[np.ndarray, tuple[int, ...]]:
     """world_from_voxel and shape of what is returned."""
-    size = here.grid.cell_mm * (np.array(here.grid.shape[::-1]) - 1)
-    box = here.grid.origin_mm, here.grid.origin_mm + size
+    size = soft_map.grid.cell_mm * (np.array(soft_map.grid.shape[::-1]) - 1)
+    box = soft_map.grid.origin_mm, soft_map.grid.origin_mm + size
     if voxel_mm is not None:
         fine = Grid.around(*box, voxel_mm)
         return fine.world_from_voxel, fine.shape
-    own = np.array(here.ct.world_from_voxel, dtype=np.float64)
+    own = np.array(soft_map.ct.world_from_voxel, dtype=np.float64)
     back = np.linalg.inv(own)
     index = _corners(box) @ back[:3, :3].T + back[:3, 3]
     low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int)
@@ -172,10 +172,10 @@ def _output(here: _Map, voxel_mm: float | None) -> tuple[np.ndarray, tuple[int, 
     return own, tuple(int(n) for n in (high - low + 1)[::-1])
 
 
-def _result(here: _Map, from_index: np.ndarray, shape: tuple[int, ...], wanted: np.ndarray) -> PosedCt:
-    labels, hu, _, beyond = here.ct.filled(from_index, shape, here.soft, here.poses)
+def _result(soft_map: _SoftTissueMap, from_index: np.ndarray, shape: tuple[int, ...], wanted: np.ndarray) -> PosedCt:
+    labels, hu, _, beyond = soft_map.ct.filled(from_index, shape, soft_map.soft, soft_map.poses)
     voxel_cm3 = float(abs(np.linalg.det(from_index[:3, :3]))) / 1000.0
-    found = amounts(hu, labels, here.ct.count, voxel_cm3)
+    found = amounts(hu, labels, soft_map.ct.count, voxel_cm3)
     return PosedCt(hu, labels, beyond, from_index, found, wanted, np.zeros(found.shape[1], np.int64))
 
 
@@ -187,49 +187,53 @@ def _wanted(ct: LabelledCt, whole: frozenset[int], growth: Mapping[int, float]) 
     return wanted
 
 
-def _kept(
-    here: _Map, from_index: np.ndarray, shape: tuple[int, ...], whole: frozenset[int], growth: Mapping[int, float]
+def _with_wanted_amounts(
+    soft_map: _SoftTissueMap,
+    from_index: np.ndarray,
+    shape: tuple[int, ...],
+    whole: frozenset[int],
+    growth: Mapping[int, float],
 ) -> PosedCt:
     """Grows or shrinks muscle by muscle until volume and lean mass are off by equal and opposite errors.
 
     A muscle's density is not the same everywhere, so that the flow cannot meet both exactly: the geometric mean of both
-    is. Where that leaves more than the tolerance, `_same_density` closes the rest.
+    is. Where that leaves more than the tolerance, `_shift_density` closes the rest.
     """
-    ct = here.ct
+    ct = soft_map.ct
     wanted = _wanted(ct, whole, growth)
     known = np.isfinite(wanted[0])
     aim = np.zeros(len(ct.tissues))
     for number in range(_PASSES):
-        codes = ct.codes_on(here.grid, here.soft, here.poses)
-        now = np.bincount(codes.ravel(), minlength=len(aim)) * (here.grid.cell_mm / FINE) ** 3 / 1000.0
+        codes = ct.codes_on(soft_map.grid, soft_map.soft, soft_map.poses)
+        now = np.bincount(codes.ravel(), minlength=len(aim)) * (soft_map.grid.cell_mm / FINE) ** 3 / 1000.0
         if number == 0:
             for code, factor in growth.items():
                 aim[code] = now[code] * factor
-        found = _result(here, from_index, shape, wanted)
-        now[: ct.count + 1][known], aim[: ct.count + 1][known] = _compared(found)[:, known]
+        result = _result(soft_map, from_index, shape, wanted)
+        now[: ct.count + 1][known], aim[: ct.count + 1][known] = _wanted_and_present(result)[:, known]
         off = np.abs(np.log(np.maximum(now[aim > 0], 1e-9) / aim[aim > 0]))
         if off.max(initial=0.0) < _GOOD_ENOUGH:
             break
         part = 1.0 if number < _FULL_STEPS else _DAMPED
         (rate,) = cell_means(codes, part * rates(codes, aim, now, _MOST)[None])
         mobility, _ = soft_mobility(codes, ct.tissues)
-        move = displacement(rate, mobility, here.grid.cell_mm, np.zeros(rate.shape))
-        here = replace(here, shift=displaced(here.shift, here.grid, move))
-    return _same_density(found)
+        move = displacement(rate, mobility, soft_map.grid.cell_mm, np.zeros(rate.shape))
+        soft_map = replace(soft_map, shift=displaced(soft_map.shift, soft_map.grid, move))
+    return _shift_density(result)
 
 
-def _compared(found: PosedCt) -> np.ndarray:
-    """What each label has and shall have, (2, labels): geometric means of volume and lean mass.
+def _wanted_and_present(result: PosedCt) -> np.ndarray:
+    """What each label has and what it shall have, (2, labels): geometric means of volume and lean mass.
 
     Of a muscle whose density has changed too much for that, or that has no lean mass, the volumes.
     """
-    pair = np.stack([found.amounts, found.wanted], axis=1)
+    pair = np.stack([result.amounts, result.wanted], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         alike = np.abs(np.diff(np.log(pair[1] / pair[0]), axis=0)[0]) < _ALIKE
     return np.where(alike, np.sqrt(pair[0] * pair[1]), pair[0])
 
 
-def _same_density(found: PosedCt) -> PosedCt:
+def _shift_density(result: PosedCt) -> PosedCt:
     """Shifts the HU of muscles whose mean lean density has left the tolerance, by whole HU and 10 at most.
 
     Bone that sweeps along a small muscle takes its rim, which the CT's resolution has mixed with bone and which is
@@ -237,14 +241,14 @@ def _same_density(found: PosedCt) -> PosedCt:
     are added to the voxels themselves.
     """
     (lean,) = density_table(("lean_mass",))
-    hu, shifts, total = found.hu.copy(), found.hu_shift.copy(), found.amounts.copy()
+    hu, shifts, total = result.hu.copy(), result.hu_shift.copy(), result.amounts.copy()
     steps = np.arange(-_MOST_HU, _MOST_HU + 1)
-    off = np.nan_to_num(np.abs(found.errors).max(axis=0)) > _CLOSE
-    for label in np.flatnonzero(off & (found.wanted[1] > 0.01 * found.wanted[0])):
-        where = found.labels == label
+    off = np.nan_to_num(np.abs(result.errors).max(axis=0)) > _CLOSE
+    for label in np.flatnonzero(off & (result.wanted[1] > 0.01 * result.wanted[0])):
+        where = result.labels == label
         values = hu[where].astype(np.int64)
         density = np.array([lean[np.clip(values + s, HU_MIN, HU_MAX) - HU_MIN].mean(dtype=np.float64) for s in steps])
-        best = int(np.argmin(np.abs(density * found.wanted[0, label] / found.wanted[1, label] - 1.0)))
+        best = int(np.argmin(np.abs(density * result.wanted[0, label] / result.wanted[1, label] - 1.0)))
         hu[where] = np.clip(values + steps[best], HU_MIN, HU_MAX)
-        shifts[label], total[1, label] = steps[best], density[best] * found.amounts[0, label]
-    return replace(found, hu=hu, amounts=total, hu_shift=shifts)
+        shifts[label], total[1, label] = steps[best], density[best] * result.amounts[0, label]
+    return replace(result, hu=hu, amounts=total, hu_shift=shifts)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int16, Int64, Real, UInt8
 
-from mskdex.compute.parallel import spread
+from mskdex.compute.parallel import in_chunks
 from mskdex.drr.march import LANES, march
 from mskdex.drr.rays import make_rays
 from mskdex.drr.sampling import Sampling
@@ -86,7 +86,7 @@ def _over_rows(
         line, seen = np.zeros((*images.shape[1:4:2], LANES), np.float32), np.zeros(images.shape[1], np.uint8)
         kernel(*constants, oversampling, images, line, seen, start, stop)
 
-    spread(rows, images.shape[2])
+    in_chunks(rows, images.shape[2])
 
 
 def _tile_depths(
@@ -121,8 +121,8 @@ def skip_map(
     """The label that each cell's corners share, and each block's distance to one that may hold an object."""
     cells = np.empty([n + 3 for n in scene.ct.shape], np.uint8)
     low, high = box[0], np.minimum(box[1] + 3, cells.shape)
-    spread(lambda a, b: classify_cells(scene.labels, cells, low, high, a, b), cells.shape[0])
+    in_chunks(lambda a, b: classify_cells(scene.labels, cells, low, high, a, b), cells.shape[0])
     blocks = np.empty([-(-n // BLOCK) for n in cells.shape], np.uint8)
-    spread(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
+    in_chunks(lambda a, b: occupied_blocks(cells, lookup, blocks, low, high, a, b), blocks.shape[0], 1)
     distance_of_blocks(blocks)
     return cells, blocks

@@ -250,7 +250,7 @@ def march_views(
             if _any(empty):
                 block = (n // _EDGE * block_lines + j // _EDGE) * block_width + i // _EDGE
                 distance = tl.load(blocks + block, mask=empty, other=0).to(tl.float32)
-                leap = tl.minimum(tl.minimum(_rest(x, gx, distance), _rest(y, gy, distance)), _rest(z, gz, distance))
-                k += tl.where(empty & (distance > 0), tl.minimum(leap, 1e6).to(tl.int32), 0)
+                skipped = tl.minimum(tl.minimum(_rest(x, gx, distance), _rest(y, gy, distance)), _rest(z, gz, distance))
+                k += tl.where(empty & (distance > 0), tl.minimum(skipped, 1e6).to(tl.int32), 0)
             k += 1
         _flush(target, pixels, stride, current, real & (current >= 0), s0, s1, s2, s3, quantities)

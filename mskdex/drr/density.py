@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Real, UInt8
 
-from mskdex.compute.parallel import spread
+from mskdex.compute.parallel import in_chunks
 from mskdex.drr.density_kernels import empty_blocks, march_density, march_tangents
 from mskdex.drr.rays import Rays, checked_affine, checked_depth, checked_pose, make_rays
 from mskdex.drr.skipping import BLOCK, distance_of_blocks
@@ -185,7 +185,7 @@ def _render(
     first = rays[0]
     box = np.array([np.ones(3), np.array(density.padded.shape[::-1]) - 2.0])
     constants = (density.padded, density.blocks, box, coefficients, first.slope, first.weight, step_mm, *outputs)
-    spread(lambda start, stop: kernel(*constants, start, stop), len(rays) * camera.shape[0])
+    in_chunks(lambda start, stop: kernel(*constants, start, stop), len(rays) * camera.shape[0])
     shape = (*poses.shape[:-2], *camera.shape)
     return images.reshape(shape), moments.reshape(*shape, -1)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from mskdex.compute.kernels import image_kernel, kernel
 from mskdex.drr.march import enter
-from mskdex.drr.skipping import BLOCK, leap
+from mskdex.drr.skipping import BLOCK, skipped_samples
 
 
 @kernel
@@ -41,9 +41,9 @@ def march_density(density, blocks, box, coefficients, slope, weight, step, image
                 x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
                 distance = blocks[np.uint32(z) // BLOCK, np.uint32(y) // BLOCK, np.uint32(x) // BLOCK]
                 if distance > 0:
-                    k += leap(x, y, z, gx, gy, gz, real(distance))
+                    k += skipped_samples(x, y, z, gx, gy, gz, real(distance))
                     continue
-                last = min(k + leap(x, y, z, gx, gy, gz, real(1)), count + 1)
+                last = min(k + skipped_samples(x, y, z, gx, gy, gz, real(1)), count + 1)
                 for m in range(k, last):
                     f = real(m)
                     x, y, z = x0 + f * gx, y0 + f * gy, z0 + f * gz
@@ -92,7 +92,7 @@ def march_tangents(density, blocks, box, coefficients, slope, weight, step, imag
                 i, j, n = int(x), int(y), int(z)
                 distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
                 if distance > 0:
-                    k += leap(x, y, z, gx, gy, gz, real(distance))
+                    k += skipped_samples(x, y, z, gx, gy, gz, real(distance))
                     continue
                 k += 1
                 depth = depth0 + f * real(step)

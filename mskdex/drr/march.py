@@ -3,7 +3,7 @@
 import numpy as np
 
 from mskdex.compute.kernels import kernel
-from mskdex.drr.skipping import BLOCK, TILE, leap, span
+from mskdex.drr.skipping import BLOCK, TILE, skipped_samples, span
 from mskdex.quantities import HU_MIN
 
 LANES = 4
@@ -151,7 +151,7 @@ def march(
                     owner = lookup[cells[n, j, i]]
                     if owner == -2:
                         distance = blocks[n // BLOCK, j // BLOCK, i // BLOCK]
-                        k += leap(x, y, z, gx, gy, gz, np.float32(distance)) if distance > 0 else 1
+                        k += skipped_samples(x, y, z, gx, gy, gz, np.float32(distance)) if distance > 0 else 1
                         continue
                     k += 1
                     depth = depth0 + f * gd

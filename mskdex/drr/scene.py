@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int16, Int64, Real, UInt8
 
-from mskdex.compute.parallel import spread
+from mskdex.compute.parallel import in_chunks
 from mskdex.drr.rays import checked_affine, checked_depth
 from mskdex.drr.skipping import count_outside, survey
 from mskdex.errors import MskdexError
@@ -92,7 +92,7 @@ class Scene:
             box = self.boxes[label]
             if not _inside(camera, self.corners_mm(box.reshape(2, 3), pose)).all():
                 constants = (self.labels, label, box, matrix, camera.beam == "cone", low, high)
-                parts = spread(functools.partial(count_outside, *constants), len(self.labels))
+                parts = in_chunks(functools.partial(count_outside, *constants), len(self.labels))
                 fractions[index] = sum(parts) / self.counts[label]
         return fractions
 
@@ -122,6 +122,6 @@ def _survey(
         boxes[counts == 0] = [2**31, 2**31, 2**31, 0, 0, 0]
         return boxes, counts, limits
 
-    boxes, counts, limits = (np.stack(part) for part in zip(*spread(slab, ct.shape[0], 32), strict=True))
+    boxes, counts, limits = (np.stack(part) for part in zip(*in_chunks(slab, ct.shape[0], 32), strict=True))
     merged = np.concatenate([boxes[..., :3].min(axis=0), boxes[..., 3:].max(axis=0)], axis=1)
     return merged, counts.sum(axis=0), (int(limits[:, 0].min()), int(limits[:, 1].max()))

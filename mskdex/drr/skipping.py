@@ -235,6 +235,6 @@ def advance(x, y, z, gx, gy, gz, distance):
 
 
 @kernel
-def leap(x, y, z, gx, gy, gz, distance):
+def skipped_samples(x, y, z, gx, gy, gz, distance):
     """Samples that a ray may advance from an empty block; at least one."""
     return int(advance(x, y, z, gx, gy, gz, distance)) + 1

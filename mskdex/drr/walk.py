@@ -73,7 +73,7 @@ def walk(
                 low_x, low_y, low_z = int(box[0, 0] + 0.5), int(box[0, 1] + 0.5), int(box[0, 2] + 0.5)
                 high_x, high_y, high_z = int(box[1, 0] - 0.5), int(box[1, 1] - 0.5), int(box[1, 2] - 0.5)
                 while depth < leave:
-                    # Into the voxel that holds the ray just behind `depth`, at the box's face or after a leap.
+                    # Into the voxel that holds the ray just behind `depth`, at the box's face or after skipped blocks.
                     ahead = depth + 1e-7
                     i = min(max(int(np.rint(ox + dx * ahead)), low_x), high_x)
                     j = min(max(int(np.rint(oy + dy * ahead)), low_y), high_y)

@@ -29,10 +29,12 @@ ATTENUATION_NEPERS = (1.0, 9.0)
 
 def relative_exposure(values: np.ndarray, scale: GreyScale) -> np.ndarray:
     """Linear values as exposure, still without a reference; others as minus attenuation, in nepers if that is known."""
+    rises_with_exposure = scale.rises_with == "exposure"
     if scale.kind == "linear":
-        return values - min(scale.low, 0.0) if scale.rises_with == "exposure" else scale.high - values
-    unit = scale.nepers_per_unit or 1.0
-    return values * (unit if scale.rises_with == "exposure" else -unit)
+        # Negative values, as some detectors store them, have no logarithm.
+        return values - min(scale.low, 0.0) if rises_with_exposure else scale.high - values
+    nepers = values * (scale.nepers_per_unit or 1.0)
+    return nepers if rises_with_exposure else -nepers
 
 
 def log_attenuation(

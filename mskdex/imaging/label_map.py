@@ -101,10 +101,10 @@ def _require_agreement(
         if len(own) != 1 or own[0] not in ids or match_names(channel, [name]):
             continue
         if other := next((c.name for c in request.channels if match_names(c, [name])), None):
+            meant = "" if name == other else f", which is {other}"
             msg = (
                 f"{request.path}: label source {quote(request.source_name, 60)} says that id {own[0]} is "
-                f"{channel.name}, but the file's own names say {name}, which is {other}; correct label_source, or "
-                "remove the names"
+                f"{channel.name}, but the file's own names say {name}{meant}; correct label_source, or remove the names"
             )
             raise MskdexError(msg)
 

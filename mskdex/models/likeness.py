@@ -51,12 +51,12 @@ class Likeness:
 
     def flags(self, image: np.ndarray, field: np.ndarray) -> list[str]:
         """A sentence where a radiograph on the model's grid is unlike the training's; arguments as of `thumbnail`."""
-        found = self.distance(thumbnail(image, field))
-        if found <= self.limit:
+        excess = self.distance(thumbnail(image, field)) - self.limit  # of logarithms
+        if excess <= 0.0:
             return []
         return [
-            f"unlike the training radiographs: its distance is {np.exp(found - self.limit):.1f} times the limit; look "
-            "whether it is the hip, upright, and without the collimator's blades"
+            f"unlike the training radiographs: its distance is {np.exp(excess):.1f} times the limit; look whether it "
+            "is the hip, upright, and without the collimator's blades"
         ]
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -116,12 +116,20 @@ class GradientCorrelation:
         self._squared = weighting == "energy"
 
     def _weights(self, enough: np.ndarray, weighting: str, cap: float) -> np.ndarray:
+        """Weights of the tiles, which add up to 1; 0 where a tile has too few pixels or the image has no edge in it.
+
+        Args:
+            enough: tiles of which enough pixels can be used.
+            weighting: equal, or energy: of the image's gradients, so that tiles with strong edges count more.
+            cap: the most energy that counts, over the tiles' median, lest one edge outweigh all others.
+        """
         used = enough & (self._norm > _EPSILON)
         if not used.any():
             return np.zeros(self._norm.shape)
         energy = self._norm**2
-        capped = np.minimum(energy, cap * np.median(energy[used])) if weighting == "energy" else np.ones(energy.shape)
-        return np.where(used, capped, 0.0) / np.where(used, capped, 0.0).sum()
+        weights = np.minimum(energy, cap * np.median(energy[used])) if weighting == "energy" else np.ones(energy.shape)
+        weights = np.where(used, weights, 0.0)
+        return weights / weights.sum()
 
     def _trends(self, degree: int) -> np.ndarray:
         """Orthonormal polynomials on the usable pixels of every tile, (terms, tiles, pixels)."""

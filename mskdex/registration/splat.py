@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mskdex.compute.kernels import kernel
-from mskdex.compute.parallel import spread
+from mskdex.compute.parallel import in_chunks
 from mskdex.geometry.camera import Camera
 from mskdex.registration.bodies import RigidBody
 
@@ -61,7 +61,7 @@ def splat(points: Points, camera: Camera, poses: np.ndarray) -> np.ndarray:
     images = np.zeros((len(poses), *camera.shape), dtype=np.float32)
     position, strength = (np.ascontiguousarray(a, dtype=np.float64) for a in (points.position_mm, points.strength_mm3))
     constants = (position, strength, float(points.size_mm), _geometry(camera), poses, images)
-    spread(lambda start, stop: _splat(*constants, start, stop), len(poses))
+    in_chunks(lambda start, stop: _splat(*constants, start, stop), len(poses))
     return images
 
 

@@ -121,8 +121,10 @@ class Results:
         """Experiments, baselines and comparators, in the tables' order."""
         found, colours = [], iter(c for c in COLOURS if c not in BASELINE_COLOURS.values())
         for name in dict.fromkeys(self.agreement["method"]):
-            kind = "experiment" if name in self.config.experiments else "comparator"
-            kind = "fused" if name == FUSED else "baseline" if name in BASELINES else kind
+            if name in (FUSED, *BASELINES):
+                kind = "fused" if name == FUSED else "baseline"
+            else:
+                kind = "experiment" if name in self.config.experiments else "comparator"
             colour = BASELINE_COLOURS.get(name) or next(colours, "#444444")
             found.append(Method(name, method_name(name), kind, colour))
         return found

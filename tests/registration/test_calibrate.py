@@ -16,7 +16,7 @@ from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.imaging.radiograph import write_image
 from mskdex.io.artifacts import write_json
 from mskdex.io.nifti import read_nifti
-from mskdex.pipeline.stages.calibrate import _compared, _Pose, calibrate
+from mskdex.pipeline.stages.calibrate import RegisteredPose, calibrate, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.fixed_image import FixedImage
@@ -57,9 +57,9 @@ def compared(patients):
     found = []
     for number in (2, 3, 4):
         case = virtual(number, patients, 5.0)
-        pose = _Pose("pelvis", case.truth["pelvis"])
+        pose = RegisteredPose("pelvis", case.truth["pelvis"])
         view = case.patient.view.at(PIXEL_MM)
-        found.append(_compared(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose))
+        found.append(compare(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose).pixels)
     return found
 
 
@@ -232,8 +232,8 @@ def test_a_ct_of_little_above_the_hips_is_compared_below_them(case):
     hip = joint_centre(case.patient.bodies["femur_left"].surface_mm, case.patient.bodies["pelvis"].surface_mm)
     first = int(np.ceil(np.linalg.solve(case.ct.world_from_voxel, [*hip, 1.0])[2] + 12.0 / case.ct.spacing_mm[2]))
     bodies = find_bodies(case.ct.array[:first], case.labels.array[:first], case.ct.world_from_voxel, CHANNELS)
-    args = case.ct.array[:first], case.ct.world_from_voxel, bodies, view, _Pose("pelvis", pose)
-    assert len(_compared(*args)[0]) >= LEAST_PIXELS
+    args = case.ct.array[:first], case.ct.world_from_voxel, bodies, view, RegisteredPose("pelvis", pose)
+    assert len(compare(*args).pixels[0]) >= LEAST_PIXELS
 
 
 def test_the_stage_writes_fit_flags_and_correction(case, patients, tmp_path):

@@ -34,8 +34,13 @@ _OFFSET_NEPERS = 1.0
 
 
 @dataclass(frozen=True)
-class _Pose:
-    """The first accepted body of pose.json."""
+class RegisteredPose:
+    """The first accepted body of pose.json.
+
+    Attributes:
+        body: its name.
+        camera_from_ct: 4×4.
+    """
 
     body: str
     camera_from_ct: np.ndarray
@@ -134,15 +139,15 @@ def _sound(nepers: Sequence[float], settings: CalibrationSettings) -> list[float
     return [round(slope * v + offset * min(v / _OFFSET_NEPERS, 1.0), 5) for v in nepers]
 
 
-def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> _Pose | None:
+def _pose(bodies: Mapping[str, Mapping[str, Any]]) -> RegisteredPose | None:
     for name, entry in bodies.items():
         if entry["accepted"]:
-            return _Pose(name, np.array(entry["camera_from_ct"], dtype=np.float64))
+            return RegisteredPose(name, np.array(entry["camera_from_ct"], dtype=np.float64))
     return None
 
 
 def compare(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
+    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: RegisteredPose
 ) -> ComparedGreys:
     """The radiograph beside the CT at the registered pose.
 
@@ -159,10 +164,3 @@ def compare(
     body = view.field & covered & ~moving & (nepers > AIR_NEPERS)
     air = air_pixels(nepers, view, moving, paths_within(hu.shape, world_from_voxel, view.camera, pose.camera_from_ct))
     return ComparedGreys(nepers, view.image, chosen, body, air)
-
-
-def _compared(
-    hu: np.ndarray, world_from_voxel: np.ndarray, bodies: Mapping[str, Outline], view: FixedImage, pose: _Pose
-) -> tuple[np.ndarray, np.ndarray]:
-    """The compared pixels alone."""
-    return compare(hu, world_from_voxel, bodies, view, pose).pixels

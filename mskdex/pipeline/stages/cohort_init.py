@@ -170,9 +170,9 @@ def _prefix(name: str) -> str:
     return stem
 
 
-def _sort_in(path: Path, patients: dict[str, _PatientFiles], unit: str, said: str | None = None) -> None:
+def _sort_in(path: Path, patients: dict[str, _PatientFiles], unit: str, kind_by_name: str | None = None) -> None:
     """Puts a file to what it is, by what its name says where that is known, else by its content."""
-    if said == "":
+    if kind_by_name == "":
         return
     if path.name.lower().endswith(ARCHIVES):
         patients[unit].notes.append(f"{path.name} is an archive: unpack it")
@@ -183,9 +183,9 @@ def _sort_in(path: Path, patients: dict[str, _PatientFiles], unit: str, said: st
         kind = file_kind(path)
         if kind == "dicom":
             _sort_in_dicom(path, patients[unit])
-        elif said and kind:
+        elif kind_by_name and kind:
             named = {"ct": patients[unit].volumes, "labels": patients[unit].labels}
-            named.get(said, patients[unit].radiographs).append(path)
+            named.get(kind_by_name, patients[unit].radiographs).append(path)
         elif kind in {"nifti", "nrrd", "metaimage"}:
             (patients[unit].volumes if ids_in(path) is None else patients[unit].labels).append(path)
         elif kind in {"png", "tiff"}:
