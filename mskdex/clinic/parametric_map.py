@@ -65,15 +65,15 @@ def parametric_map(
     return found
 
 
-def _index(found: ParametricMap, context: ObjectContext) -> None:
+def _index(image: ParametricMap, context: ObjectContext) -> None:
     """Makes the frames' mappings their dimension: highdicom indexes by position alone, which is one for all."""
-    dimension = found.DimensionIndexSequence[0]
+    dimension = image.DimensionIndexSequence[0]
     dimension.DimensionIndexPointer = tag_for_keyword("LUTLabel")
     dimension.FunctionalGroupPointer = tag_for_keyword("RealWorldValueMappingSequence")
     dimension.DimensionDescriptionLabel = "Quantity and structure"
     dimension.DimensionOrganizationUID = context.uid("dimensions")
-    found.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimension.DimensionOrganizationUID
-    for number, item in enumerate(found.PerFrameFunctionalGroupsSequence, start=1):
+    image.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimension.DimensionOrganizationUID
+    for number, item in enumerate(image.PerFrameFunctionalGroupsSequence, start=1):
         item.FrameContentSequence[0].DimensionIndexValues = [number]
 
 

@@ -122,9 +122,9 @@ def _decoded(header: Dataset, tag: BaseTag) -> DataElement:
     return alone[tag]
 
 
-def _require_uids(found: Dataset, file: Path) -> None:
+def _require_uids(dataset: Dataset, file: Path) -> None:
     for keyword in _UIDS:
-        value = text_of(found, keyword)
+        value = text_of(dataset, keyword)
         if not (_UID.fullmatch(value) and len(value) <= 64):
             what = "is no UID" if value else "is missing"  # its value is not told: messages stand among the results
             msg = (
@@ -132,25 +132,25 @@ def _require_uids(found: Dataset, file: Path) -> None:
                 "export it again from the archive"
             )
             raise MskdexError(msg)
-        setattr(found, keyword, value)
-    if found.SOPClassUID not in _PROJECTIONS:
+        setattr(dataset, keyword, value)
+    if dataset.SOPClassUID not in _PROJECTIONS:
         msg = (
-            f"{file}: its SOP class {found.SOPClassUID} ({UID(found.SOPClassUID).name}) is no radiograph's, so no "
+            f"{file}: its SOP class {dataset.SOPClassUID} ({UID(dataset.SOPClassUID).name}) is no radiograph's, so no "
             "DICOM objects are made of it; export it as CR, DX, XA, RF or secondary capture image"
         )
         raise MskdexError(msg)
 
 
-def _fill(found: Dataset, file: Path) -> None:
+def _fill(dataset: Dataset, file: Path) -> None:
     for keyword in _ALWAYS:
-        if keyword not in found or found[keyword].value is None:
-            setattr(found, keyword, "")
+        if keyword not in dataset or dataset[keyword].value is None:
+            setattr(dataset, keyword, "")
     for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM), ("PatientSex", _sex)):
         try:
-            kind(found[keyword].value)
+            kind(dataset[keyword].value)
         except (TypeError, ValueError):
             log.warning("%s: its %s means nothing and is left blank in the DICOM objects", file, keyword)
-            setattr(found, keyword, "")
+            setattr(dataset, keyword, "")
 
 
 def _sex(value: str) -> str:

@@ -259,10 +259,10 @@ def _mean_of(folds: list[ResampledMeasure]) -> ResampledMeasure:
     return ResampledMeasure(mean, reasons, sum(f.n for f in folds), folds[0].structures)  # type: ignore[arg-type]
 
 
-def _structures(found: ResampledMeasure, kinds: dict[str, str], confidence: float) -> list[dict[str, Any]]:
+def _structures(measure: ResampledMeasure, kinds: dict[str, str], confidence: float) -> list[dict[str, Any]]:
     """A row per structure, the mean of its sides, and one of the mean over the muscles."""
     rows, muscles = [], []
-    for name, draws, reason, n in _sides_averaged(found):
+    for name, draws, reason, n in _sides_averaged(measure):
         rows.append(_row(name, kinds[name], draws, n, reason, confidence))
         if kinds[name] == "muscle" and draws is not None:
             muscles.append(draws)
@@ -272,13 +272,13 @@ def _structures(found: ResampledMeasure, kinds: dict[str, str], confidence: floa
     return [_row(MEAN_OF_MUSCLES, "muscle", mean, n, reason, confidence), *rows]
 
 
-def _sides_averaged(found: ResampledMeasure) -> Iterator[tuple[str, np.ndarray | None, str | None, int]]:
+def _sides_averaged(measure: ResampledMeasure) -> Iterator[tuple[str, np.ndarray | None, str | None, int]]:
     """Each structure, its draws (None where no side has a value), why not, and its patients."""
-    for name in dict.fromkeys(found.structures):
-        columns = [c for c, structure in enumerate(found.structures) if structure == name]
-        defined = [c for c in columns if not found.why[c]]
-        reason = None if defined else "; ".join(dict.fromkeys(str(found.why[c]) for c in columns))
-        yield name, found.draws[:, defined].mean(axis=1) if defined else None, reason, int(found.n[columns].max())
+    for name in dict.fromkeys(measure.structures):
+        columns = [c for c, structure in enumerate(measure.structures) if structure == name]
+        defined = [c for c in columns if not measure.why[c]]
+        reason = None if defined else "; ".join(dict.fromkeys(str(measure.why[c]) for c in columns))
+        yield name, measure.draws[:, defined].mean(axis=1) if defined else None, reason, int(measure.n[columns].max())
 
 
 def _row(

@@ -16,11 +16,11 @@ _LIKE_A_SLICE = (0.5, 2.0)
 """Sizes, as parts of the median file of the series, between which an unreadable file may be a damaged slice."""
 
 
-def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset]]) -> list[str]:
+def left_out(files: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset]]) -> list[str]:
     """What a reader should know of files beside a series that were passed over.
 
     Args:
-        found: headers of all DICOM files of the folder.
+        files: headers of all DICOM files of the folder.
         chosen: those of the series.
 
     Raises:
@@ -29,9 +29,9 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
     inside = {path for path, _ in chosen}
     first = chosen[0][1]
     shape = integer(first, "Rows"), integer(first, "Columns")
-    alone = Counter(text(header, "SeriesInstanceUID") for _, header in found)
+    alone = Counter(text(header, "SeriesInstanceUID") for _, header in files)
     notes = []
-    for path, header in found:
+    for path, header in files:
         if path in inside or "LOCALIZER" in text(header, "ImageType").upper():
             continue
         alike = (integer(header, "Rows"), integer(header, "Columns")) == shape
@@ -43,7 +43,7 @@ def left_out(found: list[tuple[Path, Dataset]], chosen: list[tuple[Path, Dataset
         lone = alone[text(header, "SeriesInstanceUID")] == 1 and integer(header, "NumberOfFrames", 1) == 1
         if alike and lone and text(header, "SOPClassUID") == _CT_IMAGE:
             notes.append(f"{path.name} was passed over: it has a series of its own, but may be a slice of this one")
-    return notes + _unreadable({path for path, _ in found}, [path for path, _ in chosen])
+    return notes + _unreadable({path for path, _ in files}, [path for path, _ in chosen])
 
 
 def _unreadable(readable: set[Path], chosen: list[Path]) -> list[str]:

@@ -57,15 +57,15 @@ def combine(
     return found
 
 
-def _unite(found: UnitedMasks, channel: Channel, name: str, inside: np.ndarray, path: Path) -> None:
-    out = found.out
+def _unite(united: UnitedMasks, channel: Channel, name: str, inside: np.ndarray, path: Path) -> None:
+    out = united.out
     shared = int(np.count_nonzero(inside & (out > 0) & (out != channel.label)))
     smaller = int(np.count_nonzero(inside))
     if shared > _OVERLAP_SHARE * max(smaller, 1):
         msg = f"{path}: {name} shares {shared} of its {smaller} voxels with other structures; correct the masks"
         raise MskdexError(msg)
     if shared:
-        found.warnings.append(f"{name} shares {shared} voxels with other structures; they stay with those")
+        united.warnings.append(f"{name} shares {shared} voxels with other structures; they stay with those")
     out[inside & (out == 0)] = channel.label
 
 

@@ -83,43 +83,43 @@ def camera_tags(header: Dataset) -> CameraTags:
     return found
 
 
-def _pixel_size(header: Dataset, found: CameraTags) -> None:
+def _pixel_size(header: Dataset, tags: CameraTags) -> None:
     """At the detector: ImagerPixelSpacing; PixelSpacing where nothing says that it was calibrated at the patient."""
-    found.calibration = text_of(header, "PixelSpacingCalibrationType").upper()
+    tags.calibration = text_of(header, "PixelSpacingCalibrationType").upper()
     sizes: dict[str, tuple[float, float]] = {}
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         stated = tag_numbers(header, keyword, 2)
         if stated.broken is not None or (stated.values is not None and stated.values.min() < 0):
             value = stated.broken if stated.broken is not None else stated.values
-            found.broken.setdefault("pixel_mm", f"tag {keyword} is {quote(value, 60)!r}, not two numbers above 0")
+            tags.broken.setdefault("pixel_mm", f"tag {keyword} is {quote(value, 60)!r}, not two numbers above 0")
         elif stated.values is not None and stated.values.min() > 0:
             sizes[keyword] = (float(stated.values[0]), float(stated.values[1]))
     aspect, plain = tag_numbers(header, "PixelAspectRatio", 2).values, sizes.get("PixelSpacing")
     rows, columns = sizes.get("ImagerPixelSpacing") or plain or (1.0, 1.0)
     if aspect is not None and aspect.min() > 0 and abs(aspect[0] * columns / (aspect[1] * rows) - 1) > 0.01:
-        found.warnings.append(f"PixelAspectRatio {aspect[0]:g} to {aspect[1]:g} contradicts the pixel size")
+        tags.warnings.append(f"PixelAspectRatio {aspect[0]:g} to {aspect[1]:g} contradicts the pixel size")
     if plain:
-        found.values["pixel_spacing_mm"] = plain
+        tags.values["pixel_spacing_mm"] = plain
     if "ImagerPixelSpacing" in sizes:
-        found.values["pixel_mm"], found.where["pixel_mm"] = sizes["ImagerPixelSpacing"], "tag ImagerPixelSpacing"
-    elif plain and not found.calibration:
-        found.values["pixel_mm"], found.where["pixel_mm"] = plain, "tag PixelSpacing"
-        found.warnings.append("the pixel size is PixelSpacing, of which no tag says that it is the detector's")
-    elif plain and found.calibration == "GEOMETRY" and found.values.get("magnification", 0) > 1:
-        factor = found.values["magnification"]
-        found.values["pixel_mm"] = (plain[0] * factor, plain[1] * factor)
-        found.where["pixel_mm"] = "tag PixelSpacing (GEOMETRY) times EstimatedRadiographicMagnificationFactor"
+        tags.values["pixel_mm"], tags.where["pixel_mm"] = sizes["ImagerPixelSpacing"], "tag ImagerPixelSpacing"
+    elif plain and not tags.calibration:
+        tags.values["pixel_mm"], tags.where["pixel_mm"] = plain, "tag PixelSpacing"
+        tags.warnings.append("the pixel size is PixelSpacing, of which no tag says that it is the detector's")
+    elif plain and tags.calibration == "GEOMETRY" and tags.values.get("magnification", 0) > 1:
+        factor = tags.values["magnification"]
+        tags.values["pixel_mm"] = (plain[0] * factor, plain[1] * factor)
+        tags.where["pixel_mm"] = "tag PixelSpacing (GEOMETRY) times EstimatedRadiographicMagnificationFactor"
 
 
-def _view(header: Dataset, found: CameraTags) -> None:
+def _view(header: Dataset, tags: CameraTags) -> None:
     view = view_tags(header)
     for key, value in (("view", view.view), ("orientation", view.orientation)):
         if value:
-            found.values[key] = value
-    found.where |= view.where
-    found.laterality = view.laterality
-    found.problems += view.problems
-    found.warnings += view.warnings
+            tags.values[key] = value
+    tags.where |= view.where
+    tags.laterality = view.laterality
+    tags.problems += view.problems
+    tags.warnings += view.warnings
 
 
 def _detector(header: Dataset) -> DetectorTags:

@@ -264,13 +264,13 @@ def _camera(geometry: ViewGeometry, stored_shape: tuple[int, int], working_mm: f
     return Camera(geometry.sdd_mm, target, (count[0], count[1]), (row, column))
 
 
-def _doubts(found: _Exposed, facts: Mapping[str, Any], air_grey: float | None, field: np.ndarray) -> list[str]:
+def _doubts(exposed: _Exposed, facts: Mapping[str, Any], air_grey: float | None, field: np.ndarray) -> list[str]:
     doubts = []
-    if found.facts["burnt_in_pixels"]:
-        doubts.append(_TEXT.format(pixels=found.facts["burnt_in_pixels"]))
-    if found.scale.absolute and air_grey is None:
-        if found.facts["clipped"]:
-            doubts.append(_CLIPPED.format(why=found.facts["clipped"]))
+    if exposed.facts["burnt_in_pixels"]:
+        doubts.append(_TEXT.format(pixels=exposed.facts["burnt_in_pixels"]))
+    if exposed.scale.absolute and air_grey is None:
+        if exposed.facts["clipped"]:
+            doubts.append(_CLIPPED.format(why=exposed.facts["clipped"]))
         if not facts["air_in_field"]:
             doubts.append(_NO_AIR)
     if field.mean() < 0.2:

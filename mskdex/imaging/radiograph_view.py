@@ -90,42 +90,42 @@ def _stated_view(text: str) -> tuple[str | None, bool]:
     return (next(iter(named)) if len(named) == 1 and not other else None), other
 
 
-def _view(header: Dataset, found: ViewTags) -> None:
+def _view(header: Dataset, tags: ViewTags) -> None:
     notes: list[tuple[str, str, str | None, bool]] = []
     if position := " ".join(texts_of(header, "ViewPosition")):
         said = f"tag ViewPosition {quote(position, 60)!r}"
         notes.append((said, "tag ViewPosition", *_stated_view(position)))
         if set(_plain(position).split()) <= _SILENT:
-            found.warnings.append(f"{said} names no view; passed over")
+            tags.warnings.append(f"{said} names no view; passed over")
     for code, meaning, item in code_items(header, "ViewCodeSequence"):
         stated = (_AP_PA_CODES[code], False) if code in _AP_PA_CODES else _stated_view(meaning or code)
         notes.append((f"tag ViewCodeSequence {quote(meaning or code, 60)!r}", "tag ViewCodeSequence", *stated))
         for _, modifier, _ in code_items(item, "ViewModifierCodeSequence"):
             if _OTHER_VIEWS.search(_plain(modifier)) or _plain(modifier) in {"CAUDAD", "CEPHALAD"}:
-                found.problems.append(f"tag ViewModifierCodeSequence {quote(modifier, 60)!r}")
+                tags.problems.append(f"tag ViewModifierCodeSequence {quote(modifier, 60)!r}")
     for what, tag, view, other in notes:
         if other:
-            found.problems.append(what)
-        elif view and found.view not in {None, view}:
-            found.problems.append(f"{found.where['view']} says {found.view}, {tag} {view}")
-        elif view and found.view is None:
-            found.view, found.where["view"] = view, tag
+            tags.problems.append(what)
+        elif view and tags.view not in {None, view}:
+            tags.problems.append(f"{tags.where['view']} says {tags.view}, {tag} {view}")
+        elif view and tags.view is None:
+            tags.view, tags.where["view"] = view, tag
     for code, meaning, _ in code_items(header, "ProjectionEponymousNameCodeSequence"):
-        found.problems.append(f"tag ProjectionEponymousNameCodeSequence {quote(meaning or code, 60)!r}")
-    _descriptions(header, found)
+        tags.problems.append(f"tag ProjectionEponymousNameCodeSequence {quote(meaning or code, 60)!r}")
+    _descriptions(header, tags)
 
 
-def _descriptions(header: Dataset, found: ViewTags) -> None:
+def _descriptions(header: Dataset, tags: ViewTags) -> None:
     """Free text is a hint: it counts where no tag names the view, and warns where one does."""
     for keyword in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
         text = _plain(text_of(header, keyword))
         match = _OTHER_VIEWS.search(text)
         if match and not {"AP", "PA"} & set(text.split()):
             detail = f"tag {keyword} speaks of {match.group(0)!r}"
-            (found.warnings if found.view else found.problems).append(detail)
+            (tags.warnings if tags.view else tags.problems).append(detail)
 
 
-def _patient_orientation(header: Dataset, found: ViewTags) -> None:
+def _patient_orientation(header: Dataset, tags: ViewTags) -> None:
     towards = [v.upper() for v in texts_of(header, "PatientOrientation")]
     if not towards:
         return
@@ -134,30 +134,30 @@ def _patient_orientation(header: Dataset, found: ViewTags) -> None:
         {"L": "side", "R": "side", "A": "depth", "P": "depth", "H": "length", "F": "length"}.get(t[0]) for t in towards
     ]
     if len(towards) != 2 or None in axes or axes[0] == axes[1]:
-        found.warnings.append(f"{detail} is no pair of directions; it is passed over")
+        tags.warnings.append(f"{detail} is no pair of directions; it is passed over")
     elif "depth" in axes or any(c in "AP" for t in towards for c in t[1:]):
-        found.problems.append(f"{detail}, which is lateral, axial or oblique")
+        tags.problems.append(f"{detail}, which is lateral, axial or oblique")
     else:
-        found.orientation, found.where["orientation"] = towards[0][0] + towards[1][0], "tag PatientOrientation"
+        tags.orientation, tags.where["orientation"] = towards[0][0] + towards[1][0], "tag PatientOrientation"
         if any(len(t) > 1 for t in towards):
-            found.warnings.append(f"{detail}: the image is turned in its plane; its main directions are taken")
+            tags.warnings.append(f"{detail}: the image is turned in its plane; its main directions are taken")
 
 
-def _side(header: Dataset, found: ViewTags) -> None:
+def _side(header: Dataset, tags: ViewTags) -> None:
     image, series = (text_of(header, k).upper() for k in ("ImageLaterality", "Laterality"))
     if image in {"L", "R"} and series in {"L", "R"} and image != series:
-        found.warnings.append(f"tag ImageLaterality says {image}, Laterality {series}; the former is taken")
+        tags.warnings.append(f"tag ImageLaterality says {image}, Laterality {series}; the former is taken")
     for side, tag in ((image, "ImageLaterality"), (series, "Laterality")):
         if side in {"L", "R"}:
-            found.laterality, found.where["laterality"] = side, f"tag {tag}"
-            found.warnings.append(
+            tags.laterality, tags.where["laterality"] = side, f"tag {tag}"
+            tags.warnings.append(
                 f"tag {tag} is {side}: a radiograph of one side, whose bones the nominal pose is centred on"
             )
         if side:
             return
 
 
-def _body_part(header: Dataset, found: ViewTags) -> None:
+def _body_part(header: Dataset, tags: ViewTags) -> None:
     notes = [("BodyPartExamined", " ".join(texts_of(header, "BodyPartExamined")))]
     notes += [("AnatomicRegionSequence", m or c) for c, m, _ in code_items(header, "AnatomicRegionSequence")]
     for keyword, text in notes:
@@ -165,30 +165,30 @@ def _body_part(header: Dataset, found: ViewTags) -> None:
         if not plain or set(plain.split()) <= _SILENT or _HIP.search(plain):
             continue
         if _ELSEWHERE.search(plain) and not _NEAR_THE_HIP.search(plain):
-            found.problems.append(f"tag {keyword} {quote(text, 60)!r}")
+            tags.problems.append(f"tag {keyword} {quote(text, 60)!r}")
         else:
-            found.warnings.append(f"tag {keyword} is {quote(text, 60)!r}, not hip or pelvis; look at the image")
+            tags.warnings.append(f"tag {keyword} is {quote(text, 60)!r}, not hip or pelvis; look at the image")
 
 
-def _stitched_or_scanned(header: Dataset, found: ViewTags) -> None:
+def _stitched_or_scanned(header: Dataset, tags: ViewTags) -> None:
     meanings = (m for _, m, _ in code_items(header, "DerivationCodeSequence"))
     texts: Iterable[str] = [*texts_of(header, "ImageType"), *meanings, text_of(header, "DerivationDescription")]
     stitched = re.compile(r"STITCH|COMPOSED|COMPOSITE|MOSAIC|PASTED|LONG ?LEG|FULL ?LEG|FULL ?SPINE")
     word = stitched.search(" ".join(_plain(text) for text in texts))
     if word:
-        found.problems.append(f"{word.group(0)!r} in ImageType or derivation: several exposures put together")
+        tags.problems.append(f"{word.group(0)!r} in ImageType or derivation: several exposures put together")
     maker = " ".join(text_of(header, k) for k in ("Manufacturer", "ManufacturerModelName"))
     scan = " ".join(text_of(header, k) for k in ("DetectorDescription", "DetectorConfiguration", "ScanOptions"))
     if re.search(r"\bEOS\b|BIOSPACE", _plain(maker)) or re.search(r"\bSLOT\b|\bSLIT\b", _plain(scan)):
-        found.problems.append("a slot scanner's image, whose rays are parallel along the patient")
+        tags.problems.append("a slot scanner's image, whose rays are parallel along the patient")
 
 
-def _tilt(header: Dataset, found: ViewTags) -> None:
+def _tilt(header: Dataset, tags: ViewTags) -> None:
     for keyword in ("PositionerPrimaryAngle", "PositionerSecondaryAngle", "ColumnAngulation"):
         angle = tag_numbers(header, keyword, 1).first
         if angle is not None and abs(angle) > _MOST_TILT_DEG:
-            found.problems.append(f"tag {keyword} {angle:g} degrees: an oblique or tilted view")
+            tags.problems.append(f"tag {keyword} {angle:g} degrees: an oblique or tilted view")
         elif angle is not None and abs(angle) > _LEAST_TILT_DEG:
-            found.warnings.append(
+            tags.warnings.append(
                 f"{keyword} is {angle:g} degrees; the nominal pose leaves it out, registration must find it"
             )

@@ -56,12 +56,12 @@ def check_seal(path: Path, seal: Any) -> None:
     check_identity(path, identity_of(seal))
 
 
-def check_identity(path: Path, found: Identity) -> None:
+def check_identity(path: Path, identity: Identity) -> None:
     """Asserts that an artifact is that of its place; errors as of `check_seal`. It is not moved: it is whole."""
     expected = Identity.at(path)
-    if found.contradicts(expected):
+    if identity.contradicts(expected):
         msg = (
-            f"{of_patient(path)}{path} should be {expected}, but holds {found}; "
+            f"{of_patient(path)}{path} should be {expected}, but holds {identity}; "
             "move it back to where it belongs, or delete it, and run the same command again"
         )
         raise MskdexError(msg)

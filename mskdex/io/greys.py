@@ -20,13 +20,13 @@ def read_greys(calibration: Path) -> Greys:
     return greys_of(read_json(calibration)) if calibration.is_file() else Greys()
 
 
-def greys_of(found: Mapping[str, Any]) -> Greys:
+def greys_of(content: Mapping[str, Any]) -> Greys:
     """The same of the file's content."""
-    line, fit = found["standardisation"], None if found["flags"] else found["fit"]
-    thin = (found.get("thin") if fit else None) or {"sound": [], "grey": []}
+    line, fit = content["standardisation"], None if content["flags"] else content["fit"]
+    thin = (content.get("thin") if fit else None) or {"sound": [], "grey": []}
     return Greys(
-        device=found["device"],
+        device=content["device"],
         standardisation=None if line is None else (float(line[0]), float(line[1])),
-        attenuation=(*thin["sound"], *found["sound"]) if fit else (),
+        attenuation=(*thin["sound"], *content["sound"]) if fit else (),
         grey=(*thin["grey"], *fit["grey"]) if fit else (),
     )

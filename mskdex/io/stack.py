@@ -100,11 +100,11 @@ class Stack:
         return tuple(channel.name for channel in self.channels)
 
 
-def require_same(found: Sequence[str], wanted: Sequence[str], of: str, others: str) -> None:
+def require_same(present: Sequence[str], wanted: Sequence[str], of: str, others: str) -> None:
     """Two lists of channels have the same names, in any order.
 
     Args:
-        found: names of the channels.
+        present: names of the channels.
         wanted: names that they should have.
         of: whose the former are.
         others: whose the latter are.
@@ -112,8 +112,8 @@ def require_same(found: Sequence[str], wanted: Sequence[str], of: str, others: s
     Raises:
         MskdexError: tells what is missing and what is too much.
     """
-    missing, more = ([n for n in a if n not in b] for a, b in ((wanted, found), (found, wanted)))
-    if missing or more or len(set(found)) < len(found):
+    missing, more = ([n for n in a if n not in b] for a, b in ((wanted, present), (present, wanted)))
+    if missing or more or len(set(present)) < len(present):
         notes = [f"it lacks {', '.join(missing)}"] * bool(missing) + [f"it has {', '.join(more)} too"] * bool(more)
         why = " and ".join(notes) or "it names an object twice"
         msg = f"{of} holds other objects than {others}: {why}; delete it and run the same command again"

@@ -231,10 +231,10 @@ def _root_mean_square(off: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(np.mean([np.mean(one**2) for one in off])))
 
 
-def _curve(found: Sequence[Greys], own: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _curve(greys: Sequence[Greys], own: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Knots of the rising curve through the patients' curves: isotonic regression, then means of equal numbers."""
-    grey = np.concatenate([_knots(g, own) for g in found])
-    attenuation = np.concatenate([g.attenuation for g in found])
+    grey = np.concatenate([_knots(g, own) for g in greys])
+    attenuation = np.concatenate([g.attenuation for g in greys])
     order = np.argsort(grey, kind="stable")
     rising = optimize.isotonic_regression(attenuation[order]).x
     parts = np.array_split(np.arange(len(order)), min(_KNOTS, len(order)))

@@ -3,6 +3,8 @@
 Equations: MSKdeX (Gu et al., MICCAI 2023); where its print is ambiguous, docs/learning.md says which reading this is.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
@@ -66,7 +68,7 @@ EPSILON = 1e-8
 
 
 def gc_alpha(
-    radiograph: Float[Tensor, "b 1 h w"], weighted: Float[Tensor, "b n h w"], **options: object
+    radiograph: Float[Tensor, "b 1 h w"], weighted: Float[Tensor, "b n h w"], **options: Any
 ) -> Float[Tensor, ""]:
     """L_GC^alpha = 1 - GC(X, Σ_i WVDRR_i): the virtual X-ray against the X-ray (MSKdeX eq. 1).
 
@@ -75,17 +77,17 @@ def gc_alpha(
         weighted: WVDRRs of all objects in one common unit (cm³ per pixel), (B, N, H, W).
         options: those of `gradient_correlation`.
     """
-    return 1.0 - gradient_correlation(radiograph, weighted.sum(1, keepdim=True), **options).mean()  # type: ignore[arg-type]
+    return 1.0 - gradient_correlation(radiograph, weighted.sum(1, keepdim=True), **options).mean()
 
 
-def gc_beta(weighted: Images, volume: Images, mass: Images, **options: object) -> Float[Tensor, ""]:
+def gc_beta(weighted: Images, volume: Images, mass: Images, **options: Any) -> Float[Tensor, ""]:
     """L_GC^beta: VDRR and MDRR of each object shall have the structure of its WVDRR (MSKdeX eq. 2).
 
     No gradient reaches the WVDRR: it is learned from the X-ray, and the other two follow it.
     """
     fixed = weighted.detach()
-    with_volume = 1.0 - gradient_correlation(fixed, volume, **options)  # type: ignore[arg-type]
-    with_mass = 1.0 - gradient_correlation(fixed, mass, **options)  # type: ignore[arg-type]
+    with_volume = 1.0 - gradient_correlation(fixed, volume, **options)
+    with_mass = 1.0 - gradient_correlation(fixed, mass, **options)
     return with_volume.mean() + with_mass.mean()
 
 

@@ -80,9 +80,9 @@ class Receiver:
             self._brought.setdefault(event.assoc, set()).add(study)
         return SUCCESS
 
-    def _refuse(self, event: evt.Event, status: int, why: str) -> int:
+    def _refuse(self, event: evt.Event, status: int, reason: str) -> int:
         title = str(event.assoc.requestor.ae_title).strip()
-        log.warning("an object of %s was refused (status 0x%04X): %s", title, status, why)
+        log.warning("an object of %s was refused (status 0x%04X): %s", title, status, reason)
         self._metrics.refused("object")
         return status
 

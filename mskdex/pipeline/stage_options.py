@@ -84,21 +84,21 @@ class StageOptions:
 
         return settings_of(model, self.config(), known)
 
-    def row(self, given: str) -> dict[str, Any]:
+    def row(self, patient: str) -> dict[str, Any]:
         """A patient's row of the sheet.
 
         Args:
-            given: the row as JSON, or a patient_id, which is looked up in the config's sheet.
+            patient: the row as JSON, or a patient_id, which is looked up in the config's sheet.
 
         Raises:
             MskdexError: the sheet has no such patient, or problems.
         """
-        if given.lstrip().startswith("{"):
-            found: dict[str, Any] = json.loads(given)
+        if patient.lstrip().startswith("{"):
+            found: dict[str, Any] = json.loads(patient)
             return found
         from mskdex.pipeline.stage_settings import row_of_sheet
 
-        return row_of_sheet(self.config(), given)
+        return row_of_sheet(self.config(), patient)
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,7 @@
 """The external cohort beside the held-out patients."""
 
+from typing import Any
+
 import pandas as pd
 
 from mskdex.evaluation.added_value import MEAN_OF_MUSCLES, MEASURES
@@ -51,13 +53,13 @@ def _table(results: Results, quantity: str) -> Table:
     return Table(f"external_{quantity}", caption, columns, [g for g in groups if g], quantity, notes)
 
 
-def _cell(row: object, beside: object, measure: str) -> Cell:
+def _cell(row: Any, beside: Any, measure: str) -> Cell:
     places = 1 if MEASURES[measure].scale == "percent" else 2
-    if row is None or pd.isna(row.value):  # type: ignore[attr-defined]
-        return Cell("–", float("nan"), hint="does not apply" if row is None else str(row.undefined))  # type: ignore[attr-defined]
-    low, high, value = row.low, row.high, float(row.value)  # type: ignore[attr-defined]
+    if row is None or pd.isna(row.value):
+        return Cell("–", float("nan"), hint="does not apply" if row is None else str(row.undefined))
+    low, high, value = row.low, row.high, float(row.value)
     interval = f"{decimals(low, places)} to {decimals(high, places)}; " if pd.notna(low) else ""
-    known = "–" if beside is None else decimals(float(beside.value), places)  # type: ignore[attr-defined]
+    known = "–" if beside is None else decimals(float(beside.value), places)
     return Cell(decimals(value, places), value, below=f"{interval}held out {known}")
 
 
@@ -80,11 +82,11 @@ def external_answer(results: Results) -> str:
     """A sentence for the first screen; empty where there is no external cohort."""
     a = results.external_added_value
     rows = a[(a["quantity"] == "lean_mass_g") & (a["structure"] == MEAN_OF_MUSCLES)]
-    found = {(str(r.method), str(r.measure)): r for r in rows.itertuples()}
+    found: dict[tuple[str, str], Any] = {(str(r.method), str(r.measure)): r for r in rows.itertuples()}
     icc, slope, pcc = (found.get((results.proposed, m)) for m in ("icc21", "slope", "pcc"))
     if icc is None or slope is None or pcc is None:
         return ""
-    values = [number(float(r.value), 2).text for r in (icc, slope, pcc)]  # type: ignore[arg-type]
+    values = [number(float(r.value), 2).text for r in (icc, slope, pcc)]
     return (
         f"In {results.external_patients} external patients: ICC {values[0]}, calibration slope {values[1]}, PCC "
         f"{values[2]}."

@@ -45,11 +45,11 @@ class ProcessGroup:
             g.copy_(flat[offset : offset + g.numel()].view_as(g))
             offset += g.numel()
 
-    def any(self, here: bool, device: torch.device) -> bool:
+    def any(self, condition: bool, device: torch.device) -> bool:
         """Whether it is so in any process."""
         if self.size == 1:
-            return here
-        flag = torch.tensor(float(here), device=device)
+            return condition
+        flag = torch.tensor(float(condition), device=device)
         distributed.all_reduce(flag)
         return bool(flag.item() > 0)
 

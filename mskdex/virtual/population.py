@@ -6,7 +6,7 @@ Everything here follows from (seed, patient number) alone, and needs numpy and p
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ _HEIGHT_CM = {"F": (154.4, 6.1), "M": (168.6, 6.2)}
 _LOG_BMI = (3.1351, 0.168)
 """Mean and SD of ln BMI: 23.3 ± 4.0 kg/m²."""
 
-_REFERENCE = {"sex": "M", "age": 38.0, "height_cm": 180.0, "weight_kg": 90.0}
+_REFERENCE: dict[str, Any] = {"sex": "M", "age": 38.0, "height_cm": 180.0, "weight_kg": 90.0}
 """The donor of the atlas, for whom every factor is 1 (Visible Human Male; age, height and weight as published)."""
 
 _SEVERITY_SD = 0.5
@@ -108,7 +108,7 @@ class Person:
     def skeleton_scale(self) -> np.ndarray:
         """Factors along x, y, z from the atlas's skeleton."""
         draw = self.random("body").normal(size=3) * (0.025, 0.02, 0.015)
-        size = (self.height_cm / _REFERENCE["height_cm"]) ** 0.9  # type: ignore[operator]
+        size = (self.height_cm / _REFERENCE["height_cm"]) ** 0.9
         wide = (1.02, 1.02, 0.98) if self.sex == "F" else (1.0, 1.0, 1.0)
         return size * np.asarray(wide) * np.exp(draw)
 
@@ -184,7 +184,7 @@ class Person:
         """Volume of the hips' field of view over the atlas's, for all tissues together: follows weight."""
         sex = 1.06 if self.sex == "F" else 1.0
         draw = self.random("body").normal(size=5)[4] * 0.03
-        return float(self.weight_kg / _REFERENCE["weight_kg"] * sex * np.exp(draw))  # type: ignore[operator]
+        return float(self.weight_kg / _REFERENCE["weight_kg"] * sex * np.exp(draw))
 
 
 @lru_cache(maxsize=4096)

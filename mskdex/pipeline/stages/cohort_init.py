@@ -194,18 +194,18 @@ def _sort_in(path: Path, patients: dict[str, _PatientFiles], unit: str, kind_by_
         patients[unit].notes.append(str(error))
 
 
-def _sort_in_dicom(path: Path, found: _PatientFiles) -> None:
+def _sort_in_dicom(path: Path, files: _PatientFiles) -> None:
     header = read_header(path, ("SOPClassUID", "Modality", "SeriesInstanceUID", "ImageType", *_DEMOGRAPHIC_TAGS))
     modality = str(header.get("Modality", ""))
     if modality == "CT" and "LOCALIZER" not in [str(v) for v in header.get("ImageType") or []]:
-        found.cts[str(header.get("SeriesInstanceUID", ""))].append(path)
+        files.cts[str(header.get("SeriesInstanceUID", ""))].append(path)
     elif modality == "SEG":
-        found.labels.append(path)
+        files.labels.append(path)
     elif modality in MODALITIES:
-        found.radiographs.append(path)
+        files.radiographs.append(path)
     for tag, column in _DEMOGRAPHIC_TAGS.items():
-        if column not in found.facts and (value := _demographic(tag, header.get(tag))):
-            found.facts[column] = value
+        if column not in files.facts and (value := _demographic(tag, header.get(tag))):
+            files.facts[column] = value
 
 
 def _demographic(tag: str, value: object) -> str:
@@ -221,15 +221,15 @@ def _demographic(tag: str, value: object) -> str:
     return f"{number:g}" if number > 0 else ""
 
 
-def _row(name: str, found: _PatientFiles, root: Path) -> dict[str, str]:
-    notes = list(found.notes)
-    row = {"patient_id": name, **found.facts}
+def _row(name: str, files: _PatientFiles, root: Path) -> dict[str, str]:
+    notes = list(files.notes)
+    row = {"patient_id": name, **files.facts}
     if COLUMNS["patient_id"].parse(name).problem:
         notes.append("patient_id: give a pseudonym of letters and digits")
-    row["ct"] = _choose_ct(found, root, notes)
-    row["labels"] = _only("labels", found.labels, root, notes)
-    row["radiograph"] = _only("radiograph", found.radiographs, root, notes)
-    row["label_source"] = _label_source(found.labels[0], notes) if row["labels"] else ""
+    row["ct"] = _choose_ct(files, root, notes)
+    row["labels"] = _only("labels", files.labels, root, notes)
+    row["radiograph"] = _only("radiograph", files.radiographs, root, notes)
+    row["label_source"] = _label_source(files.labels[0], notes) if row["labels"] else ""
     row["notes"] = "; ".join(notes)
     return row
 

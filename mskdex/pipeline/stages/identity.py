@@ -41,13 +41,13 @@ def identity(sheet: Path, settings: CohortSettings, patients_root: Path, out: Pa
     write_json(out, manifest("identity", started, patients=len(cohort), persons=len({e.person for e in cohort})))
 
 
-def require_distinct(found: list[Clash]) -> None:
+def require_distinct(conflicts: list[Clash]) -> None:
     """Raises where a patient is in the cohort twice.
 
     Raises:
         MskdexError: one line for each.
     """
-    certain = [c for c in found if c.certain]
+    certain = [c for c in conflicts if c.certain]
     if certain:
         detail = "".join(f"\n  patient {c.patient_id}: {c.message}" for c in certain)
         msg = f"the cohort has patients twice, whose copies in two folds would make every result worthless:{detail}"

@@ -119,17 +119,19 @@ def _camera(estimate: CameraEstimate | None, prior: CameraPrior) -> dict[str, An
 
 
 def _in_space(
-    found: Registration | None, body: RigidBody | None, pose: np.ndarray | None, estimate: CameraEstimate | None
+    registration: Registration | None, body: RigidBody | None, pose: np.ndarray | None, estimate: CameraEstimate | None
 ) -> dict[str, Any]:
     """Confidence and errors apart: on the image, given the camera, and in space, its uncertainty included."""
-    if found is None or body is None or pose is None or estimate is None or found.covariance is None:
-        image = 0.0 if found is None else found.confidence
+    if registration is None or body is None or pose is None or estimate is None or registration.covariance is None:
+        image = 0.0 if registration is None else registration.confidence
         names = ("expected_mpd_mm", "expected_mtre_mm", "sd_space_mm", "camera_from_ct_estimated")
         return {"confidence_image": _rounded(image), "confidence_space": 0.0, **dict.fromkeys(names)}
-    error = space_error(pose, found.covariance, body.centre_mm, body.targets_mm, estimate.camera, estimate.covariance)
+    error = space_error(
+        pose, registration.covariance, body.centre_mm, body.targets_mm, estimate.camera, estimate.covariance
+    )
     return {
-        "confidence_image": _rounded(found.confidence),
-        "confidence_space": _rounded(in_space(found.scores) * error.within),
+        "confidence_image": _rounded(registration.confidence),
+        "confidence_space": _rounded(in_space(registration.scores) * error.within),
         "expected_mpd_mm": _rounded(error.expected_mpd_mm),
         "expected_mtre_mm": _rounded(error.expected_mtre_mm),
         "sd_space_mm": _rounded(error.sd_mm),
@@ -143,15 +145,15 @@ def _names(settings: RegistrationSettings, channels: Sequence[Channel]) -> list[
 
 
 def _entry(
-    found: Registration | None,
+    registration: Registration | None,
     name: str,
     bodies: dict[str, RigidBody],
     radiograph: Radiograph,
     channels: Sequence[Channel],
 ) -> dict[str, Any]:
-    if found is None:
+    if registration is None:
         objects = [c.name for c in channels if c.body == name]
-        found = Registration(
+        registration = Registration(
             tuple(objects),
             None,
             radiograph.camera_from_ct,
@@ -164,18 +166,18 @@ def _entry(
             0.0,
         )
     return {
-        "objects": list(found.objects),
-        "camera_from_ct": None if found.pose is None else found.pose.tolist(),
-        "start": found.start.tolist(),
-        "similarity": _rounded(found.similarity),
-        "confidence": _rounded(found.confidence),
-        "accepted": found.accepted,
-        "reason": found.reason,
-        "sd_mm": _rounded(found.sd_mm),
-        "sd_deg": _rounded(found.sd_deg),
-        "seconds": round(found.seconds, 3),
+        "objects": list(registration.objects),
+        "camera_from_ct": None if registration.pose is None else registration.pose.tolist(),
+        "start": registration.start.tolist(),
+        "similarity": _rounded(registration.similarity),
+        "confidence": _rounded(registration.confidence),
+        "accepted": registration.accepted,
+        "reason": registration.reason,
+        "sd_mm": _rounded(registration.sd_mm),
+        "sd_deg": _rounded(registration.sd_deg),
+        "seconds": round(registration.seconds, 3),
         "truncated": name in bodies and bodies[name].truncated,
-        "scores": {key: _rounded(value) for key, value in found.scores.items()},
+        "scores": {key: _rounded(value) for key, value in registration.scores.items()},
     }
 
 

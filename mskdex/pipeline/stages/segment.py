@@ -76,7 +76,7 @@ def _labels(program: Segmenter, ct: Volume, folder: Path, settings: SegmentStage
 
 
 def _flip_dice(
-    found: np.ndarray, program: Segmenter, ct: Volume, folder: Path, settings: SegmentStage
+    labels: np.ndarray, program: Segmenter, ct: Volume, folder: Path, settings: SegmentStage
 ) -> dict[str, float]:
     """Dice coefficient of each channel's segmentation with that of the left-right mirrored CT, mirrored back.
 
@@ -86,7 +86,7 @@ def _flip_dice(
     back = _labels(program, mirrored, folder, settings)[..., ::-1]
     result = {}
     for name, ids in settings.channel_ids.items():
-        one, other = np.isin(found, ids), np.isin(back, list(mirrored_ids(settings.channel_ids, name)))
+        one, other = np.isin(labels, ids), np.isin(back, list(mirrored_ids(settings.channel_ids, name)))
         if total := int(one.sum()) + int(other.sum()):
             result[name] = round(2 * int((one & other).sum()) / total, 4)
     return result
