@@ -265,7 +265,8 @@ class Trainer:
             pool.images = [images[str(i)].to(self.device) for i in range(len(images))]
         if self.average is not None:
             self.average.load_state_dict(_under(tensors, "average."))
-        self.progress = Progress(**progress)
+        names = {"told": "counted"}  # as earlier checkpoints have it
+        self.progress = Progress(**{names.get(name, name): value for name, value in progress.items()})
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

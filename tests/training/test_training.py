@@ -313,12 +313,16 @@ def test_a_step_after_a_resume_is_that_of_a_training_without_one(cohort, tmp_pat
     whole, loader = prepare(card, store, torch.device("cpu"), ProcessGroup())
     whole.train_batch(loader.batch(0, 0), len(loader))
     whole.progress.place += 1
-    write_tensors(tmp_path / "a.safetensors", *whole.state())
+    tensors, progress = whole.state()
+    if layout is torch.channels_last:  # an earlier checkpoint names one entry otherwise
+        progress["told"] = progress.pop("counted")
+    write_tensors(tmp_path / "a.safetensors", tensors, progress)
     resumed, _ = prepare(card, store, torch.device("cpu"), ProcessGroup())
     resumed.load_state(*read_tensors(tmp_path / "a.safetensors"))
     for optimiser in resumed.optimisers.values():
         for parameter, state in optimiser.state.items():
             assert state["exp_avg"].stride() == state["exp_avg_sq"].stride() == parameter.stride()
+    assert resumed.progress == whole.progress
     for trainer in (whole, resumed):
         trainer.train_batch(loader.batch(0, 1), len(loader))
     assert _same(whole.state()[0], resumed.state()[0])
