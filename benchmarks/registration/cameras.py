@@ -139,6 +139,12 @@ def table(given: argparse.Namespace) -> None:
     for which in ("sdd_off_mm", "sdd_estimated_off_mm"):
         print(f"\n{which}: root mean square {np.sqrt((once[which] ** 2).mean()):.1f}")
     print(f"root mean square of sdd_estimated_off_mm over its stated SD: {_spread(once):.2f}")
+    for camera, part in accepted.groupby("camera"):
+        errors = [f"{part[c].mean():.1f}" for c in ("mtre_estimated_mm", "expected_mtre_mm")]
+        spread = _spread(part.drop_duplicates("patient"))
+        print(
+            f"{camera}: mTRE with the camera estimated, mean {errors[0]} mm, stated {errors[1]} mm; SDD {spread:.2f} SD"
+        )
 
 
 def _spread(once: pd.DataFrame) -> float:
