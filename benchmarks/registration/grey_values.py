@@ -21,11 +21,12 @@ from mskdex.config.registration import CalibrationSettings
 from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
-from mskdex.pipeline.stages.calibrate import RegisteredPose, compare
+from mskdex.pipeline.stages.calibrate import ComparedGreys, RegisteredPose, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import FixedImage
-from mskdex.registration.grey_calibration import PIXEL_MM, fit_greys
-from mskdex.registration.grey_flags import grey_flags
+from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
+from mskdex.registration.grey_flags import THIN_NEPERS, grey_flags, thin_off
+from mskdex.registration.thin_parts import ThinParts, thin_parts
 
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as imported": lambda r: r,
@@ -36,19 +37,27 @@ KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "no air (-0.8 nepers)": lambda r: r - 0.8,
     "saturated at half of air": lambda r: np.maximum(r - np.log(2.0), 0.0),
     "saturated at a tenth of air": lambda r: np.maximum(r - np.log(10.0), 0.0),
-    "saturated in soft tissue": lambda r: np.maximum(r, np.quantile(r, 0.6)),
+    "saturated in soft tissue": lambda r: np.maximum(r, 3.6),
     "sigmoid": lambda r: 5.0 / (1.0 + np.exp(-1.6 * (r - 3.2))),
     "inverted": lambda r: 6.0 - r,
+    "slope 0.7, offset that makes up for it": lambda r: 0.7 * r + 0.95,
+    "slope 1.15, offset that makes up for it": lambda r: 1.15 * r - 0.5,
 }
 
 
-Compared = tuple[np.ndarray, np.ndarray]
-"""The CT's nepers and the radiograph's grey values, (N,) each."""
+def judged(seen: ComparedGreys, change: Callable[[np.ndarray], np.ndarray]) -> tuple[GreyFit, ThinParts]:
+    """The comparison of changed grey values."""
+    image = change(seen.image)
+    fit = fit_greys(seen.nepers[seen.chosen].astype(np.float64), image[seen.chosen].astype(np.float64))
+    if fit is None:
+        msg = "a patient has too few pixels to compare"
+        raise MskdexError(msg)
+    return fit, thin_parts(fit, seen.nepers, image, seen.body, seen.air)
 
 
-def imported_patients(patients: Path, truth: Path) -> dict[str, list[Compared]]:
-    """Compared pixels of imported patients by the scale of their radiographs."""
-    found: dict[str, list[Compared]] = {"absolute": [], "relative": []}
+def imported_patients(patients: Path, truth: Path) -> dict[str, list[ComparedGreys]]:
+    """Imported patients beside their CTs, by the scale of their radiographs."""
+    found: dict[str, list[ComparedGreys]] = {"absolute": [], "relative": []}
     for folder in sorted(p.parent for p in patients.glob("*/camera.json")):
         content = json.loads((truth / folder.name / "truth.json").read_text(encoding="utf-8"))
         pose = RegisteredPose("pelvis", np.array((content.get("bodies") or content["camera_from_ct"])["pelvis"]))
@@ -56,17 +65,17 @@ def imported_patients(patients: Path, truth: Path) -> dict[str, list[Compared]]:
         bodies = find_bodies(ct.array, labels, ct.world_from_voxel, Config().channels)
         radiograph = read_radiograph(folder)
         view = FixedImage(radiograph.image, radiograph.field, radiograph.camera).at(PIXEL_MM)
-        found[radiograph.scale].append(compare(ct.array, ct.world_from_voxel, bodies, view, pose).pixels)
+        found[radiograph.scale].append(compare(ct.array, ct.world_from_voxel, bodies, view, pose))
     return found
 
 
-def virtual_patients(first: int, count: int, voxel_mm: float, root: Path) -> list[Compared]:
-    """Compared pixels of virtual patients with absolute radiographs."""
+def virtual_patients(first: int, count: int, voxel_mm: float, root: Path) -> list[ComparedGreys]:
+    """Virtual patients with absolute radiographs beside their CTs."""
     found = []
     for number in range(first, first + count):
         case = virtual(number, root, voxel_mm)
         pose, view = RegisteredPose("pelvis", case.truth["pelvis"]), case.patient.view.at(PIXEL_MM)
-        found.append(compare(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose).pixels)
+        found.append(compare(case.ct.array, case.ct.world_from_voxel, case.patient.bodies, view, pose))
     return found
 
 
@@ -82,24 +91,26 @@ def main() -> None:
     given = parser.parse_args()
     if given.imported:
         both = imported_patients(given.imported, given.truth)
-        found, relative = both["absolute"], [fit_greys(*one) for one in both["relative"]]
+        found, relative = both["absolute"], [fit_greys(*one.pixels) for one in both["relative"]]
         flagged = sum(bool(fit is None or grey_flags(fit, "relative", CalibrationSettings())) for fit in relative)
         print(f"{flagged} of {len(relative)} relative radiographs are flagged as they are\n")
     else:
         root = given.root or Path(tempfile.mkdtemp())
         found = virtual_patients(given.first, given.patients, given.voxel_mm, root)
-    print("| kind | flagged | slope | at 3 nepers | bend | residual | pixels |\n|---|---|---|---|---|---|---|")
+    print("| kind | flagged | slope | at 3 nepers | bend | thinnest, off | residual | pixels |")
+    print("|---|---|---|---|---|---|---|---|")
     for kind, change in KINDS.items():
-        fits = [fit_greys(nepers, change(grey)) for nepers, grey in found]
-        if not all(fits):
-            msg = f"{kind}: a patient has too few pixels to compare"
-            raise MskdexError(msg)
-        flagged = sum(bool(grey_flags(f, "absolute", CalibrationSettings())) for f in fits if f)
+        fits = [judged(one, change) for one in found]
+        flagged = sum(bool(grey_flags(fit, "absolute", CalibrationSettings(), thin)) for fit, thin in fits)
+        columns = [[getattr(f, name) for f, _ in fits] for name in ("slope", "at_reference", "bend")]
+        columns.append([thin_off(thin) for _, thin in fits if thin_off(thin) is not None])
+        columns += [[getattr(f, name) for f, _ in fits] for name in ("residual", "pixels")]
         cells = [
-            " to ".join(f"{bound([getattr(f, name) for f in fits]):.{digits}f}" for bound in (min, max))
-            for name, digits in (("slope", 2), ("at_reference", 2), ("bend", 2), ("residual", 3), ("pixels", 0))
+            f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+            for values, digits in zip(columns, (2, 2, 2, 2, 3, 0), strict=True)
         ]
         print(f"| {kind} | {flagged} of {len(fits)} | {' | '.join(cells)} |")
+    print(f"{len(columns[3])} of them show air or the edge of the body up to {THIN_NEPERS:g} nepers")
 
 
 if __name__ == "__main__":

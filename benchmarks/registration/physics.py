@@ -24,11 +24,12 @@ from mskdex.drr.render import render
 from mskdex.exposure.exposing import Beam, material_tables
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.io.volume import read_labelled
-from mskdex.pipeline.stages.calibrate import RegisteredPose, compare
+from mskdex.pipeline.stages.calibrate import ComparedGreys, RegisteredPose, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.fixed_image import FixedImage
 from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
-from mskdex.registration.grey_flags import grey_flags
+from mskdex.registration.grey_flags import grey_flags, thin_off
+from mskdex.registration.thin_parts import ThinParts, thin_parts
 
 QUANTILES = (0.0, 0.005, 0.5, 0.995, 1.0)
 KINDS = {"sound": 1.0, "5 decades read as 4": 0.8, "2 decades read as 4": 2.0, "4 decades read as 5": 1.25}
@@ -36,11 +37,10 @@ KINDS = {"sound": 1.0, "5 decades read as 4": 0.8, "2 decades read as 4": 2.0, "
 
 @dataclass(frozen=True)
 class Exposed:
-    """A CT on the pixels that are compared: its nepers, g/cm² of each material (materials, H, W), and the choice."""
+    """A CT beside its radiograph, and g/cm² of each material on the same pixels, (materials, H, W)."""
 
-    nepers: np.ndarray
+    seen: ComparedGreys
     grams_cm2: np.ndarray
-    chosen: np.ndarray
 
     @classmethod
     def of(cls, folder: Path, truth: Path) -> "Exposed":
@@ -62,19 +62,21 @@ class Exposed:
             step_mm=min(ct.spacing_mm),
             conserve_sums=False,
         )
-        return cls(seen.nepers, paths.images[:, 0] / 10.0, seen.chosen)
+        return cls(seen, paths.images[:, 0] / 10.0)
 
-    def fit(self, draw: np.random.Generator, factor: dict[str, float]) -> dict[str, GreyFit | None]:
-        """Fits of one drawn beam, by kind; every kind is the attenuation times a factor."""
+    def fit(self, draw: np.random.Generator, factor: dict[str, float]) -> dict[str, tuple[GreyFit, ThinParts]]:
+        """Comparisons of one drawn beam, by kind; every kind is the attenuation times a factor."""
         primary = Beam.of(draw.uniform(65, 90), draw.uniform(2.5, 8.0)).transmission(self.grams_cm2)
         behind, spread_mm, selectivity = draw.uniform(2.0, 3.4), draw.uniform(20, 80), draw.uniform(4, 10)
         safe = np.clip(primary, 1e-6, 1.0)
         scattered = gaussian_filter(safe * -np.log(safe), spread_mm / PIXEL_MM, mode="nearest", truncate=3.0)
         shown = -np.log(safe + behind / 4.0 / selectivity * scattered)
-        return {
-            kind: fit_greys(self.nepers[self.chosen].astype(np.float64), f * shown[self.chosen])
-            for kind, f in factor.items()
-        }
+        seen, found = self.seen, {}
+        for kind, f in factor.items():
+            fit = fit_greys(seen.nepers[seen.chosen].astype(np.float64), f * shown[seen.chosen])
+            if fit is not None:
+                found[kind] = fit, thin_parts(fit, seen.nepers, f * shown, seen.body, seen.air)
+        return found
 
 
 def main() -> None:
@@ -89,15 +91,15 @@ def main() -> None:
     for number, folder in enumerate(sorted(p.parent for p in given.patients.glob("*/camera.json"))[: given.count]):
         exposed = Exposed.of(folder, given.truth / folder.name / "truth.json")
         for beam in range(given.beams):
-            for kind, fit in exposed.fit(np.random.default_rng((number, beam)), KINDS).items():
-                if fit is not None:
-                    flagged = bool(grey_flags(fit, "absolute", settings))
-                    numbers = {k: getattr(fit, k) for k in ("slope", "at_reference", "bend")}
-                    rows.append({"kind": kind, "flagged": flagged, **numbers})
+            for kind, (fit, thin) in exposed.fit(np.random.default_rng((number, beam)), KINDS).items():
+                flagged = bool(grey_flags(fit, "absolute", settings, thin))
+                numbers = {k: getattr(fit, k) for k in ("slope", "at_reference", "bend")}
+                rows.append({"kind": kind, "flagged": flagged, **numbers, "thinnest_off": thin_off(thin)})
     found = pd.DataFrame(rows).groupby("kind")
     print(found["flagged"].agg(["size", "sum"]).to_string())
+    columns = ["slope", "at_reference", "bend", "thinnest_off"]
     for kind, part in found:
-        print(f"\n{kind}\n{part[['slope', 'at_reference', 'bend']].quantile(QUANTILES).round(2).to_string()}")
+        print(f"\n{kind}\n{part[columns].astype(float).quantile(QUANTILES).round(2).to_string()}")
 
 
 if __name__ == "__main__":

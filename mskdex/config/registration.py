@@ -44,6 +44,12 @@ class CalibrationSettings(Settings):
     max_residual: float = Field(
         0.15, gt=0, description="scatter around the curve, in nepers of the CT, above which any radiograph is flagged"
     )
+    max_thin_off: float = Field(
+        0.5,
+        gt=0,
+        description="most that an absolute radiograph's attenuation in air, or at the edge of the body, may differ "
+        "from the CT's, in nepers",
+    )
     expected_slope: float = Field(1.02, gt=0, description="slope that a correction leads to; of sound virtual patients")
     expected_offset: float = Field(0.21, description="offset in nepers that a correction leads to; the same")
     correct: bool = Field(

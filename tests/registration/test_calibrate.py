@@ -16,7 +16,7 @@ from mskdex.geometry.camera import Camera, nominal_pose
 from mskdex.imaging.radiograph import write_image
 from mskdex.io.artifacts import write_json
 from mskdex.io.nifti import read_nifti
-from mskdex.pipeline.stages.calibrate import RegisteredPose, calibrate, compare
+from mskdex.pipeline.stages.calibrate import ComparedGreys, RegisteredPose, assessment, calibrate, compare
 from mskdex.registration.bodies import find_bodies
 from mskdex.registration.contrast import WATER_PER_MM
 from mskdex.registration.fixed_image import FixedImage
@@ -224,6 +224,27 @@ def test_other_tubes_and_grids_are_sound_and_misread_decades_are_not(beam):
     assert grey_flags(fit_greys(nepers, grey), "absolute", SETTINGS) == []
     for misread in (0.5, 2 / 3, 4 / 5, 4 / 3, 3 / 2, 2.0):
         assert grey_flags(fit_greys(nepers, misread * grey), "absolute", SETTINGS), misread
+
+
+@pytest.mark.parametrize(("gain", "shift"), [(0.7, 0.95), (0.65, 1.1), (0.8, 0.7)])
+def test_an_offset_that_makes_up_for_the_slope_is_told_by_air_and_the_edge_of_the_body(gain, shift):
+    """The line alone is as of a sound image behind much scattered radiation."""
+    thick_mm = np.tile(np.r_[np.zeros(40), np.linspace(4.0, 240.0, 160)], (60, 1))
+    muscle = np.zeros((4, *thick_mm.shape))
+    muscle[MATERIALS.index("muscle")] = 0.1 * thick_mm * DENSITY_G_CM3["muscle"]
+    primary = Beam.of(80, 3.0).transmission(muscle)
+    grey = -np.log(primary * (1.0 - 0.1 * np.log(primary)))
+    nepers = WATER_PER_MM * (1.0 + 0.001 * LEAN_HU) * thick_mm
+    body, nothing = nepers > 0, np.zeros(nepers.shape, bool)
+
+    def flags(image, body, air):
+        return assessment(ComparedGreys(nepers, image, nepers > 1.8, body, air), "absolute", SETTINGS)["flags"]
+
+    misread = gain * grey + shift
+    assert flags(grey, body, ~body) == flags(grey, body, nothing) == []
+    assert re.search("bare air.*max_thin_off", " ".join(flags(misread, body, ~body)))
+    assert re.search("max_thin_off", " ".join(flags(misread, body, nothing)))
+    assert flags(misread, nepers > 1.8, nothing) == [], "what is not shown tells nothing"
 
 
 def test_a_ct_of_little_above_the_hips_is_compared_below_them(case):

@@ -121,8 +121,8 @@ def assessment(compared: ComparedGreys, scale: str, settings: CalibrationSetting
     fit = fit_greys(*compared.pixels)
     if fit is None:
         return {"reason": "too few pixels, or too equal ones, can be compared with the CT"}
-    flags = grey_flags(fit, scale, settings)
     thin = thin_parts(fit, compared.nepers, compared.image, compared.body, compared.air)
+    flags = grey_flags(fit, scale, settings, thin)
     return {
         "reason": None,
         "fit": fit.as_dict(),
