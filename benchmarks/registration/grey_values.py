@@ -28,26 +28,29 @@ from mskdex.registration.grey_calibration import PIXEL_MM, GreyFit, fit_greys
 from mskdex.registration.grey_flags import THIN_NEPERS, grey_flags, thin_off
 from mskdex.registration.thin_parts import ThinParts, thin_parts
 
-KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as imported": lambda r: r,
-    "decades x 0.5": lambda r: 0.5 * r,
-    "decades x 2": lambda r: 2.0 * r,
-    "5 decades read as 4": lambda r: 0.8 * r,
-    "3 decades read as 4": lambda r: 4.0 / 3.0 * r,
-    "no air (-0.8 nepers)": lambda r: r - 0.8,
-    "saturated at half of air": lambda r: np.maximum(r - np.log(2.0), 0.0),
-    "saturated at a tenth of air": lambda r: np.maximum(r - np.log(10.0), 0.0),
-    "saturated in soft tissue": lambda r: np.maximum(r, 3.6),
-    "sigmoid": lambda r: 5.0 / (1.0 + np.exp(-1.6 * (r - 3.2))),
-    "inverted": lambda r: 6.0 - r,
-    "slope 0.7, offset that makes up for it": lambda r: 0.7 * r + 0.95,
-    "slope 1.15, offset that makes up for it": lambda r: 1.15 * r - 0.5,
+Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Of an image, and of those of its pixels that are compared one by one."""
+
+KINDS: dict[str, Change] = {
+    "as imported": lambda r, _: r,
+    "decades x 0.5": lambda r, _: 0.5 * r,
+    "decades x 2": lambda r, _: 2.0 * r,
+    "5 decades read as 4": lambda r, _: 0.8 * r,
+    "3 decades read as 4": lambda r, _: 4.0 / 3.0 * r,
+    "no air (-0.8 nepers)": lambda r, _: r - 0.8,
+    "saturated at half of air": lambda r, _: np.maximum(r - np.log(2.0), 0.0),
+    "saturated at a tenth of air": lambda r, _: np.maximum(r - np.log(10.0), 0.0),
+    "saturated in soft tissue": lambda r, compared: np.maximum(r, np.quantile(compared, 0.6)),
+    "sigmoid": lambda r, _: 5.0 / (1.0 + np.exp(-1.6 * (r - 3.2))),
+    "inverted": lambda r, _: 6.0 - r,
+    "slope 0.7, offset that makes up for it": lambda r, _: 0.7 * r + 0.95,
+    "slope 1.15, offset that makes up for it": lambda r, _: 1.15 * r - 0.5,
 }
 
 
-def judged(seen: ComparedGreys, change: Callable[[np.ndarray], np.ndarray]) -> tuple[GreyFit, ThinParts]:
+def judged(seen: ComparedGreys, change: Change) -> tuple[GreyFit, ThinParts]:
     """The comparison of changed grey values."""
-    image = change(seen.image)
+    image = change(seen.image, seen.image[seen.chosen])
     fit = fit_greys(seen.nepers[seen.chosen].astype(np.float64), image[seen.chosen].astype(np.float64))
     if fit is None:
         msg = "a patient has too few pixels to compare"

@@ -1,6 +1,7 @@
 """Right pairs whose input is off: the camera, the tone curve, the labels, the CT. Each pose may be right or wrong.
 
-`run.py perturbed` registers them, and `calibrate.py` fits the confidence to what becomes of them.
+`run.py perturbed` registers them, and `calibrate.py` fits the confidence to what becomes of them. `run.py hard` has
+harder ones, of whose poses more is doubtful.
 """
 
 from dataclasses import replace
@@ -18,6 +19,9 @@ from mskdex.registration.registering import PatientViews
 
 OFF_MM = np.array([50.0, 10.0, 10.0])
 """Largest error of source distance, principal row and principal column."""
+
+_NEPERS = (0.05, 0.3)
+"""Least and most noise (SD) of a pixel of a hard radiograph."""
 
 _SLICE_MM, _NOISE_HU, _WANDER_MM, _WAVE_MM = 5.0, 30.0, 0.8, 6.0
 
@@ -39,6 +43,76 @@ def perturbed(case: Case, draw: np.random.Generator) -> Case:
     return replace(case, name=name, patient=PatientViews(bodies, seen, case.patient.nominal))
 
 
+def hard(case: Case, draw: np.random.Generator) -> Case:
+    """The case with a field that shows a part of the pelvis, thick slices, labels that are off by mm, a bent tone
+    curve, and noise in both images.
+
+    The camera is as imported.
+
+    Args:
+        case: a virtual patient, or one of the second world.
+        draw: of what is off and how far.
+    """
+    assert case.labels is not None
+    slices_mm, off_mm = draw.choice([4.0, 6.0, 8.0]), draw.uniform(-3.0, 3.0)
+    noise = np.exp(draw.uniform(*np.log(_NEPERS)))
+    shown, share = str(draw.choice(["lower", "left", "right", "whole"])), draw.uniform(0.7, 0.95)
+    tone = str(draw.choice(["sigmoid", "enhanced", "both"]))
+    labels = _thicker(case.labels.array, case.ct, off_mm)
+    noisy = np.clip(case.ct.array + draw.normal(0.0, _NOISE_HU, case.ct.array.shape), -1024, 3071)
+    labels, hu, affine = _sliced(labels, noisy, case.ct, slices_mm)
+    field = _part(case, shown, share)
+    image = _toned(case.patient.view, tone)
+    image = np.where(field, image + draw.normal(0.0, noise, image.shape), 0.0).astype(np.float32)
+    view = FixedImage(image, field, case.patient.view.camera)
+    bodies = find_bodies(hu, labels, affine, Config().channels)
+    name = f"{case.name} {shown}:{share:.2f} slices:{slices_mm:g} labels:{off_mm:+.1f} tone:{tone} noise:{noise:.2f}"
+    return replace(case, name=name, patient=PatientViews(bodies, view, case.patient.nominal))
+
+
+def _part(case: Case, shown: str, share: float) -> np.ndarray:
+    """The field cut so that such a share of the pelvis' height or width is left, or whole, bool (H, W)."""
+    view, pose = case.patient.view, case.truth["pelvis"]
+    if shown == "whole":
+        return view.field
+    pixels = view.camera.project(case.patient.bodies["pelvis"].surface_mm @ pose[:3, :3].T + pose[:3, 3])
+    axis = 0 if shown == "lower" else 1
+    low, high = pixels[:, axis].min(), pixels[:, axis].max()
+    places = np.indices(view.field.shape)[axis]
+    if shown == "left":
+        return np.asarray(view.field & (places < low + share * (high - low)))
+    return np.asarray(view.field & (places > high - share * (high - low)))
+
+
+def _thicker(labels: np.ndarray, ct: Volume, mm: float) -> np.ndarray:
+    """Labels of bones thicker or, below 0, thinner by so many mm, to the nearest voxel."""
+    result, spacing = labels.copy(), np.array(ct.spacing_mm[::-1])
+    margin = np.ceil(abs(mm) / spacing).astype(int) + 1
+    boxes = ndimage.find_objects(labels)
+    for label in {c.label for c in Config().channels if c.body} & set(np.unique(labels).tolist()):
+        box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(boxes[label - 1], margin, strict=True))
+        mask, part = labels[box] == label, result[box]
+        if mm > 0:
+            near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= mm
+            part[near & ~mask & (part == labels[box])] = label
+        else:
+            part[mask & (ndimage.distance_transform_edt(mask, sampling=spacing) <= -mm)] = 0
+    return result
+
+
+def _sliced(
+    labels: np.ndarray, hu: np.ndarray, ct: Volume, slices_mm: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, HU and world_from_voxel of slices about so thick, each the mean of those of the CT."""
+    count = max(1, round(slices_mm / ct.spacing_mm[2]))
+    end = len(hu) // count * count
+    thick = hu[:end].reshape(-1, count, *hu.shape[1:]).mean(axis=1)
+    coarse = ct.world_from_voxel.copy()
+    coarse[:3, 3] += coarse[:3, 2] * (count - 1) / 2
+    coarse[:3, 2] *= count
+    return labels[:end][count // 2 :: count], np.rint(thick).astype(np.int16), coarse
+
+
 def _ct(
     case: Case, labels_kind: str, ct_kind: str, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,13 +124,7 @@ def _ct(
     labels = _redrawn(labels, case.ct, labels_kind, draw)
     if ct_kind != "thick":
         return labels, hu.astype(np.int16), affine
-    count = max(2, round(_SLICE_MM / case.ct.spacing_mm[2]))
-    end = len(hu) // count * count
-    thick = hu[:end].reshape(-1, count, *hu.shape[1:]).mean(axis=1)
-    coarse = affine.copy()
-    coarse[:3, 2] *= count
-    coarse[:3, 3] += affine[:3, 2] * (count - 1) / 2
-    return labels[:end][count // 2 :: count], np.rint(thick).astype(np.int16), coarse
+    return _sliced(labels, hu, case.ct, max(_SLICE_MM, 2.0 * case.ct.spacing_mm[2]))
 
 
 def _redrawn(labels: np.ndarray, ct: Volume, kind: str, draw: np.random.Generator) -> np.ndarray:

@@ -72,17 +72,30 @@ def virtual(
     names = (*(departments if departments != LINEAR else ()), *([f"seed{seed}"] if seed != DEFAULT_SEED else ()))
     root = root / "-".join([f"{voxel_mm:g}mm", *names])
     name = f"V{number:04d}"
-    imported = root / "imported" / name
-    if not (imported / "import.json").exists():
-        _make(name, number, root, imported, settings, config)
-    ct, labels = read_volume(imported / "ct.nii.gz"), read_volume(imported / "labels.nii.gz")
-    radiograph = read_radiograph(imported)
-    bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, config.channels)
+    folder = root / "imported" / name
+    if not (folder / "import.json").exists():
+        _make(name, number, root, folder, settings, config)
+    return imported(folder, root)
+
+
+def imported(folder: Path, truth: Path) -> Case:
+    """An imported patient, virtual or of the second world, beside the folder that has the patient's truth.json."""
+    ct, labels = read_volume(folder / "ct.nii.gz"), read_volume(folder / "labels.nii.gz")
+    radiograph = read_radiograph(folder)
+    bodies = find_bodies(ct.array, labels.array, ct.world_from_voxel, Config().channels)
     view = FixedImage(radiograph.image, radiograph.field, radiograph.camera)
-    told = json.loads((root / name / "truth.json").read_text(encoding="utf-8"))
-    truth = {body: np.array(told["bodies"][body]) for body in bodies}
-    camera = true_camera(radiograph.camera, told["camera"]["sdd_mm"])
-    return Case(name, PatientViews(bodies, view, radiograph.camera_from_ct), truth, ct, labels, camera)
+    told = json.loads((truth / folder.name / "truth.json").read_text(encoding="utf-8"))
+    poses = told.get("bodies") or told["camera_from_ct"]
+    sdd_mm = told["camera"]["sdd_mm"] if "camera" in told else told["sdd_mm"]
+    camera = true_camera(radiograph.camera, sdd_mm)
+    return Case(
+        folder.name,
+        PatientViews(bodies, view, radiograph.camera_from_ct),
+        {body: np.array(poses[body]) for body in bodies},
+        ct,
+        labels,
+        camera,
+    )
 
 
 def true_camera(camera: Camera, sdd_mm: float) -> Camera:

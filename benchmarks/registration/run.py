@@ -2,6 +2,7 @@
 
     python benchmarks/registration/run.py virtual --patients 50
     python benchmarks/registration/run.py perturbed --patients 50
+    python benchmarks/registration/run.py hard --imported PATIENTS --truth FOLDER
     python benchmarks/registration/run.py wrong --patients 10
     python benchmarks/registration/run.py real
     python benchmarks/registration/run.py capture
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from perturbed import perturbed
+from perturbed import hard, perturbed
 from registration_cases import (
     DEFAULT_SEED,
     LINEAR,
@@ -28,6 +29,7 @@ from registration_cases import (
     another_parts,
     error_on_image,
     half_femurs,
+    imported,
     real_cases,
     virtual,
     wrong_inputs,
@@ -87,6 +89,18 @@ def run_perturbed(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number in range(arguments.first, arguments.first + arguments.patients):
         draw = np.random.default_rng((arguments.seed, number))
         yield from records(perturbed(patient(number, arguments), draw), "perturbed", RegistrationSettings())
+
+
+def run_hard(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Imported patients, each several times with much that is off, and a short search."""
+    short = RegistrationSettings(attempts=1, restarts=4, finalists=1, screening_generations=4, generations=12)
+    folders = sorted(p.parent for p in arguments.imported.glob("*/camera.json"))
+    for number, folder in list(enumerate(folders))[arguments.first - 1 :][: arguments.patients]:
+        case = imported(folder, arguments.truth)
+        if json.loads((arguments.truth / folder.name / "truth.json").read_text("utf-8"))["department"] == "corvia":
+            continue  # its crops hide where the central ray is
+        for draw in np.random.default_rng((arguments.seed, number)).spawn(arguments.times):
+            yield from records(hard(case, draw), "hard", short)
 
 
 def run_wrong(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -157,7 +171,7 @@ def _summary(kind: str, bone: str, group: pd.DataFrame) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("virtual", "perturbed", "wrong", "real", "capture", "table"))
+    parser.add_argument("what", choices=("virtual", "perturbed", "hard", "wrong", "real", "capture", "table"))
     parser.add_argument("--patients", type=int, default=50)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--voxel-mm", type=float, default=2.0, help="voxel size of the virtual CTs")
@@ -166,6 +180,9 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--sizes", nargs="+", default=["large"], choices=tuple(SIZES))
     parser.add_argument("--root", type=Path, default=Path("results/benchmarks/registration/patients"))
+    parser.add_argument("--imported", type=Path, help="folder of imported patients, for hard")
+    parser.add_argument("--truth", type=Path, help="folder with truth.json of each of them")
+    parser.add_argument("--times", type=int, default=2, help="hard cases of each patient")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--records", type=Path, default=Path("results/benchmarks/registration/records.jsonl"))
     arguments = parser.parse_args()
@@ -176,6 +193,7 @@ def main() -> None:
     runs = {
         "virtual": run_virtual,
         "perturbed": run_perturbed,
+        "hard": run_hard,
         "wrong": run_wrong,
         "real": run_real,
         "capture": run_capture,
