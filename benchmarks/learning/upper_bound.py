@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).parents[2]
 TRAINING_SEED, TUNING_SEED, TUNING_PATIENTS = 5001, 5002, 192
 CELL_MM, VOXEL_MM, PIXEL_MM = 12.0, 6.0, 1.6
 """Of the patients that are trained on: cells of the growth, voxels of the standing body, pixels of the radiograph."""
-THUMBNAIL, BATCH, LOOKS = 16, 8, 8
+BATCH, LOOKS = 8, 8
 QUANTITIES = ("volume_cm3", "lean_mass_g")
 
 
@@ -99,13 +99,13 @@ def fused(tuning: Group, sums: np.ndarray, test: Group, estimate: np.ndarray) ->
     return result
 
 
-def baselines(own: Group, test: Group) -> dict[str, np.ndarray]:
+def baselines(own: Group, test: Group, pixels: int) -> dict[str, np.ndarray]:
     """What the training patients tell without a network of each test patient, (patients, 2, muscles)."""
     both = [own, test]
     names = [str(p) for g in both for p in g.sheet.index]
     stacks = [s for g in both for s in g.store]
     scales = np.array([s.scale for s in stacks], dtype=object)
-    images = np.stack([thumbnail(s.radiograph, THUMBNAIL) for s in stacks])
+    images = np.stack([thumbnail(s.radiograph, pixels) for s in stacks])
     channels = [stacks[0].objects[i] for i in muscles_of(stacks[0].channels)]
     columns = pd.MultiIndex.from_product([QUANTITIES, channels]).swaplevel()
     train = [str(p) for p in own.sheet.index]
@@ -132,11 +132,11 @@ def trained(out: Path, own: Group, tuning: Group, samples: int) -> Model:
     return read_model(path, torch.device("cpu"), made_here=True)
 
 
-def estimates(model: Model, own: Group, tuning: Group, test: Group) -> dict[str, np.ndarray]:
-    """Every method's sums of the test patients, (patients, 2, muscles)."""
+def estimates(model: Model, own: Group, tuning: Group, test: Group, pixels: int) -> dict[str, np.ndarray]:
+    """Every method's sums of the test patients, (patients, 2, muscles); `pixels` are a thumbnail's rows."""
     sums = predicted(model, test.store)
     joined = fused(tuning, predicted(model, tuning.store), test, sums)
-    return {NETWORK: sums, FUSED: joined} | baselines(own, test)
+    return {NETWORK: sums, FUSED: joined} | baselines(own, test, pixels)
 
 
 def evidence_config() -> Config:
@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[150, 600, 2000, 4000])
     parser.add_argument("--samples", type=int, nargs="+", default=[16_000, 20_000, 32_000, 32_000])
     parser.add_argument("--pixels", type=int, default=32, help="rows and columns of the networks' images, at most 64")
+    parser.add_argument("--thumbnail", type=int, default=16, help="rows and columns of what the ridge regression sees")
     parser.add_argument("--evidence", type=Path, help="results of evidence.yaml, for its truth")
     options = parser.parse_args()
     if len(options.patients) != len(options.samples):
@@ -181,7 +182,9 @@ def main() -> None:
     for count, samples in zip(options.patients, options.samples, strict=True):
         own = first(groups["train"], count)
         model = trained(options.out, own, tuning, samples)
-        of_whole[count], of_standing[count] = (estimates(model, own, tuning, test) for test in (whole, standing))
+        of_whole[count], of_standing[count] = (
+            estimates(model, own, tuning, test, options.thumbnail) for test in (whole, standing)
+        )
     print("\nTest patients as the pipeline makes them; truth: their CT without noise")
     tell(whole, whole.patients.truth, of_whole)
     if options.evidence is not None:
