@@ -1,25 +1,58 @@
 """What predictions of muscles are judged by, beside what is known without a radiograph."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mskdex.cohort.folds import NO_FOLD
+from mskdex.config.objects import Channel
 from mskdex.training.batches import StackStore
 
-BONES = ("pelvis", "sacrum", "femur")
+
+@dataclass
+class Patients:
+    """Some patients' muscles, and what is known of the patients without an image.
+
+    Attributes:
+        truth: (patients, 2, muscles), volume and lean mass.
+        demographics: (patients, 4), centred and scaled: sex, age, height, weight.
+        names, sides: structure and side of each muscle.
+    """
+
+    truth: np.ndarray
+    demographics: np.ndarray
+    names: list[str]
+    sides: list[str]
+
+    def differences(self, sums: np.ndarray) -> np.ndarray:
+        """(n, 2, muscles) to (n, 2, structures): left minus right."""
+        places = {(n, s): i for i, (n, s) in enumerate(zip(self.names, self.sides, strict=True))}
+        pairs = [(places[n, "left"], places[n, "right"]) for n in dict.fromkeys(self.names)]
+        return np.stack([sums[:, :, a] - sums[:, :, b] for a, b in pairs], axis=2)
 
 
-class Cohort:
+def scaled_demographics(sheet: pd.DataFrame) -> np.ndarray:
+    """(patients, 4), centred and scaled: sex, age, height, weight."""
+    sex = (sheet["sex"] == "F").to_numpy(float)
+    known = np.column_stack([sex, *(sheet[c].to_numpy(float) for c in ("age", "height_cm", "weight_kg"))])
+    return np.asarray((known - known.mean(axis=0)) / known.std(axis=0))
+
+
+def muscles_of(channels: Sequence[Channel]) -> list[int]:
+    """Places of the muscles among the channels."""
+    return [i for i, channel in enumerate(channels) if channel.kind == "muscle"]
+
+
+class Cohort(Patients):
     """The patients of a finished `results`, and their muscles' true sums.
 
     Attributes:
         store: the stacks.
         folds: (patients,), `NO_FOLD` of a cohort that is for evaluation only.
         muscles: places of the muscles among the channels.
-        truth: (patients, 2, muscles), volume and lean mass.
-        demographics: (patients, 4), centred and scaled: sex, age, height, weight.
     """
 
     def __init__(self, results: Path):
@@ -31,9 +64,7 @@ class Cohort:
         stacks = {p: results / "patients" / p / "stack.safetensors" for p in numbers.index}
         self.store = StackStore({p: path for p, path in stacks.items() if path.is_file()}, 8e9)
         first = self.store[self.store.patients[0]]
-        self.muscles = [i for i, name in enumerate(first.objects) if not name.startswith(BONES)]
-        self.names = [first.channels[i].object for i in self.muscles]
-        self.sides = [first.channels[i].side for i in self.muscles]
+        self.muscles = muscles_of(first.channels)
         whole = [s.patient for s in self.store if s.known[self.muscles].all() and not s.refused]
         if out := sorted(set(self.store.patients) - set(whole)):
             print(
@@ -42,17 +73,10 @@ class Cohort:
         self.store = StackStore({p: self.store.paths[p] for p in whole}, 8e9)
         patients = list(self.store.patients)
         self.folds = numbers.loc[patients].to_numpy()
-        self.truth = np.stack([s.truth * s.visible for s in self.store])[:, 1:][:, :, self.muscles]
-        sheet = sheet.loc[patients]
-        sex = (sheet["sex"] == "F").to_numpy(float)
-        known = np.column_stack([sex, *(sheet[c].to_numpy(float) for c in ("age", "height_cm", "weight_kg"))])
-        self.demographics = (known - known.mean(axis=0)) / known.std(axis=0)
-
-    def differences(self, sums: np.ndarray) -> np.ndarray:
-        """(n, 2, muscles) to (n, 2, structures): left minus right."""
-        places = {(n, s): i for i, (n, s) in enumerate(zip(self.names, self.sides, strict=True))}
-        pairs = [(places[n, "left"], places[n, "right"]) for n in dict.fromkeys(self.names)]
-        return np.stack([sums[:, :, a] - sums[:, :, b] for a, b in pairs], axis=2)
+        truth = np.stack([s.truth * s.visible for s in self.store])[:, 1:][:, :, self.muscles]
+        chosen = [first.channels[i] for i in self.muscles]
+        known = scaled_demographics(sheet.loc[patients])
+        super().__init__(truth, known, [c.object for c in chosen], [str(c.side) for c in chosen])
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -69,7 +93,7 @@ def residual(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return (flat - design @ np.linalg.lstsq(design, flat, rcond=None)[0]).reshape(values.shape)
 
 
-def measures(cohort: Cohort, chosen: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def measures(cohort: Patients, chosen: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Means over the muscles of correlations on the chosen patients, as the evaluation defines them.
 
     Args:

@@ -12,7 +12,6 @@ from mskdex.deformation.shape import Shape, cell_means, fine_labels
 
 _PELVIS = ("pelvis", "sacrum", "coccyx", "lumbar_spine", "cup")
 BODIES = ("pelvis", "femur_left", "femur_right")
-_CELL_MM = 8.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def take_posture(shape: Shape, poses: dict[str, np.ndarray]) -> Posture:
     The skin and muscle first move by the bones' inverse poses, weighted by the distance to each. That squeezes
     some parts and stretches others; the flow of `flow.displacement` undoes exactly that, cell by cell.
     """
-    grid = Grid.around(_low(shape), _high(shape), _CELL_MM)
+    grid = Grid.around(_low(shape), _high(shape), shape.grid.cell_mm)
     points = grid.points()
     shares = {body: _share_of_body(shape, body) for body in poses}
     distances = distances_to(shares, shape.grid.cell_mm)

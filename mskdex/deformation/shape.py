@@ -15,7 +15,8 @@ from mskdex.deformation.template import Template, Tissue, label_counts
 _LEAST_STEPS, _MOST_STEPS, _GROWTH_OF_STEP = 4, 7, 0.25
 """Steps of a growth, as many as the muscle that changes most needs by log volume; three more if one is not there."""
 _MOST_REMAINING, _CORRECTIONS = 0.02, 3
-_CELL_MM = 8.0
+CELL_MM = 8.0
+"""Size of the cells on which people grow."""
 _RIDGE = 0.003
 WARP_MM, WARP_LENGTH_MM = 2.2, 85.0
 """Size and correlation length of what makes a skeleton a person's own."""
@@ -65,6 +66,7 @@ def grow(
     draw: np.random.Generator,
     warp_mm: float = WARP_MM,
     bend: Callable[[np.ndarray], np.ndarray] | None = None,
+    cell_mm: float = CELL_MM,
 ) -> Shape:
     """Scales the template, bends it a little, and grows its tissues.
 
@@ -76,8 +78,9 @@ def grow(
         draw: source of the bending, which makes the two sides and no two persons alike.
         warp_mm: its size, SD.
         bend: displacement (…, 3) in mm from the person's points (…, 3) to the scaled template, besides.
+        cell_mm: size of the cells of the growth; time goes with its inverse cube.
     """
-    grid = Grid.around(*box_mm, _CELL_MM)
+    grid = Grid.around(*box_mm, cell_mm)
     shift = _warp(grid, draw, warp_mm)
     if bend is not None:
         shift = shift + bend(grid.points())
@@ -90,7 +93,7 @@ def grow(
     step, steps = 0, _LEAST_STEPS
     while step < steps + _CORRECTIONS:
         labels = shape.labels
-        now = label_counts(labels[counted])[: len(template.names)] * (_CELL_MM / FINE) ** 3 / 1000.0
+        now = label_counts(labels[counted])[: len(template.names)] * (cell_mm / FINE) ** 3 / 1000.0
         if step == 0:
             wanted = now * is_bone
             wanted[list(volumes_cm3)] = list(volumes_cm3.values())
@@ -103,7 +106,7 @@ def grow(
         asked = rates(labels, aim, now, 0.3)
         rate, mobility, bone = cell_means(labels, np.stack([asked, mobility_of, is_bone]))
         mobility = np.maximum(mobility * (1.0 - bone) ** 2, LEAST_MOBILITY)
-        move = displacement(rate, mobility, _CELL_MM, pressure)
+        move = displacement(rate, mobility, cell_mm, pressure)
         shape = Shape(template, shape.scale, grid, sample(shape.shift, grid, points - move) - move)
         step += 1
     return shape

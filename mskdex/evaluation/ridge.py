@@ -29,7 +29,7 @@ def fit_ridge(train: Rows, truth: np.ndarray, unseen: Rows, penalties: tuple[flo
     """Predictions of ridge regressions of which the design is not penalised.
 
     The design is projected out of pixels and truth first, which leaves the same coefficients (Frisch, Waugh and
-    Lovell); the rest is solved in its dual form, for all penalties at once.
+    Lovell); the rest is solved by its singular values, for all penalties at once.
 
     Args:
         train: patients to learn from.
@@ -62,9 +62,9 @@ def _fit(train: Rows, truth: np.ndarray, unseen: Rows, penalties: tuple[float, .
     known = unseen.design @ of_truth
     if not scale > 0:
         return np.repeat(known[None], len(penalties), axis=0)
-    values, vectors = np.linalg.eigh(pixels @ pixels.T / scale)
-    rest, kernel = vectors.T @ (truth - train.design @ of_truth), new @ pixels.T @ vectors / scale
-    return np.stack([known + (kernel / (np.maximum(values, 0.0) + p)) @ rest for p in penalties])
+    left, sizes, right = np.linalg.svd(pixels, full_matrices=False)
+    rest, seen = left.T @ (truth - train.design @ of_truth), new @ right.T
+    return np.stack([known + (seen * (sizes / (sizes**2 + p * scale))) @ rest for p in penalties])
 
 
 def choose_penalty(

@@ -10,7 +10,7 @@ import numpy as np
 from mskdex.config.virtual import VirtualSettings
 from mskdex.deformation.coarse_grid import Grid
 from mskdex.deformation.posture import draw_poses, rotation_about, take_posture
-from mskdex.deformation.shape import Shape, grow
+from mskdex.deformation.shape import CELL_MM, Shape, grow
 from mskdex.deformation.template import Template, Tissue
 from mskdex.exposure.exposing import Beam, expose, primary
 from mskdex.geometry.camera import nominal_pose
@@ -91,7 +91,7 @@ def make_patient(person: Person, settings: VirtualSettings) -> VirtualPatient:
     if person.implant:
         template = with_implant(template, person.affected)
     shape = grow_person(person, template, others)
-    tissues = composition(person, template, bool(person.random("ct").random() < settings.contrast_fraction))
+    tissues = composition(person, template, _contrast(person, settings))
     body, ct, person_from_ct = _scanned(person, shape, tissues, settings)
     seen = _radiographed(person, shape, tissues, settings, body, person_from_ct)
     facts = {**seen.facts, "severity": person.severity, "quantities": _quantities(template, body)}
@@ -131,6 +131,25 @@ def retaken(person: Person, settings: Sequence[tuple[Person, VirtualSettings]]) 
         yield _radiographed(examined, shape, tissues, of, body, person_from_ct)
 
 
+def standing(person: Person, settings: VirtualSettings, cell_mm: float = CELL_MM) -> VirtualRadiograph:
+    """A patient's radiograph and standing body without a CT, in a third of the time where the cells are coarse.
+
+    Nothing makes up for what the posture costs muscles in volume, so they differ by some percent from the CT's.
+
+    Args:
+        person: who it is.
+        settings: the virtual cohort; nothing of its CTs counts but their contrast agent.
+        cell_mm: size of the cells on which the body grows and takes its posture.
+    """
+    template, others = _template(settings)
+    shape = grow_person(person, template, others, cell_mm)
+    return _radiographed(person, shape, composition(person, template, _contrast(person, settings)), settings)
+
+
+def _contrast(person: Person, settings: VirtualSettings) -> bool:
+    return bool(person.random("ct").random() < settings.contrast_fraction)
+
+
 def _template(settings: VirtualSettings) -> tuple[Template, Correspondence | None]:
     """What bodies are made from, and, of several templates, where its places lie in the others."""
     if not settings.atlases:
@@ -143,13 +162,16 @@ def _template(settings: VirtualSettings) -> tuple[Template, Correspondence | Non
     return templates[0], None if alone else Correspondence.of(templates, common_structures(folders))
 
 
-def grow_person(person: Person, template: Template, others: Correspondence | None = None) -> Shape:
+def grow_person(
+    person: Person, template: Template, others: Correspondence | None = None, cell_mm: float = CELL_MM
+) -> Shape:
     """The person's shape.
 
     Args:
         person: whose.
         template: the body to start from.
         others: its correspondence with other templates; a person lies between and beyond them.
+        cell_mm: size of the cells of the growth.
     """
     scale = person.skeleton_scale
     reach = np.array([250.0, 190.0, 0.0]) * (0.75 + 0.25 * person.soft_share)
@@ -175,7 +197,7 @@ def grow_person(person: Person, template: Template, others: Correspondence | Non
         weights = draw_weights(len(others.landmarks_mm), np.random.default_rng((person.seed, person.number, 102)))
         return shift + others.shift(points_mm + shift, scale, weights)
 
-    return grow(template, scale, wanted, (low, high), bending, bend=bend)
+    return grow(template, scale, wanted, (low, high), bending, bend=bend, cell_mm=cell_mm)
 
 
 def _scanned(
@@ -212,8 +234,8 @@ def _radiographed(
     shape: Shape,
     tissues: Composition,
     settings: VirtualSettings,
-    scanned: BodyModel,
-    person_from_ct: np.ndarray,
+    scanned: BodyModel | None = None,
+    person_from_ct: np.ndarray | None = None,
 ) -> VirtualRadiograph:
     draw = person.random("posture")
     heads = {side: shape.from_template(head) for side, head in shape.template.heads_mm.items()}
@@ -223,7 +245,8 @@ def _radiographed(
     shift = np.clip(draw.normal(size=3), -2, 2) * settings.posture.shift_sd_mm
     camera_from_posed = nominal_pose(_middle(shape) + shift, how.source_to_isocentre_mm)
     grid = Grid.around(*posed_box(posture), settings.voxel_mm)
-    posture = conserve_muscles(tissues, posture, grid, scanned, whole_muscles(shape.template, scanned))
+    if scanned is not None:
+        posture = conserve_muscles(tissues, posture, grid, scanned, whole_muscles(shape.template, scanned))
     body = posed_body(tissues, posture, grid)
     hu = as_stored(body.hu)
     beam = Beam.of(how.tube_voltage_kv, settings.exposure.filtration_al_mm)
@@ -247,8 +270,9 @@ def _radiographed(
         None if how.crop else how.collimation,
         how.crop,
     )
+    lying_at = np.eye(4) if person_from_ct is None else person_from_ct
     facts = {
-        "bodies": {b: (camera_from_posed @ pose @ person_from_ct).tolist() for b, pose in poses.items()},
+        "bodies": {b: (camera_from_posed @ pose @ lying_at).tolist() for b, pose in poses.items()},
         "camera": camera.as_dict(),
         "camera_from_posed": camera_from_posed.tolist(),
         "source_to_isocentre_mm": how.source_to_isocentre_mm,

@@ -25,7 +25,7 @@ class TwoPostures:
     person: Person
     shape: Shape
     posture: Posture
-    lying_body: BodyModel
+    lying: BodyModel
     posed: BodyModel
 
 
