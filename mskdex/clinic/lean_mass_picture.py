@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mskdex.api.prediction import Prediction
+from mskdex.imaging.enlarge import drawn_factor, enlarged
 from mskdex.quantities import QUANTITIES
 
 _DOTS_PER_INCH = 110
@@ -32,10 +33,11 @@ def draw_objects(figure: Any, prediction: Prediction, fontsize: float = 8) -> No
     channels = prediction.channels
     rows, columns = _layout(len(channels))
     mass = prediction.drr[QUANTITIES.index("lean_mass")]
+    images = enlarged(mass, drawn_factor(mass.shape))
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if number < len(mass):
-            axes.imshow(mass[number], cmap="gray", vmin=0, vmax=float(mass.max()) or 1.0)
+            axes.imshow(images[number], cmap="gray", vmin=0, vmax=float(images.max()) or 1.0)
             name = channels[number].name.replace("_", " ")
             axes.set_title(f"{name}\n{mass[number].sum():.0f} g", fontsize=fontsize)
 

@@ -11,7 +11,7 @@ from mskdex.geometry.camera import Camera
 from mskdex.quantities import density_table
 from mskdex.virtual.body import BodyModel
 
-_DRR_PIXELS, _ATTENUATION_MM = 96, 1.6
+_DRR_PIXELS, _ATTENUATION_MM = 128, 1.6
 """Longest edge of the DRRs in pixels, and least pixel size of the attenuation."""
 
 

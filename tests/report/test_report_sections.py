@@ -11,9 +11,11 @@ from fabricated_report import EXPERIMENTS, SETTINGS, make_index, make_results
 
 from mskdex.config import Config
 from mskdex.evaluation.decompositions import RenderedDrrs
+from mskdex.evaluation.maps import PosedDrrs
 from mskdex.io.arrays import write_arrays
 from mskdex.io.artifacts import read_json, read_parquet, write_json, write_parquet
 from mskdex.report.html_tables import Table, plain, words
+from mskdex.report.montage import drawn
 from mskdex.report.printing import MOST_ROWS, print_pdf, shortened
 
 CONFIG = Config(evaluation=SETTINGS, experiments=EXPERIMENTS)
@@ -81,6 +83,21 @@ def test_maps_and_the_pose_of_the_truth_are_told(root: Path, page: str) -> None:
     assert "the truth in the radiograph’s own posture" in page
     row = pd.read_csv(root / "report" / "tables" / "maps_volume_cm3.csv").set_index("Structure").loc["Iliacus"]
     assert (row["Dice: mskdex"], row["Relative L1: mskdex"]) == (0.75, 0.25)
+
+
+def test_a_picture_of_few_pixels_is_enlarged_and_the_truth_keeps_its_detail(root: Path) -> None:
+    names = [c["name"] for c in read_json(root / "cohort" / "objects.json")]
+    rendered = RenderedDrrs.read(root / "patients", "P000", names)
+    own = rendered.stack.camera
+    values = np.random.default_rng(2).random((3, 32, 32))
+    true = PosedDrrs({names[0]: values}, own.resized((32, 32), own.pixel_mm / 2))
+    for name, fine in ((names[0], None), (names[1], true)):
+        image = drawn(rendered.drr, name, rendered, fine)
+        means = image.reshape(3, 16, 8, 16, 8).mean(axis=(2, 4))
+        np.testing.assert_allclose(means, rendered.drr[name], rtol=1e-6)
+    image = drawn(rendered.drr, names[0], rendered, true)
+    assert image.shape == (3, 128, 128)
+    np.testing.assert_allclose(image, 4.0 * values.repeat(4, axis=1).repeat(4, axis=2), rtol=1e-9)
 
 
 def test_what_a_model_knows_of_devices_is_told(root: Path, page: str) -> None:
