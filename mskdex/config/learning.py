@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mskdex.config.base import NO_RESULT, Settings
 from mskdex.config.registries import Choice, backbone, loss
@@ -115,6 +115,12 @@ class OptimisationSettings(Settings):
     pairs_alone_epochs: int = Field(
         0, ge=0, description="first epochs that learn from simulated pairs alone; pairs: mixed only"
     )
+    coarse_epochs: int = Field(
+        0,
+        ge=0,
+        description="first epochs that compare DRRs of half as many rows and columns, in a third of the time; head: "
+        "composition without adversarial and cycle loss only",
+    )
     batch_size: int = Field(2, ge=1, description="radiographs per pass through the networks")
     accumulate_batches: int = Field(1, ge=1, description="batches whose gradients make one step of the optimiser")
     learning_rate: float = Field(1e-4, gt=0, description="AdamW learning rate of the generators")
@@ -164,6 +170,19 @@ class ExperimentSettings(Settings):
     folds: dict[int, dict[str, Any]] = Field(
         {}, description="per-fold overrides of the keys above, e.g. {2: {losses: {lambda_is: 50}}}"
     )
+
+    @model_validator(mode="after")
+    def _coarse(self) -> "ExperimentSettings":
+        if self.optimisation.coarse_epochs and (self.network.head != "composition" or self.losses.unpaired):
+            msg = (
+                "optimisation.coarse_epochs needs network.head composition, losses.lambda_gan 0 and losses.lambda_cyc "
+                "0; set them so, or coarse_epochs to 0"
+            )
+            raise ValueError(msg)
+        if self.optimisation.coarse_epochs and self.network.stem_stride == 1:
+            msg = "optimisation.coarse_epochs needs network.stem_stride 2 or 4; it is 1"
+            raise ValueError(msg)
+        return self
 
     def of_fold(self, fold: int) -> "ExperimentSettings":
         """The experiment as one fold runs it: overrides applied and validated, `folds` empty."""

@@ -19,12 +19,14 @@ from mskdex.models.layers import Backbone, conv_norm, initialise, norm_factory
 class Generator(nn.Module):
     """Image to image at the same resolution.
 
-    All of the backbone's feature maps are enlarged to the finest grid, joined, mixed by a 1×1 convolution (HRNetV2),
-    then doubled in size, bilinearly, with a 3×3 convolution until the image's own grid is reached: doubled pixels would
-    leave a checkerboard in the images. The head makes images of them.
+    All of the backbone's feature maps are enlarged to the finest grid, joined and mixed by a 1×1 convolution (HRNetV2).
+    For a plain head they are then doubled in size, bilinearly, with a 3×3 convolution until the image's own grid is
+    reached: doubled pixels would leave a checkerboard in the images. A composition head takes them as they are. The
+    head makes images of them.
     """
 
-    def __init__(self, inputs: int, settings: NetworkSettings):
+    def __init__(self, inputs: int, settings: NetworkSettings, *, enlarged: bool = True):
+        """`enlarged`: features on the image's own grid, not on the backbone's finest."""
         super().__init__()
         norm = norm_factory(settings.norm)
         self.backbone: Backbone = backbone[settings.backbone](inputs, norm, settings.stem_stride)
@@ -32,12 +34,13 @@ class Generator(nn.Module):
         joined, width = sum(widths), 2 * widths[0]
         self.mix = conv_norm(joined, width, norm, kernel=1)
         # Half as many channels on the image's own grid, where a convolution costs the most.
-        widths = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]
+        on_the_way = {1: [width], 2: [width, width // 2], 4: [width, width, width // 2]}[settings.stem_stride]
+        widths = on_the_way if enlarged else [width]
         self.enlarge = nn.ModuleList(conv_norm(a, b, norm) for a, b in itertools.pairwise(widths))
         self.width = widths[-1]
         self.head: PlainHead | CompositionHead
 
-    def features(self, image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b width h w"]:
+    def features(self, image: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b width fh fw"]:
         """What the head sees."""
         features = self.backbone(image)
         size = features[0].shape[-2:]
@@ -53,14 +56,15 @@ class Generator(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b inputs h w"],
-        water: Float[Tensor, "b 1 h w"] | None = None,
+        water: Float[Tensor, "b 1 rows columns"] | None = None,
         relative: Bool[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b outputs h w"]:
+    ) -> Float[Tensor, "b outputs rows columns"]:
         """Normalised image in, normalised image out.
 
         Args:
             image: radiographs, or DRR stacks on the way back.
-            water: what a composition head shares out, see there; another does not look at it.
+            water: what a composition head shares out, see there; another does not look at it. On a coarser grid than
+                the image's, so are the DRRs.
             relative: see there.
         """
         features, head = self.features(image), self.head
@@ -79,7 +83,7 @@ def make_decomposer(
         settings: the network's settings.
         seed: seed of the weights.
     """
-    generator = Generator(1, settings)
+    generator = Generator(1, settings, enlarged=settings.head == "plain")
     if settings.head == "composition":
         generator.head = CompositionHead(generator.width, channels, shape)
     else:

@@ -84,6 +84,9 @@ class CompositionHead(nn.Module):
     Weighted volume over a density ratio is volume, volume times a lean density is mass; both are images,
     bounded to what the tissue can have.
 
+    What the softmax is taken of comes on the features' grid and is enlarged bilinearly to the radiograph's. An edge
+    may lie anywhere between two features, and where little is known the shares are smooth.
+
     Attributes:
         logits: what the shares of the mean training patient are the softmax of.
         water: natural logarithm, before its bound, of water's volume over that at 70 keV.
@@ -117,13 +120,14 @@ class CompositionHead(nn.Module):
         self.register_buffer("bounds", torch.as_tensor(bounds, dtype=torch.float32)[..., None, None])
 
     def forward(
-        self, features: Float[Tensor, "b width h w"], water: Float[Tensor, "b 1 h w"], relative: Bool[Tensor, " b"]
+        self, features: Float[Tensor, "b width fh fw"], water: Float[Tensor, "b 1 h w"], relative: Bool[Tensor, " b"]
     ) -> Float[Tensor, "b c h w"]:
-        """Normalised DRRs, quantities outermost.
+        """Normalised DRRs, quantities outermost, on the grid of `water`.
 
         Args:
-            features: the generator's.
-            water: volume of water that attenuates as the pixel does, cm³ per pixel, at 70 keV.
+            features: the generator's, on a grid that is no finer.
+            water: volume of water that attenuates as the pixel does, cm³ per pixel, at 70 keV. Of images of fewer
+                pixels than the head's, the mean of the pixels that each covers.
             relative: images of relative scale, whose water is known up to a factor.
         """
         weighted, ratio, lean = self.parts(features, water, relative)
@@ -133,16 +137,17 @@ class CompositionHead(nn.Module):
         return drr.flatten(1, 2)
 
     def parts(
-        self, features: Float[Tensor, "b width h w"], water: Float[Tensor, "b 1 h w"], relative: Bool[Tensor, " b"]
+        self, features: Float[Tensor, "b width fh fw"], water: Float[Tensor, "b 1 h w"], relative: Bool[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b objects_and_rest h w"], Float[Tensor, "b n h w"], Float[Tensor, "b n h w"]]:
         """Weighted volumes of N objects and the rest in cm³, density ratio, and lean density.
 
         The ratio is weighted volume over volume, the lean density is in g/cm³.
         """
         volume = self.volume(water, relative)
-        level = in_single_precision(self.last, torch.cat([features.float(), self.absolute(volume)], dim=1))
-        shares, densities = level.split([self.count + 1, 2 * self.count], dim=1)
-        weighted = torch.softmax(self.logits + STEEPNESS * shares, dim=1) * volume
+        absolute = self.absolute(_averaged(volume, features))
+        level = in_single_precision(self.last, torch.cat([features.float(), absolute], dim=1))
+        shares, densities = _enlarged(level, volume).split([self.count + 1, 2 * self.count], dim=1)
+        weighted = torch.softmax(_averaged(self.logits, volume) + STEEPNESS * shares, dim=1) * volume
         low, high = self.bounds[:, 0], self.bounds[:, 1]
         between = torch.sigmoid(self.density + densities.unflatten(1, (2, self.count)))
         ratio, lean = (low + (high - low) * between).unbind(1)
@@ -154,7 +159,7 @@ class CompositionHead(nn.Module):
         In units of the patients' spread. The last channels are features of the finest surroundings, of which
         two convolutions without normalisation see the neighbours.
         """
-        excess = (volume - self.mean_water) / self.water_sd
+        excess = (volume - _averaged(self.mean_water, volume)) / self.water_sd
         around = [functional.adaptive_avg_pool2d(excess, side) for side in EXCESS_GRIDS]
         coarse = [*around, in_single_precision(self.excess, around[0])]
         size = (excess.shape[-2], excess.shape[-1])
@@ -183,6 +188,22 @@ class CompositionHead(nn.Module):
         wanted = torch.stack([weighted / volume, mass / volume])[..., None, None]
         low, high = self.bounds[:, 0], self.bounds[:, 1]
         self.density.copy_(torch.logit((wanted - low) / (high - low), eps=0.02))
+
+
+def _averaged(images: Tensor, like: Tensor) -> Tensor:
+    """The mean of the pixels that each pixel of `like`'s grid covers; the images themselves on that grid."""
+    size = (like.shape[-2], like.shape[-1])
+    return images if images.shape[-2:] == size else functional.adaptive_avg_pool2d(images, size)
+
+
+def _enlarged(level: Tensor, like: Tensor) -> Tensor:
+    """Bilinearly to `like`'s grid, of which each pixel covers a whole number of pixels a side, the last ones fewer."""
+    rows, columns = like.shape[-2:]
+    factor = -(-rows // level.shape[-2])
+    if factor == 1:
+        return level
+    enlarged = functional.interpolate(level, scale_factor=factor, mode="bilinear", align_corners=False)
+    return enlarged[..., :rows, :columns]
 
 
 def density_bounds(kind: Kind) -> tuple[tuple[float, float], tuple[float, float]]:

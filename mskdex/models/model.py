@@ -22,7 +22,7 @@ from mskdex.models.likeness import Likeness
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_volume
 
-FORMAT = 5
+FORMAT = 6
 _LIKENESS = "likeness."
 """Begins the names of tensors that are the likeness model's, beside those of the generator."""
 

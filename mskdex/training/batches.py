@@ -30,7 +30,7 @@ from mskdex.training.augmentation import (
 )
 
 Move = Callable[..., Tensor]
-"""`warp` with a sample's change."""
+"""Images to images: `warp` with a sample's change, or to a coarser grid."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Batch:
     Attributes:
         patients: whose radiographs.
         partners: whose DRR stacks.
-        radiograph: X.
+        radiograph: X, on its own grid; what follows has half as many rows and columns in a coarse batch, whose pixels
+            are means of four.
         field: 1 in exposed pixels.
         water: volume of water that attenuates as each pixel of the radiograph, contrast and brightness unchanged, cm³;
             of one of relative scale with its tone bent.
@@ -50,13 +51,13 @@ class Batch:
         partner_relative: partners whose radiograph is of relative scale.
         aligned: registered bones of the patients themselves, the K bones of the bone loss.
         available: weight of each of those bones; 0 where its registration was not accepted.
-        target: sums that the patients' DRRs shall have, cm³ and g.
+        target: sums that the patients' DRRs shall have on the batch's grid, cm³ and g: of a coarse one a quarter.
         known: objects that have such a sum and are visible enough.
     """
 
     patients: tuple[str, ...]
     partners: tuple[str, ...]
-    radiograph: Float[Tensor, "b 1 h w"]
+    radiograph: Float[Tensor, "b 1 rows columns"]
     field: Float[Tensor, "b 1 h w"]
     water: Float[Tensor, "b 1 h w"]
     relative: Bool[Tensor, " b"]
@@ -67,6 +68,17 @@ class Batch:
     available: Float[Tensor, "b k"]
     target: Float[Tensor, "b 3 n"]
     known: Bool[Tensor, "b n"]
+
+    @property
+    def compared(self) -> Float[Tensor, "b 1 h w"]:
+        """The radiograph on the grid of the DRRs."""
+        return self.radiograph if self.radiograph.shape == self.field.shape else halved(self.radiograph)
+
+
+def halved(images: Float[Tensor, "c h w"] | Float[Tensor, "b c h w"]) -> Tensor:
+    """Half as many rows and columns, each pixel the mean of four."""
+    even, odd = images[..., ::2, :], images[..., 1::2, :]
+    return (even[..., ::2] + even[..., 1::2] + odd[..., ::2] + odd[..., 1::2]) / 4.0
 
 
 class StackStore:
@@ -150,6 +162,7 @@ class _Drawn:
     own: Stack
     partner: Stack
     changes: tuple[Change, Change]
+    coarse: bool
 
 
 class Loader:
@@ -167,10 +180,12 @@ class Loader:
         rank: tuple[int, int] = (0, 1),
         every_object: bool = False,
         unpaired: bool = True,
+        coarse_epochs: int = 0,
     ):
         """Beside what a batch is made of and by.
 
         Args:
+            coarse_epochs: number of first epochs whose batches are coarse.
             unpaired: whether other patients' DRR stacks are asked for; they are 0 otherwise.
             rank: (this process's number, number of processes) of a training that shares each batch among several.
             every_object: aligned DRRs of all objects, not only of the bones of the bone loss.
@@ -183,7 +198,7 @@ class Loader:
             raise MskdexError(msg)
         self.store, self.normalisation, self.device = store, normalisation, device
         self.batch_size, self.seed, self.augmentation, self.rank = batch_size, seed, augmentation, rank
-        self.unpaired = unpaired
+        self.unpaired, self.coarse_epochs = unpaired, coarse_epochs
         first = store[store.patients[0]]
         self.swap = side_swap(first.channels)
         self._swapped = torch.tensor(self.swap, device=device)
@@ -220,7 +235,8 @@ class Loader:
             mine = int(order[index % len(order)])
             partner = (mine + int(rng.integers(1, len(order)))) % len(order)
             changes = [draw_change(self.augmentation, rng) if self.augmentation else Change() for _ in range(2)]
-            drawn.append(_Drawn(self.store[names[mine]], self.store[names[partner]], (changes[0], changes[1])))
+            stacks = self.store[names[mine]], self.store[names[partner]]
+            drawn.append(_Drawn(*stacks, (changes[0], changes[1]), epoch < self.coarse_epochs))
         arrays = {f"{n}/{name}": a for n, d in enumerate(drawn) for name, a in self._arrays(d).items()}
         return drawn, pack(arrays, self.device)
 
@@ -256,31 +272,34 @@ class Loader:
         own, (change, other) = drawn.own, drawn.changes
         move = partial(warp, change=change, matrix=t["matrices"][0])
         move_partner = partial(warp, change=other, matrix=t["matrices"][1])
-        target, known = t["target"] * self._factor(own, move, t), t["known"]
+        grid = halved if drawn.coarse else _as_they_are
+        target, known = t["target"] * self._factor(own, grid, move, t), t["known"]
+        if drawn.coarse:
+            target = target / 4.0
         if change.flip:
             target, known = target.index_select(1, self._swapped), known.index_select(0, self._swapped)
         return Batch(
             patients=(own.patient,),
             partners=(drawn.partner.patient,),
             radiograph=move(t["radiograph"][None] * change.contrast + change.brightness, outside="border")[None],
-            field=(move(t["field"][None].float()) > 0.99).float()[None],
+            field=(move(grid(t["field"][None].float())) > 0.99).float()[None],
             # As moved: a zoomed patient is broader and taller at the same thickness, so pixels keep their volume.
-            water=move(t["water"][None], outside="border")[None],
+            water=move(grid(t["water"][None]), outside="border")[None],
             relative=t["relative"][:1],
             drr=self._drr(drawn.partner, other, move_partner, t)[None],
             partner_water=move_partner(t["partner_water"][None], outside="border")[None],
             partner_relative=t["relative"][1:],
-            aligned=self._aligned(own, change, move, t["aligned"])[None],
+            aligned=self._aligned(own, change, lambda images: move(grid(images)), t["aligned"])[None],
             available=t["available"][None],
             target=target[None],
             known=known[None],
         )
 
-    def _factor(self, stack: Stack, move: Move, t: Mapping[str, Tensor]) -> Tensor:
+    def _factor(self, stack: Stack, grid: Move, move: Move, t: Mapping[str, Tensor]) -> Tensor:
         """Factor of each object's sum, unflipped order."""
         if "volume" not in t:
             return torch.ones(len(stack.objects), device=self.device)
-        objects = dense(_quantity(stack.drr, 1), np.ones(len(stack.objects)), t["volume"])
+        objects = grid(dense(_quantity(stack.drr, 1), np.ones(len(stack.objects)), t["volume"]))
         return retained_fraction(objects, move(objects))
 
     def _targets(self, stack: Stack, change: Change) -> list[int]:
@@ -297,10 +316,10 @@ class Loader:
 
     def _aligned(self, stack: Stack, change: Change, move: Move, values: Tensor) -> Tensor:
         targets = self._targets(stack, change)
-        out = torch.zeros((3, len(self.bones), *stack.camera.shape), device=self.device)
         # The other side's scale belongs to the channel that a flipped bone goes to.
         factors = (1.0 / self.normalisation.drr[:, targets]).ravel()
-        images = move(dense(stack.aligned, factors, values)).view(3, len(targets), *stack.camera.shape)
+        images = move(dense(stack.aligned, factors, values)).unflatten(0, (3, len(targets)))
+        out = torch.zeros((3, len(self.bones), *images.shape[-2:]), device=self.device)
         for number, target in enumerate(targets):
             if target in self.bones:
                 out[:, self.bones.index(target)] = images[:, number]
@@ -313,6 +332,10 @@ class Loader:
         scale = self.normalisation.drr[:, np.argsort(objects)]  # of the channel that each object goes to
         images = move(dense(stack.drr, (1.0 / scale).ravel(), t["drr"])).view(3, len(objects), *stack.camera.shape)
         return (images.index_select(1, self._swapped) if change.flip else images).flatten(0, 1)
+
+
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
 
 
 def _quantity(crops: Crops, index: int) -> Crops:

@@ -107,5 +107,5 @@ def _grid(networks: Networks, loader: Loader) -> torch.Tensor:
     """A training radiograph beside the sums over objects of its weighted-volume and lean-mass DRRs, (1, H, 3·W)."""
     batch = loader.batch(0, 0)
     drr = networks.decompose(batch.radiograph[:1], batch.water[:1], batch.relative[:1]).float().unflatten(1, (3, -1))
-    images = [batch.radiograph[0, 0], drr[0, 0].sum(0), drr[0, 2].sum(0)]
+    images = [batch.compared[0, 0], drr[0, 0].sum(0), drr[0, 2].sum(0)]
     return torch.cat([(i / i.max().clamp_min(1e-6)).clamp(0, 1) for i in images], dim=1)[None].cpu()

@@ -103,7 +103,7 @@ class Objective:
         """Losses that compare the fake DRRs with what is known of the radiograph's own patient."""
         comparison = Comparison(
             drr=fake.unflatten(1, (3, -1)),
-            radiograph=batch.radiograph,
+            radiograph=batch.compared,
             field=batch.field,
             scale=self.scale,
             target=batch.target,

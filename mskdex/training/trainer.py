@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mskdex.compute.device import place
-from mskdex.config.learning import ExperimentSettings, NetworkSettings
+from mskdex.config.learning import ExperimentSettings
 from mskdex.config.objects import Channel
 from mskdex.errors import MskdexError
 from mskdex.models.discriminators import SMALLEST_IMAGE, make_discriminator
@@ -72,7 +72,7 @@ def make_networks(
     """
     network, seed = settings.network, settings.optimisation.seed
     rows, columns = normalisation.mean_drr.shape[-2:]
-    _check_size((rows, columns), network)
+    _check_size((rows, columns), settings)
     count = normalisation.drr.size
     decompose = make_decomposer(channels, (rows, columns), network, seed=4 * seed)
     decompose.head.start_at(normalisation)
@@ -87,7 +87,8 @@ def make_networks(
     return made
 
 
-def _check_size(shape: tuple[int, int], network: NetworkSettings) -> None:
+def _check_size(shape: tuple[int, int], settings: ExperimentSettings) -> None:
+    network = settings.network
     # The coarsest of four branches needs 2×2 pixels, or its norm layers have nothing to normalise over.
     for_generator = 16 * network.stem_stride
     for_discriminators = SMALLEST_IMAGE * 2 ** (network.discriminator_scales - 1)
@@ -96,6 +97,12 @@ def _check_size(shape: tuple[int, int], network: NetworkSettings) -> None:
             f"an image of {shape[0]}×{shape[1]} is too small: stem_stride {network.stem_stride} needs {for_generator}, "
             f"{network.discriminator_scales} discriminator scales need {for_discriminators}; enlarge image.rows and "
             "image.columns, or lower network.stem_stride or network.discriminator_scales"
+        )
+        raise MskdexError(msg)
+    if settings.optimisation.coarse_epochs and any(side % 2 for side in shape):
+        msg = (
+            f"an image of {shape[0]}×{shape[1]} cannot be halved; make image.rows and image.columns even, or "
+            "optimisation.coarse_epochs 0"
         )
         raise MskdexError(msg)
 

@@ -202,7 +202,7 @@ def test_the_sums_reach_the_maps_as_the_other_losses_do(tmp_path, stacks, head):
         trainer = Trainer(experiment, normalisation, CHANNELS, torch.device("cpu"), ProcessGroup())
         found, _, _ = trainer.objective.generator_losses(trainer.networks, loader.batch(0, 0))
         trainer.objective.total(found).backward()
-        gradient = [p.grad for p in trainer.networks.decompose.enlarge.parameters()]
+        gradient = [p.grad for p in trainer.networks.decompose.mix.parameters()]
         sizes[name] = float(torch.stack([g.norm() for g in gradient]).norm())
     assert 0.05 < sizes["sum"] / sizes["others"] < 20
 

@@ -169,6 +169,7 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Pro
         rank=(group.rank, group.size),
         every_object=card.experiment.pairs != "none",
         unpaired=card.experiment.losses.unpaired,
+        coarse_epochs=o.coarse_epochs,
     )
     return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
 
