@@ -5,9 +5,14 @@ are fitted on the same training patients. `fused` joins the proposed experiment 
 the first cohort's held-out patients. Prints the measures of `curve.py`, ICC(2,1), the calibration slope,
 and differences of PCC with 95 % intervals of a bootstrap over patients. Then the same after recalibration, as `mskdex
 recalibrate` does it: by the device profiles and factors of ten drawn patients, on all others; means and SDs of ten
-draws.
+draws. With --epochs the proposed models are also trained on with the ten patients and the pairs from their CTs, as
+`start_from` does it.
+
+*PCC at the first spread* is what the PCC would be if the second cohort's muscles differed between people as the first
+cohort's do: r·u / √(1 + r²(u² − 1)), u the ratio of the standard deviations (Thorndike 1949, case 2).
 
 Use: python benchmarks/learning/second_world.py results second_results [--proposed mskdex_simulated] [--thumbnail 16]
+         [--epochs 10]
 """
 
 import argparse
@@ -17,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from curve import predictions
 from measures import Cohort, line, measures, residual
 
 from mskdex.evaluation.agreement import Pairs, resamples, statistics
@@ -26,10 +32,14 @@ from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.models.device_profiles import fit_profiles, stack_by_profile
 from mskdex.models.model import read_model
 from mskdex.models.recalibration import site_profiles, sum_factors
+from mskdex.pipeline.stages.train import describe, open_store, prepare
+from mskdex.training.distributed import join_group
+from mskdex.training.loop import set_up_torch
 
 QUANTITIES = ("volume_cm3", "lean_mass_g")
 BASELINES = (DEMOGRAPHICS, THUMBNAIL, DEMOGRAPHICS_THUMBNAIL)
 PAIRS, DRAWS = 10, 10
+TRAINED = "trained on"
 
 
 def of_models(results: Path, experiment: str, other: Cohort, pairs: Sequence[int] = ()) -> np.ndarray:
@@ -121,6 +131,7 @@ def main() -> None:
     parser.add_argument("second", type=Path)
     parser.add_argument("--proposed", default="mskdex_simulated")
     parser.add_argument("--thumbnail", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=0)
     options = parser.parse_args()
     own, other = Cohort(options.results), Cohort(options.second)
     for name, cohort in (("second", other), ("first", own)):
@@ -134,7 +145,8 @@ def main() -> None:
     }
     methods |= of_baselines(options.results, own, options.second, other, options.thumbnail)
     methods |= of_fused(options.results, own, other, options.proposed, methods)
-    report(other, methods, options.proposed)
+    wider = own.truth[:, 1].std(axis=0) / own.truth[:, 1].mean(axis=0)
+    report(other, methods, options.proposed, wider)
     generator = np.random.default_rng(0)
     draws: dict[str, list[dict[str, float]]] = {}
     for _ in range(DRAWS):
@@ -142,10 +154,15 @@ def main() -> None:
         sums = methods | {options.proposed: of_models(options.results, options.proposed, other, pairs)}
         again = {name: by_pairs(other, sums[name], pairs) for name in (options.proposed, *BASELINES)}
         again |= of_fused(options.results, own, other, options.proposed, again)
+        if options.epochs:
+            trained = trained_on(options, other, pairs)
+            further = again | {options.proposed: by_pairs(other, trained, pairs)}
+            again |= {TRAINED: further[options.proposed]}
+            again |= {f"{TRAINED}, {FUSED}": of_fused(options.results, own, other, options.proposed, further)[FUSED]}
         for name, values in again.items():
             chosen = np.setdiff1d(np.arange(len(other.folds)), pairs)
             draws.setdefault(name, []).append(
-                measures(other, chosen, values[chosen]) | agreement(other, chosen, values)
+                measures(other, chosen, values[chosen]) | agreement(other, chosen, values, wider)
             )
     print(f"recalibrated on {PAIRS} drawn patients, judged on the others; mean and SD of {DRAWS} draws")
     for name, found in draws.items():
@@ -153,15 +170,44 @@ def main() -> None:
         print(f"  {name:28s}  " + "  ".join(f"{c} {table[c].mean():.3f} ± {table[c].std():.3f}" for c in table))
 
 
-def agreement(other: Cohort, chosen: np.ndarray, sums: np.ndarray) -> dict[str, float]:
-    """ICC(2,1) and calibration slope of lean mass, means over the muscles."""
+def trained_on(options: argparse.Namespace, other: Cohort, pairs: Sequence[int]) -> np.ndarray:
+    """As `of_models`, each model trained on with the patients `pairs`, at half its learning rate."""
+    device = torch.device("cpu")
+    set_up_torch(device)
+    found = []
+    for path in sorted((options.results / "experiments" / options.proposed).glob("fold*/model.safetensors")):
+        learned = read_model(path, device, made_here=True).card.experiment
+        o = learned.optimisation
+        changes = {"epochs": options.epochs, "restart_epochs": options.epochs, "learning_rate": o.learning_rate / 2}
+        experiment = learned.model_copy(
+            update={"start_from": str(path), "optimisation": o.model_copy(update=changes)}, deep=True
+        )
+        store = open_store(options.second / "patients", [other.store.patients[i] for i in pairs], experiment)
+        card = describe(store, experiment, TRAINED, 0)
+        trainer, loader = prepare(card, store, device, join_group())
+        for epoch in range(options.epochs):
+            for batch in loader.epoch(epoch):
+                trainer.train_batch(batch, len(loader))
+                trainer.progress.place += 1
+            trainer.progress.epoch, trainer.progress.place = epoch + 1, 0
+        found.append(predictions(trainer, card, other, np.arange(len(other.folds))))
+    return np.mean(found, axis=0)
+
+
+def agreement(other: Cohort, chosen: np.ndarray, sums: np.ndarray, wider: np.ndarray) -> dict[str, float]:
+    """ICC(2,1), calibration slope and PCC at the first spread of lean mass, means over the muscles.
+
+    `wider`: (muscles,), standard deviation over mean in the first cohort.
+    """
     truth, predicted = other.truth[chosen, 1], sums[chosen, 1]
     pairs = Pairs(truth, predicted, np.ones(truth.shape, bool), np.zeros(len(truth), int))
     of = statistics(pairs, np.ones((1, len(truth))))
-    return {"ICC": float(of["icc21"].mean()), "slope": float(of["slope"].mean())}
+    r, u = of["pcc"][0], wider / (truth.std(axis=0) / truth.mean(axis=0))
+    at_first = float((r * u / np.sqrt(1.0 + r**2 * (u**2 - 1.0))).mean())
+    return {"ICC": float(of["icc21"].mean()), "slope": float(of["slope"].mean()), "PCC at the first spread": at_first}
 
 
-def report(other: Cohort, methods: dict[str, np.ndarray], proposed: str) -> None:
+def report(other: Cohort, methods: dict[str, np.ndarray], proposed: str, wider: np.ndarray) -> None:
     """Prints a line per method, and differences of PCC."""
     everyone = np.arange(len(other.folds))
     counts = np.vstack([np.ones(len(everyone)), resamples(len(everyone), 2000, 0)])
@@ -169,7 +215,10 @@ def report(other: Cohort, methods: dict[str, np.ndarray], proposed: str) -> None
     for name, sums in methods.items():
         pairs = Pairs(other.truth[:, 1], sums[:, 1], np.ones(sums[:, 1].shape, bool), np.zeros(len(sums), int))
         pcc[name] = statistics(pairs, counts)["pcc"].mean(axis=1)
-        print(f"  {name:28s}  {line(measures(other, everyone, sums) | agreement(other, everyone, sums))}", flush=True)
+        print(
+            f"  {name:28s}  {line(measures(other, everyone, sums) | agreement(other, everyone, sums, wider))}",
+            flush=True,
+        )
     for name in (proposed, FUSED):
         for comparator in BASELINES:
             difference = pcc[name] - pcc[comparator]

@@ -84,7 +84,11 @@ def interface(model: Model) -> dict[str, object]:
     """What a program needs to call the network, beside what is in the file's own signature."""
     return {
         "card": model.card.as_dict()
-        | {"patients": len(model.card.patients), "recalibrated_on": len(model.card.recalibrated_on)},
+        | {
+            "patients": len(model.card.patients),
+            "started_from": len(model.card.started_from),
+            "recalibrated_on": len(model.card.recalibrated_on),
+        },
         "inputs": {
             "radiograph": "float32 (batch, 1, rows, columns), log attenuation on the grid",
             "water": "float32 (batch, 1, rows, columns), cm3 of water that attenuates as the pixel does",

@@ -63,6 +63,6 @@ class ReportSettings(Settings):
     title: str = Field("MSKdeX: muscle and bone from a plain X-ray", description="title of the report")
     notice: str | None = Field(None, description="a sentence to print on top of the report, e.g. where it may be shown")
     image_pixels: int = Field(
-        96, ge=32, le=1024, description="DRRs are shown with at most this many pixels along the longer side"
+        128, ge=32, le=1024, description="DRRs are shown with at most this many pixels along the longer side"
     )
     patient_pages: bool = Field(True, description="whether each patient gets a page")

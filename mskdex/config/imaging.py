@@ -126,9 +126,9 @@ class RadiographSettings(Settings):
 class ImageSettings(Settings):
     """The detector grid on which DRRs are rendered and networks learn."""
 
-    rows: int = Field(64, ge=16, le=2048, description="rows of pixels")
-    columns: int = Field(64, ge=16, le=2048, description="columns of pixels")
-    pixel_mm: float = Field(6.72, gt=0, description="pixel size on the detector")
+    rows: int = Field(128, ge=16, le=2048, description="rows of pixels")
+    columns: int = Field(128, ge=16, le=2048, description="columns of pixels")
+    pixel_mm: float = Field(3.36, gt=0, description="pixel size on the detector")
 
 
 class RenderingSettings(Settings):

@@ -167,6 +167,11 @@ class ExperimentSettings(Settings):
         "simulation); no real radiograph is learned from, and the bone loss compares every object; mixed trains on "
         "them and as many real radiographs, whose muscles the first pair aligns",
     )
+    start_from: str | None = Field(
+        None,
+        description="model.safetensors of a trained fold, of another site perhaps, that the training goes on from: its "
+        "weights, scales and device profiles; null begins with random weights",
+    )
     folds: dict[int, dict[str, Any]] = Field(
         {}, description="per-fold overrides of the keys above, e.g. {2: {losses: {lambda_is: 50}}}"
     )
@@ -202,10 +207,10 @@ CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 
 _DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16)
 _DESK_OPTIMISATION = OptimisationSettings(
-    epochs=36,
+    epochs=18,
     learning_rate=1e-3,
     discriminator_learning_rate=2e-4,
-    restart_epochs=36,
+    restart_epochs=18,
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,
@@ -224,9 +229,9 @@ _PIXELS_AND_SUMS = LossSettings(lambda_gan=0.0, lambda_cyc=0.0, lambda_gc=0.0, l
 
 def default_experiments() -> dict[str, ExperimentSettings]:
     """Simulated pairs mixed with real radiographs, and the paper's conventional baseline, for two CPU cores."""
-    network = NetworkSettings(backbone="unet_small", stem_stride=2, ndf=16, head="composition")
+    network = NetworkSettings(backbone="unet_small", stem_stride=4, ndf=16, head="composition")
     optimisation = _DESK_OPTIMISATION.model_copy(
-        update={"epochs": 48, "restart_epochs": 48, "batch_size": 4, "learning_rate": 2e-3}
+        update={"epochs": 48, "coarse_epochs": 44, "restart_epochs": 48, "batch_size": 4, "learning_rate": 2e-3}
     )
     return {
         "mskdex_simulated": ExperimentSettings(

@@ -49,6 +49,7 @@ def _training(card: ModelCard) -> str:
         {
             "Patients": len(card.patients),
             "Left out": f"fold {card.fold}",
+            **({"Started from": f"a model of {len(card.started_from)} patients"} if card.started_from else {}),
             **(
                 {"Recalibrated on": f"{len(card.recalibrated_on)} patients of another site"}
                 if card.recalibrated_on

@@ -198,8 +198,8 @@ def _averaged(images: Tensor, like: Tensor) -> Tensor:
 
 def _enlarged(level: Tensor, like: Tensor) -> Tensor:
     """Bilinearly to `like`'s grid, of which each pixel covers a whole number of pixels a side, the last ones fewer."""
-    rows, columns = like.shape[-2:]
-    factor = -(-rows // level.shape[-2])
+    rows, columns = (int(side) for side in like.shape[-2:])  # a tracer has tensors for them
+    factor = -(-rows // int(level.shape[-2]))
     if factor == 1:
         return level
     enlarged = functional.interpolate(level, scale_factor=factor, mode="bilinear", align_corners=False)

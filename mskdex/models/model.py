@@ -42,6 +42,7 @@ class ModelCard:
             patient's middle among the training patients.
         patients: training patients.
         device_profiles: of the devices of their radiographs.
+        started_from: patients that the model had seen that the training began with.
         recalibrated_on: patients of another site that factors and device profiles were fitted to afterwards.
     """
 
@@ -55,12 +56,13 @@ class ModelCard:
     isocentre_range_mm: tuple[float, float]
     patients: tuple[str, ...]
     device_profiles: tuple[DeviceProfile, ...] = ()
+    started_from: tuple[str, ...] = ()
     recalibrated_on: tuple[str, ...] = ()
 
     @property
     def seen(self) -> frozenset[str]:
         """Patients that the model must not be judged on."""
-        return frozenset(self.patients) | frozenset(self.recalibrated_on)
+        return frozenset((*self.patients, *self.started_from, *self.recalibrated_on))
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ class ModelCard:
             "isocentre_range_mm": list(self.isocentre_range_mm),
             "patients": list(self.patients),
             "device_profiles": as_dicts(self.device_profiles),
+            "started_from": list(self.started_from),
             "recalibrated_on": list(self.recalibrated_on),
         }
 
@@ -98,6 +101,7 @@ class ModelCard:
             isocentre_range_mm=(content["isocentre_range_mm"][0], content["isocentre_range_mm"][1]),
             patients=tuple(content["patients"]),
             device_profiles=tuple(DeviceProfile.from_dict(p) for p in content.get("device_profiles", [])),
+            started_from=tuple(content.get("started_from", [])),
             recalibrated_on=tuple(content.get("recalibrated_on", [])),
         )
 

@@ -177,6 +177,26 @@ def starts_digest(config: Config, patient: str, digests: Digests) -> str:
     return digests.of(file) if file.is_file() else "none"
 
 
+def require_starting_models(config: Config) -> None:
+    """Every model that a training shall go on from is there.
+
+    Raises:
+        MskdexError: names the experiment and the file that is not.
+    """
+    for name, experiment in config.experiments.items():
+        for fold in config.trained_folds:
+            start = experiment.of_fold(fold).start_from
+            if start and not Path(start).is_file():
+                msg = f"experiments.{name}.start_from: {start} does not exist; give a trained fold's model.safetensors"
+                raise MskdexError(msg)
+
+
+def model_digest(config: Config, experiment: str, fold: int, digests: Digests) -> str:
+    """Hash of the model that a fold's training goes on from; "none" without one."""
+    start = config.experiments[experiment].of_fold(fold).start_from
+    return files_digest({"model": Path(start)}, digests) if start else "none"
+
+
 def comparators_digest(config: Config, digests: Digests) -> str:
     """Hash of the names and tables of further methods, in their order."""
     return files_digest({name: Path(path) for name, path in config.evaluation.comparators.items()}, digests)

@@ -139,6 +139,11 @@ class Trainer:
         self.progress = Progress()
         self.record = LossRecord(device)
 
+    def start_with(self, weights: dict[str, Tensor]) -> None:
+        """Gives the decomposing generator these weights; the other networks begin anew."""
+        for generator in filter(None, (self.networks.decompose, self.average)):
+            generator.load_state_dict(weights)
+
     @property
     def final(self) -> torch.nn.Module:
         """The generator that predicts."""

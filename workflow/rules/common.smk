@@ -36,6 +36,8 @@ from mskdex.pipeline.workflow import (
     rows_digest,
     sheet_path,
     sheet_rows,
+    model_digest,
+    require_starting_models,
     starts_digest,
 )
 
@@ -71,6 +73,7 @@ try:
     EVERYONE = read_cohort(CONFIG)
     SHEET = included(EVERYONE)
     check_kept_pairs(CONFIG, EVERYONE)
+    require_starting_models(CONFIG)
     LEFT_OUT = left_out_objects(CONFIG, SHEET)
     FOLDS, too_few = folds_of_patients(SHEET, CONFIG.folds)
 except MskdexError as error:
@@ -228,6 +231,11 @@ def source_edition(rule, folder, *columns):
         return edition(ROWS[patient], own, record, DIGESTS, full=full)
 
     return of_patient
+
+
+def start_model(wildcards):
+    """What stands for the content of the model that a fold's training goes on from."""
+    return model_digest(CONFIG, wildcards.experiment, int(wildcards.fold), DIGESTS)
 
 
 @signed

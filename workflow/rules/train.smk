@@ -21,6 +21,7 @@ rule train:
         runtime=1440,
     params:
         **stage("train", train_settings),
+        start=start_model,
         out=subpath(output.model, parent=True),
     shell:
         "mskdex --log {log:q} train --patients results/patients --folds {input.folds:q} "

@@ -17,11 +17,13 @@ from mskdex.config.base import of_results
 from mskdex.config.learning import ExperimentSettings
 from mskdex.errors import MskdexError
 from mskdex.io.artifacts import manifest, read_parquet, write_json, write_parquet
+from mskdex.io.files import content_hash
 from mskdex.io.stack import Greys, read_stack
 from mskdex.models.device_profiles import fit_profiles
 from mskdex.models.likeness import Likeness, fit_likeness, thumbnail
 from mskdex.models.model import ModelCard, write_model
 from mskdex.models.normalisation import fit_normalisation
+from mskdex.models.recalibration import site_profiles
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.provenance import stage_hash
 from mskdex.training.batches import Loader, StackStore
@@ -30,6 +32,7 @@ from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
 from mskdex.training.simulated_pairs import Mixture, PairStore
+from mskdex.training.starting_model import require_fit, starting_model, with_scales_of
 from mskdex.training.trainer import Trainer
 
 log = logging.getLogger("mskdex")
@@ -72,7 +75,7 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     store = open_store(Path(patients_root), patients, experiment)
     card = describe(store, experiment, name, fold)
     trainer, loader = prepare(card, store, device, group)
-    decisive = card.as_dict() | {"experiment": of_results(experiment)}
+    decisive = card.as_dict() | {"experiment": of_results(experiment), "start": _start_hash(experiment)}
     identity = fingerprint(decisive, device.type, group.size, trainer.shapes)
     checkpoints = Checkpoints(out / "checkpoint", trainer, identity, stage_hash("train"))
     if not checkpoints.restore():
@@ -90,11 +93,17 @@ def _train(patients_root: Path, folds: Path, fold: int, experiment: ExperimentSe
     group.leave()
 
 
+def _start_hash(experiment: ExperimentSettings) -> str | None:
+    return content_hash([Path(experiment.start_from)]) if experiment.start_from else None
+
+
 def open_store(root: Path, patients: Sequence[str], experiment: ExperimentSettings) -> StackStore:
     """The training samples of an experiment: the patients' stacks, or the pairs from their CTs."""
     memory = experiment.optimisation.cache_gb * 1e9
     stacks, greys = paired({p: root / p / "stack.safetensors" for p in patients})
     profiles = fit_profiles(greys)
+    if start := starting_model(experiment):
+        profiles = site_profiles(start.card.device_profiles, profiles)
     if experiment.pairs == "none":
         return StackStore(stacks, memory, profiles)
     pairs = {p: root / p / "simulated.safetensors" for p in stacks}
@@ -133,20 +142,24 @@ def paired(stacks: Mapping[str, Path]) -> tuple[dict[str, Path], list[tuple[str,
 
 def describe(store: StackStore, experiment: ExperimentSettings, name: str, fold: int) -> ModelCard:
     """The model's card, from the training patients alone."""
+    start, first = starting_model(experiment), store[store.patients[0]]
+    if start:
+        require_fit(start, experiment, first, store.people)
     cameras = [(s.camera.sdd_mm, s.source_to_isocentre_mm) for s in store]
     low, high = np.min(cameras, axis=0), np.max(cameras, axis=0)
-    first = store[store.patients[0]]
+    own = fit_normalisation(store)
     return ModelCard(
         name=name,
         fold=fold,
         experiment=experiment,
         channels=first.channels,
-        normalisation=fit_normalisation(store),
+        normalisation=with_scales_of(start, own) if start else own,
         grid=first.camera,
         sdd_range_mm=(float(low[0]), float(high[0])),
         isocentre_range_mm=(float(low[1]), float(high[1])),
         patients=store.people,
         device_profiles=store.profiles,
+        started_from=tuple(sorted(start.card.seen)) if start else (),
     )
 
 
@@ -171,7 +184,10 @@ def prepare(card: ModelCard, store: StackStore, device: torch.device, group: Pro
         unpaired=card.experiment.losses.unpaired,
         coarse_epochs=o.coarse_epochs,
     )
-    return Trainer(card.experiment, card.normalisation, card.channels, device, group), loader
+    trainer = Trainer(card.experiment, card.normalisation, card.channels, device, group)
+    if start := starting_model(card.experiment):
+        trainer.start_with(start.generator.state_dict())
+    return trainer, loader
 
 
 def _manifest(started: float, card: ModelCard, trainer: Trainer, monitor: Monitor) -> dict:
