@@ -207,10 +207,10 @@ CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 
 _DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16)
 _DESK_OPTIMISATION = OptimisationSettings(
-    epochs=18,
+    epochs=12,
     learning_rate=1e-3,
     discriminator_learning_rate=2e-4,
-    restart_epochs=18,
+    restart_epochs=12,
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,
