@@ -100,7 +100,8 @@ def grow(
             muscles = (template.tissues == Tissue.MUSCLE) & (now > 1.0) & (wanted > 0)
             far = float(np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0))
             steps = int(np.clip(np.ceil(far / _GROWTH_OF_STEP), _LEAST_STEPS, _MOST_STEPS))
-        if step >= steps and np.abs(np.log(wanted[muscles] / now[muscles])).max(initial=0.0) < _MOST_REMAINING:
+        left = np.log(wanted[muscles] / np.maximum(now[muscles], 1e-9))  # of a muscle that was lost: far from done
+        if step >= steps and np.abs(left).max(initial=0.0) < _MOST_REMAINING:
             break
         aim = now * (wanted / np.maximum(now, 1e-9)) ** (1.0 / max(steps - step, 1))
         asked = rates(labels, aim, now, 0.3)
