@@ -207,10 +207,10 @@ CONVENTIONAL_LOSSES = LossSettings(gc_beta=0.0, lambda_is=0.0, lambda_bone=0.0)
 
 _DESK_NETWORK = NetworkSettings(backbone="hrnet_tiny", ndf=16)
 _DESK_OPTIMISATION = OptimisationSettings(
-    epochs=12,
+    epochs=18,
     learning_rate=1e-3,
     discriminator_learning_rate=2e-4,
-    restart_epochs=12,
+    restart_epochs=18,
     history_images=0,
     augmentation=AugmentationSettings(
         rotation_deg=4.0,
@@ -231,7 +231,7 @@ def default_experiments() -> dict[str, ExperimentSettings]:
     """Simulated pairs mixed with real radiographs, and the paper's conventional baseline, for two CPU cores."""
     network = NetworkSettings(backbone="unet_small", stem_stride=4, ndf=16, head="composition")
     optimisation = _DESK_OPTIMISATION.model_copy(
-        update={"epochs": 48, "coarse_epochs": 44, "restart_epochs": 48, "batch_size": 4, "learning_rate": 2e-3}
+        update={"epochs": 56, "coarse_epochs": 48, "restart_epochs": 56, "batch_size": 4, "learning_rate": 2e-3}
     )
     return {
         "mskdex_simulated": ExperimentSettings(
