@@ -8,7 +8,7 @@ from groups import Group, true_sums
 from measures import Patients, measures, pearson
 
 from mskdex.evaluation.agreement import Pairs, resamples, statistics
-from mskdex.training.batches import StackStore
+from mskdex.training.stack_store import StackStore
 
 NETWORK, FUSED = "network", "fused"
 RESAMPLES = 2000

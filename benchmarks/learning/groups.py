@@ -15,7 +15,7 @@ from mskdex.evaluation.maps import on_grid
 from mskdex.imaging.area_average import average_onto
 from mskdex.io.arrays import Crops
 from mskdex.io.stack import Stack
-from mskdex.training.batches import StackStore
+from mskdex.training.stack_store import StackStore
 
 
 @dataclass(frozen=True)

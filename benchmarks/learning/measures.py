@@ -9,7 +9,7 @@ import pandas as pd
 
 from mskdex.cohort.folds import NO_FOLD
 from mskdex.config.objects import Channel
-from mskdex.training.batches import StackStore
+from mskdex.training.stack_store import StackStore
 
 
 @dataclass

@@ -27,9 +27,9 @@ from mskdex.evaluation.baselines import INNER_PARTS, Design, Fold, predict_basel
 from mskdex.evaluation.thumbnails import Thumbnails, thumbnail
 from mskdex.models.model import GridRadiograph, Model, read_model, write_model
 from mskdex.pipeline.stages.train import describe, prepare
-from mskdex.training.batches import StackStore
 from mskdex.training.distributed import join_group
 from mskdex.training.loop import set_up_torch
+from mskdex.training.stack_store import StackStore
 
 REPOSITORY = Path(__file__).parents[2]
 TRAINING_SEED, TUNING_SEED, TUNING_PATIENTS = 5001, 5002, 192

@@ -11,7 +11,7 @@ from mskdex.io.arrays import Crops
 from mskdex.io.simulated import Simulated, read_simulated
 from mskdex.io.stack import Stack, require_same
 from mskdex.models.device_profiles import DeviceProfile
-from mskdex.training.batches import StackStore
+from mskdex.training.stack_store import StackStore
 
 _TRUSTED = 0.5
 """Weight of a pixel from which on it counts."""

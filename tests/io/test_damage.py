@@ -34,7 +34,7 @@ from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.io.user_files import read_user_json, read_user_parquet
 from mskdex.io.volume import Volume, read_labelled, read_volume, write_volume
 from mskdex.pipeline.stages.cohort_init import draft_sheet
-from mskdex.training.batches import StackStore
+from mskdex.training.stack_store import StackStore
 
 CHANNELS = channels(default_objects(), frozenset())[:3]
 NOISE = np.random.default_rng(0).normal(size=(6, 8, 8)).astype(np.float32)

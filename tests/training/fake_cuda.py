@@ -34,9 +34,9 @@ from mskdex.models import layers  # noqa: E402
 from mskdex.models import model as model_file  # noqa: E402
 from mskdex.models.model import GridRadiograph, read_model, write_model  # noqa: E402
 from mskdex.pipeline.stages.train import describe, prepare  # noqa: E402
-from mskdex.training.batches import StackStore  # noqa: E402
 from mskdex.training.distributed import ProcessGroup  # noqa: E402
 from mskdex.training.monitor import _grid  # noqa: E402
+from mskdex.training.stack_store import StackStore  # noqa: E402
 
 CUDA = torch.device("cuda", 0)
 LARGE = 1024

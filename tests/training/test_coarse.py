@@ -13,8 +13,9 @@ from mskdex.config.learning import OptimisationSettings as Optimisation
 from mskdex.errors import MskdexError
 from mskdex.io.stack import write_stack
 from mskdex.models.normalisation import fit_normalisation
-from mskdex.training.batches import Loader, StackStore, halved
+from mskdex.training.batches import Loader, halved
 from mskdex.training.distributed import ProcessGroup
+from mskdex.training.stack_store import StackStore
 from mskdex.training.trainer import Trainer
 
 NETWORK = NetworkSettings(backbone="unet_small", stem_stride=4, head="composition", ndf=4, discriminator_scales=1)

@@ -16,7 +16,8 @@ from mskdex.models.model import ModelCard
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.water import water_per_neper, water_volume
 from mskdex.pipeline.stages.train import describe, open_store
-from mskdex.training.batches import Loader, StackStore, dense
+from mskdex.training.batches import Loader, dense
+from mskdex.training.stack_store import StackStore
 
 COUNT, SIDE = 5, 32
 STILL = dict.fromkeys(set(AugmentationSettings.model_fields) - {"flip_probability"}, 0.0)

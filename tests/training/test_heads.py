@@ -12,8 +12,9 @@ from mskdex.models.heads import WATER_RANGE, density_bounds, share_logits
 from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.water import WATER_PER_MM
 from mskdex.quantities import lean_mass_density_g_cm3
-from mskdex.training.batches import Loader, StackStore
+from mskdex.training.batches import Loader
 from mskdex.training.distributed import ProcessGroup
+from mskdex.training.stack_store import StackStore
 from mskdex.training.trainer import Trainer
 
 SIDE = 32

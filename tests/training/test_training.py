@@ -33,10 +33,10 @@ from mskdex.models.generator import make_decomposer
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
-from mskdex.training.batches import StackStore
 from mskdex.training.distributed import ProcessGroup, join_group
 from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints
+from mskdex.training.stack_store import StackStore
 
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
 

@@ -26,12 +26,13 @@ from mskdex.models.normalisation import fit_normalisation
 from mskdex.models.recalibration import site_profiles
 from mskdex.pipeline.lock import locked
 from mskdex.pipeline.provenance import stage_hash
-from mskdex.training.batches import Loader, StackStore
+from mskdex.training.batches import Loader
 from mskdex.training.distributed import ProcessGroup, join_group
 from mskdex.training.job_deadline import JobDeadline
 from mskdex.training.loop import Checkpoints, fingerprint, run_epochs, set_up_torch
 from mskdex.training.monitor import Monitor
 from mskdex.training.simulated_pairs import Mixture, PairStore
+from mskdex.training.stack_store import StackStore
 from mskdex.training.starting_model import require_fit, starting_model, with_scales_of
 from mskdex.training.trainer import Trainer
 
