@@ -66,8 +66,8 @@ def cuda(scene: Scene, repeats: int) -> None:
     ]
     scene_bytes, image_bytes = scene.ct.nbytes + scene.labels.nbytes, 4 * len(TABLES) * len(IDS) * 512**2
     print(f"CUDA_START_SECONDS {first - again:.2f}, without loading this program's own modules")
-    print(f"the scene: {scene_bytes / (copied - survey - again):.2e} bytes per second, its cells included")
-    print(f"the images: {image_bytes / (image - again):.2e} bytes per second, their samples included")
+    print(f"CUDA_SCENE_BYTES_PER_SECOND {scene_bytes / (copied - survey - again):.2e}, its cells included")
+    print(f"CUDA_IMAGE_BYTES_PER_SECOND {image_bytes / (image - again):.2e}, their samples included")
     print(f"CUDA_SECONDS_PER_SAMPLE {(rays - image) / (samples[1] - samples[0]):.2e}")
 
 

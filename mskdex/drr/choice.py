@@ -22,11 +22,13 @@ CPU_SECONDS_PER_SAMPLE = 3.7e-9
 CPU_SECONDS_PER_VOXEL = 2.7e-9
 """CPU time of a voxel of the objects' box: what may be skipped is worked out anew in each view."""
 
-# Provisional, not measured: `benchmarks/drr/device_cost.py cuda` measures them where there is a GPU.
-CUDA_SECONDS_PER_SAMPLE = 1e-10
-CUDA_BYTES_PER_SECOND = 5e9
-"""Of a transfer from or to memory that is not pinned."""
-CUDA_START_SECONDS = 3.0
+# Measured on an NVIDIA H100, by `benchmarks/drr/device_cost.py cuda`.
+CUDA_SECONDS_PER_SAMPLE = 1.3e-11
+CUDA_SCENE_BYTES_PER_SECOND = 6.0e9
+"""Of the copy to the GPU, from memory that is not pinned; its cells are told apart in that time."""
+CUDA_IMAGE_BYTES_PER_SECOND = 2.8e9
+"""Of the copy from the GPU."""
+CUDA_START_SECONDS = 4.5
 """What a process spends before its first launch: PyTorch, Triton, CUDA's context, the kernel of Triton's cache."""
 
 OLDEST_CAPABILITY = (8, 0)
@@ -58,7 +60,7 @@ class RenderWork:
 
     def cuda_seconds(self) -> float:
         """Estimate for a GPU that has been started: both transfers, and the samples."""
-        moved = (self.scene_bytes + self.image_bytes) / CUDA_BYTES_PER_SECOND
+        moved = self.scene_bytes / CUDA_SCENE_BYTES_PER_SECOND + self.image_bytes / CUDA_IMAGE_BYTES_PER_SECOND
         return moved + self.samples * CUDA_SECONDS_PER_SAMPLE
 
 

@@ -162,6 +162,8 @@ def set_up_torch(device: torch.device) -> None:
         # Filling fresh memory with NaN is meant for debugging, and takes a sixth of a step on small images.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     else:
+        # Some of a GPU's gradients have no repeatable kernel, and this process may have used the CPU before.
+        torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

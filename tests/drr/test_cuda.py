@@ -1,4 +1,4 @@
-"""The Triton kernel, run by Triton's interpreter: equal to the float64 reference and to the CPU kernel."""
+"""The Triton kernel, run by Triton's interpreter and on a GPU where there is one: the reference's and the CPU's images."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("triton")
 
@@ -86,10 +87,14 @@ def test_triton_s_interpreter_gives_the_same_images(program: str) -> None:
     assert result.stdout.strip() == "equal", result.stderr[-2000:]
 
 
-def test_without_a_device_the_error_is_plain() -> None:
-    import torch
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("program", [EQUAL, BATCH], ids=["reference", "batch"])
+def test_a_gpu_gives_the_same_images(program: str) -> None:
+    result = run(program, TRITON_INTERPRET="0")
+    assert result.stdout.strip() == "equal", result.stderr[-2000:]
 
-    if torch.cuda.is_available():
-        pytest.skip("a CUDA device is here")
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_device_the_error_is_plain() -> None:
     result = run(EQUAL, TRITON_INTERPRET="0")
     assert "MskdexError: device cuda is asked for, but torch finds 0 CUDA devices" in result.stderr

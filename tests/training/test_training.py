@@ -35,7 +35,7 @@ from mskdex.pipeline.stages.predict import predict_fold
 from mskdex.pipeline.stages.train import describe, prepare, train, training_patients
 from mskdex.training.distributed import ProcessGroup, join_group
 from mskdex.training.job_deadline import JobDeadline
-from mskdex.training.loop import Checkpoints
+from mskdex.training.loop import Checkpoints, set_up_torch
 from mskdex.training.stack_store import StackStore
 
 NETWORK = NetworkSettings(backbone="hrnet_tiny", stem_stride=2, ndf=4, discriminator_scales=1, head="composition")
@@ -500,3 +500,14 @@ def test_every_process_goes_on_from_the_checkpoint_of_the_first_and_all_stop_tog
         return 0 if restored and not none and together and same else 2
 
     assert _fork_group(2, work) == [0, 0]
+
+
+def test_a_gpu_is_free_of_what_the_cpu_asked_for():
+    """Some of a GPU's gradients have no repeatable kernel, and a process may have used the CPU before."""
+    set_up_torch(torch.device("cpu"))
+    assert torch.are_deterministic_algorithms_enabled()
+    with pytest.MonkeyPatch.context() as patch:
+        for backend, name in ((torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32")):
+            patch.setattr(backend, name, getattr(backend, name))
+        set_up_torch(torch.device("cuda"))
+    assert not torch.are_deterministic_algorithms_enabled()
