@@ -1,4 +1,4 @@
-"""The Triton kernel, run by Triton's interpreter and on a GPU where there is one: the reference's and the CPU's images."""
+"""The Triton kernel, by Triton's interpreter and on a GPU where there is one: the reference's and the CPU's images."""
 
 import os
 import subprocess
