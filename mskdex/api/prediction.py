@@ -157,10 +157,11 @@ def read_calibration(path: Path, model: Model) -> ModelCalibration:
             evaluation is of another model.
     """
     if path.is_dir():
-        return read_model_calibration(path, model.card.name, model.card.fold, model.card.patients)
+        card = model.card
+        trained_on = {m.fold: m.patients for m in card.members} or {card.fold: card.patients}
+        return read_model_calibration(path, card.name, trained_on)
     table = read_user_parquet(path)
-    seen = sorted(set(table["patient_id"].astype(str)) & set(model.card.patients))
-    if seen:
+    if seen := sorted(set(table.loc[~model.card.unseen(table), "patient_id"].astype(str))):
         msg = f"{path} holds patients that the model was trained on ({', '.join(seen[:5])}); give its left-out fold's"
         raise MskdexError(msg)
     if missing := [name for name in model.card.objects if name not in set(table["channel"])]:
@@ -206,9 +207,8 @@ class _Rows:
     def _estimates(self, channel: str, column: str, value: float) -> dict[str, float | None]:
         low, high = self._interval(self.calibration.image, channel, column, value)
         row = {"predicted": value, "low": low, "high": high, "fused": None, "fused_low": None, "fused_high": None}
-        fusion = self.calibration.fusion
-        if fusion and (channel, column) in fusion.parts and fusion.fits(self.person):
-            both = fusion.estimate(channel, column, value, self.person)
+        both = self.calibration.joined(channel, column, value, self.person)
+        if both is not None:
             low, high = self._interval(self.calibration.fused, channel, column, both)
             row |= {"fused": both, "fused_low": low, "fused_high": high}
         return row

@@ -88,6 +88,7 @@ def interface(model: Model) -> dict[str, object]:
             "patients": len(model.card.patients),
             "started_from": len(model.card.started_from),
             "recalibrated_on": len(model.card.recalibrated_on),
+            "members": [{"fold": m.fold, "patients": len(m.patients)} for m in model.card.members],
         },
         "inputs": {
             "radiograph": "float32 (batch, 1, rows, columns), log attenuation on the grid",

@@ -39,7 +39,7 @@ def _evidence(path: Path, card: ModelCard) -> str:
     if not path.is_file():
         return "None lies beside the model (predictions.parquet of its left-out fold)."
     table = read_user_parquet(path)
-    table = table[~table["patient_id"].astype(str).isin(card.patients)]
+    table = table[card.unseen(table)]
     lines = [
         f"Of {table['patient_id'].nunique()} patients of the left-out fold, against their CT. *n*: objects whole in "
         "the CT; *bias*: predicted minus CT; *MAE*: mean absolute error; *PCC*: Pearson's correlation.",

@@ -39,7 +39,7 @@ class Algorithm:
     @property
     def identifier(self) -> str:
         """The model in one text: experiment, fold and the start of its digest."""
-        return f"{self.card.name}, fold {self.card.fold}, sha256 {self.sha256[:16]}"
+        return f"{self.card.name}, {self.card.left_out}, sha256 {self.sha256[:16]}"
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,20 @@ class ModelCalibration:
     Attributes:
         image: errors of its own estimates on held-out patients.
         fused: errors of the joined estimates.
-        fusion: how they are joined; None where nothing is known of demographics.
+        fusions: how they are joined, by each of the models that are averaged; empty where nothing is known of
+            demographics.
     """
 
     image: Calibration = field(default_factory=Calibration)
     fused: Calibration = field(default_factory=Calibration)
-    fusion: Fusion | None = None
+    fusions: tuple[Fusion, ...] = ()
+
+    def joined(self, channel: str, quantity: str, of_image: float, person: Mapping[str, Any]) -> float | None:
+        """The image's estimate joined with what is known of a person, the mean over the fusions; None without it."""
+        able = [(channel, quantity) in fusion.parts and fusion.fits(person) for fusion in self.fusions]
+        if not able or not all(able):
+            return None
+        return float(np.mean([fusion.estimate(channel, quantity, of_image, person) for fusion in self.fusions]))
 
 
 def held_out_errors(
@@ -147,21 +155,32 @@ def trained_digest(patients: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(map(str, patients))).encode()).hexdigest()
 
 
-def read_model_calibration(folder: Path, experiment: str, fold: int, trained_on: Iterable[str]) -> ModelCalibration:
-    """What an evaluation says of one model.
+def read_model_calibration(folder: Path, experiment: str, trained_on: Mapping[int, Iterable[str]]) -> ModelCalibration:
+    """What an evaluation says of one model, or of the mean of several folds' models.
+
+    Of several each held-out patient's error is that of the model that left this patient out: intervals of the mean are
+    then rather too wide (CV+, Barber et al. 2021).
 
     Args:
         folder: results/evaluation.
         experiment: of the model.
-        fold: of the model.
-        trained_on: patients of the model's card.
+        trained_on: by fold, training patients of the model.
 
     Raises:
         MskdexError: the evaluation knows nothing of this model, or is of one that other patients trained.
     """
     table = read_parquet(folder / ERRORS)
-    own = table[(table["experiment"] == experiment) & (table["fold"] == fold)]
-    stored = read_json(folder / FUSION)["models"].get(experiment, {}).get(str(fold))
+    own = table[(table["experiment"] == experiment) & table["fold"].isin(list(trained_on))]
+    stored = read_json(folder / FUSION)["models"].get(experiment, {})
+    fusions = [_fusion(folder, experiment, fold, stored.get(str(fold)), seen) for fold, seen in trained_on.items()]
+    image, fused = (Calibration.of_errors(own[own["estimate"] == e]) for e in (IMAGE, JOINED))
+    known = tuple(fusion for fusion in fusions if fusion)
+    return ModelCalibration(image, fused, known) if len(known) == len(fusions) else ModelCalibration(image)
+
+
+def _fusion(
+    folder: Path, experiment: str, fold: int, stored: Mapping[str, Any] | None, trained_on: Iterable[str]
+) -> Fusion | None:
     if stored is None:
         msg = (
             f"{folder / FUSION} has nothing of experiment {experiment}, fold {fold}; give the evaluation of this model"
@@ -170,8 +189,6 @@ def read_model_calibration(folder: Path, experiment: str, fold: int, trained_on:
     if stored["trained_on"] != trained_digest(trained_on):
         msg = f"{folder / FUSION} is of a model that other patients trained; run the evaluation of this model again"
         raise MskdexError(msg)
-    image, fused = (Calibration.of_errors(own[own["estimate"] == e]) for e in (IMAGE, JOINED))
     if stored["design"] is None:
-        return ModelCalibration(image)
-    parts = {(p["channel"], p["quantity"]): p for p in stored["parts"]}
-    return ModelCalibration(image, fused, Fusion(Design(**stored["design"]), parts))
+        return None
+    return Fusion(Design(**stored["design"]), {(p["channel"], p["quantity"]): p for p in stored["parts"]})

@@ -25,7 +25,7 @@ def card_text(card: ModelCard, manifest: Mapping[str, Any], more: Mapping[str, s
     """
     settings = yaml.safe_dump(card.experiment.model_dump(mode="json"), sort_keys=False)
     parts = [
-        f"# {card.name}, fold {card.fold}",
+        f"# {card.name}, {card.left_out}",
         "Takes hip radiographs apart into objects and gives their volume and lean mass (MSKdeX).",
         *_section("Trained on", _training(card)),
         *_section("Device profiles", _device_profiles(card.device_profiles)),
@@ -48,7 +48,7 @@ def _training(card: ModelCard) -> str:
     return _bullets(
         {
             "Patients": len(card.patients),
-            "Left out": f"fold {card.fold}",
+            "Left out": card.left_out,
             **({"Started from": f"a model of {len(card.started_from)} patients"} if card.started_from else {}),
             **(
                 {"Recalibrated on": f"{len(card.recalibrated_on)} patients of another site"}

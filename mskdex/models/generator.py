@@ -72,6 +72,34 @@ class Generator(nn.Module):
         return found
 
 
+class MeanGenerator(nn.Module):
+    """The mean of several decomposers' DRRs.
+
+    Each has normalisation constants of its own: `radiograph_factors`, (M,), bring a radiograph of the common scale to a
+    member's, `drr_factors`, (M, 3N, 1, 1), a member's DRRs to the common scale.
+    """
+
+    radiograph_factors: Tensor
+    drr_factors: Tensor
+
+    def __init__(self, members: Sequence[Generator], outputs: int):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("radiograph_factors", torch.ones(len(members)))
+        self.register_buffer("drr_factors", torch.ones(len(members), outputs, 1, 1))
+
+    def forward(
+        self,
+        image: Float[Tensor, "b 1 h w"],
+        water: Float[Tensor, "b 1 rows columns"] | None = None,
+        relative: Bool[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b outputs rows columns"]:
+        """Arguments as of `Generator.forward`."""
+        scales = zip(self.members, self.radiograph_factors, self.drr_factors, strict=True)
+        found = [member(image * there, water, relative).float() * back for member, there, back in scales]
+        return torch.stack(found).mean(dim=0)
+
+
 def make_decomposer(
     channels: Sequence[Channel], shape: tuple[int, int], settings: NetworkSettings, *, seed: int
 ) -> Generator:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -17,14 +18,30 @@ from mskdex.errors import MskdexError
 from mskdex.geometry.camera import Camera
 from mskdex.io.tensors import read_tensors, write_tensors
 from mskdex.models.device_profiles import DeviceProfile, as_dicts
-from mskdex.models.generator import Generator, make_decomposer
+from mskdex.models.generator import MeanGenerator, make_decomposer
 from mskdex.models.likeness import Likeness
 from mskdex.models.normalisation import Normalisation
 from mskdex.models.water import water_volume
 
 FORMAT = 6
+ENSEMBLE = -2
+"""Stands for the fold of an ensemble, beside folds from 0 on and the -1 of patients whom no fold trains on."""
+
 _LIKENESS = "likeness."
 """Begins the names of tensors that are the likeness model's, beside those of the generator."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fold's model in an ensemble.
+
+    Attributes:
+        fold: the fold that it left out.
+        patients: its training patients.
+    """
+
+    fold: int
+    patients: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,7 @@ class ModelCard:
 
     Attributes:
         name: name of the experiment.
-        fold: the fold that was left out.
+        fold: the fold that was left out; `ENSEMBLE` of the mean of several folds' models.
         experiment: settings.
         channels: objects.
         normalisation: constants of the training fold.
@@ -44,6 +61,7 @@ class ModelCard:
         device_profiles: of the devices of their radiographs.
         started_from: patients that the model had seen that the training began with.
         recalibrated_on: patients of another site that factors and device profiles were fitted to afterwards.
+        members: the models that an ensemble is the mean of; empty of a single one.
     """
 
     name: str
@@ -58,6 +76,25 @@ class ModelCard:
     device_profiles: tuple[DeviceProfile, ...] = ()
     started_from: tuple[str, ...] = ()
     recalibrated_on: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
+
+    @property
+    def left_out(self) -> str:
+        """Which fold was left out, in words."""
+        if not self.members:
+            return f"fold {self.fold}"
+        return f"folds {', '.join(str(member.fold) for member in self.members)}, each by one of {len(self.members)}"
+
+    def unseen(self, predictions: pd.DataFrame) -> np.ndarray:
+        """Which rows of a table of patient_id and fold are of patients whom the model of that row has not trained on.
+
+        Of an ensemble a row is by the member that left its fold out; rows of other folds are by the whole.
+        """
+        trained = {member.fold: frozenset(member.patients) for member in self.members}
+        every = frozenset(self.patients)
+        folds = predictions["fold"] if "fold" in predictions else [self.fold] * len(predictions)
+        rows = zip(predictions["patient_id"].astype(str), folds, strict=True)
+        return np.array([patient not in trained.get(fold, every) for patient, fold in rows], bool)
 
     @property
     def seen(self) -> frozenset[str]:
@@ -85,6 +122,7 @@ class ModelCard:
             "device_profiles": as_dicts(self.device_profiles),
             "started_from": list(self.started_from),
             "recalibrated_on": list(self.recalibrated_on),
+            "members": [{"fold": m.fold, "patients": list(m.patients)} for m in self.members],
         }
 
     @classmethod
@@ -103,6 +141,7 @@ class ModelCard:
             device_profiles=tuple(DeviceProfile.from_dict(p) for p in content.get("device_profiles", [])),
             started_from=tuple(content.get("started_from", [])),
             recalibrated_on=tuple(content.get("recalibrated_on", [])),
+            members=tuple(Member(m["fold"], tuple(m["patients"])) for m in content.get("members", [])),
         )
 
 
@@ -125,10 +164,10 @@ class GridRadiograph:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained generator, its card, and what its training radiographs look like."""
+    """A trained generator, or several whose mean counts, its card, and what its training radiographs look like."""
 
     card: ModelCard
-    generator: Generator
+    generator: nn.Module
     likeness: Likeness | None = None
 
     def decompose(self, image: np.ndarray, camera: Camera, source_to_isocentre_mm: float, relative: bool) -> np.ndarray:
@@ -160,6 +199,13 @@ class Model:
         return found
 
 
+def network_of(card: ModelCard) -> nn.Module:
+    """The network that a card tells of, its weights those of a seed."""
+    count = max(len(card.members), 1)
+    single = [make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0) for _ in range(count)]
+    return MeanGenerator(single, 3 * len(card.channels)) if card.members else single[0]
+
+
 def write_model(
     path: Path, generator: nn.Module, card: ModelCard, manifest: dict[str, Any], likeness: Likeness | None = None
 ) -> None:
@@ -185,7 +231,7 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
         msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
-    generator = make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0)
+    generator = network_of(card)
     generator.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_LIKENESS)})
     arrays = {k.removeprefix(_LIKENESS): v.cpu().numpy() for k, v in tensors.items() if k.startswith(_LIKENESS)}
     place(generator, device)

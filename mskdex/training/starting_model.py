@@ -25,6 +25,9 @@ def starting_model(experiment: ExperimentSettings) -> Model | None:
         msg = f"start_from: {path} does not exist; give the model.safetensors of a trained fold, or null"
         raise MskdexError(msg)
     model = read_model(path, torch.device("cpu"))
+    if model.card.members:
+        msg = f"start_from: {path} is an ensemble; give the model.safetensors of one of its folds"
+        raise MskdexError(msg)
     theirs, ours = (_shape(e.network) for e in (model.card.experiment, experiment))
     if different := [f"{key}: {theirs[key]}, here {ours[key]}" for key in ours if ours[key] != theirs[key]]:
         msg = f"start_from: {path} has another network ({'; '.join(different)}); set network as the model has it"

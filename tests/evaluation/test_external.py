@@ -1,5 +1,6 @@
 """Patients whom no fold trains on: who predicts them, what the baselines are fitted on, what is in their tables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mskdex.config.evaluation import EvaluationSettings
 from mskdex.errors import MskdexError
 from mskdex.evaluation.baselines import BASELINES, Design
 from mskdex.evaluation.conformal import offsets
-from mskdex.evaluation.model_calibration import read_model_calibration
+from mskdex.evaluation.model_calibration import Fusion, read_model_calibration
 from mskdex.io.artifacts import read_json, read_parquet, write_parquet
 from mskdex.pipeline.stages.collect import collect
 from mskdex.pipeline.stages.evaluate import evaluate
@@ -104,8 +105,8 @@ def test_what_is_kept_for_new_radiographs_gives_the_same_estimate(tmp_path: Path
     """With one trained fold, `fused` of the external patients is that of its model, demographics and weights."""
     root = evaluated(fabricate(tmp_path, Fabrication(patients=40, external=3, size=16)), folds=(0,))
     trained = read_json(root / "experiments" / "mskdex" / "fold0" / "train.json")["patients"]
-    known = read_model_calibration(root / "evaluation", "mskdex", 0, trained)
-    assert known.fusion is not None
+    known = read_model_calibration(root / "evaluation", "mskdex", {0: trained})
+    (fusion,) = known.fusions
     people = read_parquet(root / "cohort" / "patients.parquet").set_index("patient_id")
     points = table(root, "points")
     own = points[(points["method"] == "fused") & points["left_out"].isna()]
@@ -115,15 +116,24 @@ def test_what_is_kept_for_new_radiographs_gives_the_same_estimate(tmp_path: Path
     person = people.loc["X001"].to_dict()
     image = table(root, "external_points").query("patient_id == 'X001' and method == 'mskdex'")
     value = image.query("channel == 'iliacus_left' and quantity == 'lean_mass_g'")["predicted"].item()
-    found = known.fusion.estimate("iliacus_left", "lean_mass_g", value, person)
+    found = fusion.estimate("iliacus_left", "lean_mass_g", value, person)
     assert np.isfinite(found)
-    assert known.fusion.fits(person)
-    assert not known.fusion.fits(person | {"age": None})
-    assert not known.fusion.fits(person | {"sex": None})
+    assert fusion.fits(person)
+    assert not fusion.fits(person | {"age": None})
+    assert not fusion.fits(person | {"sex": None})
+    several = replace(known, fusions=(fusion, Fusion(fusion.design, _shifted(fusion.parts, 3.0))))
+    joined = several.joined("iliacus_left", "lean_mass_g", value, person)
+    assert joined == pytest.approx(found + 3.0 / 2)  # the mean of both models
+    assert several.joined("iliacus_left", "lean_mass_g", value, person | {"age": None}) is None
     with pytest.raises(MskdexError, match="other patients trained"):
-        read_model_calibration(root / "evaluation", "mskdex", 0, ["P001"])
+        read_model_calibration(root / "evaluation", "mskdex", {0: ["P001"]})
     with pytest.raises(MskdexError, match="nothing of experiment mskdex, fold 3"):
-        read_model_calibration(root / "evaluation", "mskdex", 3, trained)
+        read_model_calibration(root / "evaluation", "mskdex", {3: trained})
+
+
+def _shifted(parts: dict, by: float) -> dict:
+    """A fusion's parts whose estimates are higher by so much."""
+    return {k: p | {"weights": [p["weights"][0] + by / p["spread"], *p["weights"][1:]]} for k, p in parts.items()}
 
 
 def test_an_external_patient_who_was_trained_on_stops_the_run(tmp_path: Path) -> None:

@@ -50,6 +50,20 @@ def recalibrate(
     typer.echo(stage(find_model(model), results, out))
 
 
+@model_app.command("ensemble")
+def ensemble(
+    experiment: Annotated[
+        Path, typer.Argument(help="folder of an experiment with trained folds, results/experiments/NAME")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for model.safetensors and predictions.parquet")],
+) -> None:
+    """Join the models of an experiment's folds to one that predicts their mean, for radiographs from elsewhere."""
+    from mskdex.pipeline.stages.ensemble import ensemble as stage
+
+    folds = stage(experiment, out)
+    typer.echo(f"{out / 'model.safetensors'}: the mean of folds {', '.join(map(str, folds))}")
+
+
 @model_app.command("card")
 def card(model: Model) -> None:
     """Print a model's card in Markdown: what it was trained on, settings, evidence, limits, licence."""
