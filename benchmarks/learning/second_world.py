@@ -25,16 +25,18 @@ import torch
 from curve import predictions
 from measures import Cohort, line, measures, residual
 
+from mskdex.config.learning import ExperimentSettings
 from mskdex.evaluation.agreement import Pairs, resamples, statistics
 from mskdex.evaluation.baselines import DEMOGRAPHICS, DEMOGRAPHICS_THUMBNAIL, THUMBNAIL, Fold, predict_baselines
 from mskdex.evaluation.stacking import FUSED, fuse_new
 from mskdex.evaluation.thumbnails import Thumbnails
 from mskdex.models.device_profiles import fit_profiles, stack_by_profile
-from mskdex.models.model import read_model
+from mskdex.models.model import ModelCard, read_model
 from mskdex.models.recalibration import site_profiles, sum_factors
 from mskdex.pipeline.stages.train import describe, open_store, prepare
 from mskdex.training.distributed import join_group
 from mskdex.training.loop import set_up_torch
+from mskdex.training.trainer import Trainer
 
 QUANTITIES = ("volume_cm3", "lean_mass_g")
 BASELINES = (DEMOGRAPHICS, THUMBNAIL, DEMOGRAPHICS_THUMBNAIL)
@@ -42,19 +44,18 @@ PAIRS, DRAWS = 10, 10
 TRAINED = "trained on"
 
 
-def of_models(results: Path, experiment: str, other: Cohort, pairs: Sequence[int] = ()) -> np.ndarray:
-    """Mean over the trained folds' models, (patients, 2, muscles).
+def of_each_model(experiment: Path, other: Cohort, pairs: Sequence[int] = ()) -> np.ndarray:
+    """Of every trained fold's model, (models, patients, 2, muscles).
 
     Args:
-        results: of the models.
-        experiment: name of theirs.
+        experiment: folder with the folds.
         other: the patients.
         pairs: places of those whose CTs tell how the site's devices show attenuation.
     """
     stacks = list(other.store)
     site = fit_profiles((stacks[i].scale, stacks[i].greys) for i in pairs) if len(pairs) else ()
     found = []
-    for path in sorted((results / "experiments" / experiment).glob("fold*/model.safetensors")):
+    for path in sorted(experiment.glob("fold*/model.safetensors")):
         model = read_model(path, torch.device("cpu"), made_here=True)
         profiles = site_profiles(model.card.device_profiles, site)
         sums = []
@@ -62,7 +63,13 @@ def of_models(results: Path, experiment: str, other: Cohort, pairs: Sequence[int
             drr = model.decompose(stack.radiograph, stack.camera, stack.source_to_isocentre_mm, stack.relative)
             sums.append(drr.sum(axis=(-2, -1), dtype=np.float64)[1:, other.muscles])
         found.append(np.stack(sums))
-    return np.mean(found, axis=0)
+    return np.stack(found)
+
+
+def of_models(results: Path, experiment: str, other: Cohort, pairs: Sequence[int] = ()) -> np.ndarray:
+    """Mean over the trained folds' models, (patients, 2, muscles)."""
+    found: np.ndarray = of_each_model(results / "experiments" / experiment, other, pairs).mean(axis=0)
+    return found
 
 
 def by_pairs(other: Cohort, sums: np.ndarray, pairs: Sequence[int]) -> np.ndarray:
@@ -173,7 +180,6 @@ def main() -> None:
 def trained_on(options: argparse.Namespace, other: Cohort, pairs: Sequence[int]) -> np.ndarray:
     """As `of_models`, each model trained on with the patients `pairs`, at half its learning rate."""
     device = torch.device("cpu")
-    set_up_torch(device)
     found = []
     for path in sorted((options.results / "experiments" / options.proposed).glob("fold*/model.safetensors")):
         learned = read_model(path, device, made_here=True).card.experiment
@@ -182,16 +188,26 @@ def trained_on(options: argparse.Namespace, other: Cohort, pairs: Sequence[int])
         experiment = learned.model_copy(
             update={"start_from": str(path), "optimisation": o.model_copy(update=changes)}, deep=True
         )
-        store = open_store(options.second / "patients", [other.store.patients[i] for i in pairs], experiment)
-        card = describe(store, experiment, TRAINED, 0)
-        trainer, loader = prepare(card, store, device, join_group())
-        for epoch in range(options.epochs):
-            for batch in loader.epoch(epoch):
-                trainer.train_batch(batch, len(loader))
-                trainer.progress.place += 1
-            trainer.progress.epoch, trainer.progress.place = epoch + 1, 0
+        trainer, card = learn(options.second, [other.store.patients[i] for i in pairs], experiment, TRAINED, 0)
         found.append(predictions(trainer, card, other, np.arange(len(other.folds))))
     return np.mean(found, axis=0)
+
+
+def learn(
+    results: Path, patients: Sequence[str], experiment: ExperimentSettings, name: str, fold: int
+) -> tuple[Trainer, ModelCard]:
+    """A training to its end on the CPU, in this process."""
+    device = torch.device("cpu")
+    set_up_torch(device)
+    store = open_store(results / "patients", patients, experiment)
+    card = describe(store, experiment, name, fold)
+    trainer, loader = prepare(card, store, device, join_group())
+    while trainer.progress.epoch < experiment.optimisation.epochs:
+        for batch in loader.epoch(trainer.progress.epoch):
+            trainer.train_batch(batch, len(loader))
+            trainer.progress.place += 1
+        trainer.finish_epoch(len(loader))
+    return trainer, card
 
 
 def agreement(other: Cohort, chosen: np.ndarray, sums: np.ndarray, wider: np.ndarray) -> dict[str, float]:

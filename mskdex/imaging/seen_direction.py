@@ -61,13 +61,17 @@ def seen_direction(values: np.ndarray, field: np.ndarray) -> SeenDirection:
 
 
 def _without_blades(image: np.ndarray) -> np.ndarray:
-    """Cuts off what a straight step separates from the rest: a line along which nearly all values change together."""
+    """Cuts off what a straight step separates from the rest: a line along which nearly all values change together.
+
+    Near its ends such a line runs through the shade of the two blades across it, so only its middle is looked at.
+    """
     ranks = np.searchsorted(np.sort(image, axis=None), image) / image.size
     first, last = [0, 0], list(image.shape)
     for axis in (0, 1):
         lines = np.moveaxis(ranks, axis, 0)
         n = len(lines)
-        change = lines[3:] - lines[:-3]
+        end = int(_BLADE * lines.shape[1])
+        change = (lines[3:] - lines[:-3])[:, end : lines.shape[1] - end]
         step = np.maximum((change > _STEP).mean(axis=1), (change < -_STEP).mean(axis=1)) > _STEP_SHARE
         at = np.flatnonzero(step)
         near, far = at[at < _BLADE * n], at[at > (1 - _BLADE) * n - 3]

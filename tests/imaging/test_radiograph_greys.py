@@ -12,6 +12,7 @@ from mskdex.errors import MskdexError
 from mskdex.imaging.radiograph import read_radiograph
 from mskdex.imaging.radiograph_import import import_radiograph
 from mskdex.imaging.relative import BONE_NEPERS, BONE_QUANTILE, SOFT_NEPERS, SOFT_QUANTILE, middle_of_field
+from mskdex.imaging.seen_direction import SeenDirection, seen_direction
 from mskdex.pipeline.stages.importing import import_patient
 
 NATIVE = RadiographSettings(working_pixel_mm=None)
@@ -284,6 +285,16 @@ def test_a_window_that_is_none_is_refused_where_it_is_to_be_applied(tmp_path, wi
 def test_a_wrong_direction_is_found_by_the_air_beside_the_patient(tmp_path, tags):
     with pytest.raises(MskdexError, match=r"pixels show air beside the patient as if .* rose with exposure"):
         load(tmp_path, make.radiograph(**tags))
+
+
+def test_the_shade_of_four_blades_is_no_air():
+    """Each blade covers a fifth of the edges of the two across it, and the console's filter leaves no flat shade."""
+    rows, columns = np.meshgrid(np.linspace(0, np.pi, 122), np.linspace(0, np.pi, 134), indexing="ij")
+    grey = 900.0 + 700.0 * np.sin(rows) + 500.0 * np.sin(columns)
+    grey[13:-13, 13:-13] = 3900.0 - 700.0 * make.radiograph_values((96, 108))
+    field = np.ones(grey.shape, bool)
+    assert seen_direction(grey, field) == SeenDirection("exposure", sure=True)
+    assert seen_direction(4095.0 - grey, field) == SeenDirection("attenuation", sure=True)
 
 
 @pytest.mark.parametrize("relationship", ["LIN", "LOG", "DISP"])
