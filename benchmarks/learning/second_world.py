@@ -4,15 +4,15 @@ Predicts the second results' patients with every trained fold's model of the fir
 are fitted on the same training patients. `fused` joins the proposed experiment with demographics by weights fitted on
 the first cohort's held-out patients. Prints the measures of `curve.py`, ICC(2,1), the calibration slope,
 and differences of PCC with 95 % intervals of a bootstrap over patients. Then the same after recalibration, as `mskdex
-recalibrate` does it: by the device profiles and factors of ten drawn patients, on all others; means and SDs of ten
-draws. With --epochs the proposed models are also trained on with the ten patients and the pairs from their CTs, as
+recalibrate` does it: by the device profiles and factors of some drawn patients, on all others; means and SDs of some
+draws. With --epochs the proposed models are also trained on with those patients and the pairs from their CTs, as
 `start_from` does it.
 
 *PCC at the first spread* is what the PCC would be if the second cohort's muscles differed between people as the first
 cohort's do: r·u / √(1 + r²(u² − 1)), u the ratio of the standard deviations (Thorndike 1949, case 2).
 
 Use: python benchmarks/learning/second_world.py results second_results [--proposed mskdex_simulated] [--thumbnail 16]
-         [--epochs 10]
+         [--epochs 10] [--pairs 10] [--draws 10]
 """
 
 import argparse
@@ -139,6 +139,8 @@ def main() -> None:
     parser.add_argument("--proposed", default="mskdex_simulated")
     parser.add_argument("--thumbnail", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=0)
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--draws", type=int, default=DRAWS)
     options = parser.parse_args()
     own, other = Cohort(options.results), Cohort(options.second)
     for name, cohort in (("second", other), ("first", own)):
@@ -156,8 +158,8 @@ def main() -> None:
     report(other, methods, options.proposed, wider)
     generator = np.random.default_rng(0)
     draws: dict[str, list[dict[str, float]]] = {}
-    for _ in range(DRAWS):
-        pairs = np.sort(generator.choice(len(other.folds), PAIRS, replace=False))
+    for _ in range(options.draws):
+        pairs = np.sort(generator.choice(len(other.folds), options.pairs, replace=False))
         sums = methods | {options.proposed: of_models(options.results, options.proposed, other, pairs)}
         again = {name: by_pairs(other, sums[name], pairs) for name in (options.proposed, *BASELINES)}
         again |= of_fused(options.results, own, other, options.proposed, again)
@@ -171,7 +173,7 @@ def main() -> None:
             draws.setdefault(name, []).append(
                 measures(other, chosen, values[chosen]) | agreement(other, chosen, values, wider)
             )
-    print(f"recalibrated on {PAIRS} drawn patients, judged on the others; mean and SD of {DRAWS} draws")
+    print(f"recalibrated on {options.pairs} drawn patients, judged on the others; mean and SD of {options.draws} draws")
     for name, found in draws.items():
         table = pd.DataFrame(found)
         print(f"  {name:28s}  " + "  ".join(f"{c} {table[c].mean():.3f} ± {table[c].std():.3f}" for c in table))
