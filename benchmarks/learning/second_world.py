@@ -164,8 +164,9 @@ def main() -> None:
         again = {name: by_pairs(other, sums[name], pairs) for name in (options.proposed, *BASELINES)}
         again |= of_fused(options.results, own, other, options.proposed, again)
         if options.epochs:
-            trained = trained_on(options, other, pairs)
-            further = again | {options.proposed: by_pairs(other, trained, pairs)}
+            each = trained_on(options, other, pairs)
+            further = again | {options.proposed: by_pairs(other, each.mean(axis=0), pairs)}
+            again |= {f"{TRAINED}, model {n}": by_pairs(other, sums, pairs) for n, sums in enumerate(each)}
             again |= {TRAINED: further[options.proposed]}
             again |= {f"{TRAINED}, {FUSED}": of_fused(options.results, own, other, options.proposed, further)[FUSED]}
         for name, values in again.items():
@@ -180,7 +181,7 @@ def main() -> None:
 
 
 def trained_on(options: argparse.Namespace, other: Cohort, pairs: Sequence[int]) -> np.ndarray:
-    """As `of_models`, each model trained on with the patients `pairs`, at half its learning rate."""
+    """As `of_each_model`, each model trained on with the patients `pairs`, at half its learning rate."""
     device = torch.device("cpu")
     found = []
     for path in sorted((options.results / "experiments" / options.proposed).glob("fold*/model.safetensors")):
@@ -192,7 +193,7 @@ def trained_on(options: argparse.Namespace, other: Cohort, pairs: Sequence[int])
         )
         trainer, card = learn(options.second, [other.store.patients[i] for i in pairs], experiment, TRAINED, 0)
         found.append(predictions(trainer, card, other, np.arange(len(other.folds))))
-    return np.mean(found, axis=0)
+    return np.stack(found)
 
 
 def learn(
