@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from measures import Cohort, line, measures
 
+from mskdex.compute.device import choose_device
 from mskdex.config.learning import ExperimentSettings, LossSettings, default_experiments
 from mskdex.models.device_profiles import stack_by_profile
 from mskdex.models.model import Model, ModelCard
@@ -49,7 +49,7 @@ class Point:
 
 def follow(cohort: Cohort, results: Path, chosen: ExperimentSettings, fold: int, looks: int) -> Iterator[Point]:
     """Trains on the patients outside a fold and looks at its own so many times."""
-    device = torch.device("cpu")
+    device = choose_device(chosen.optimisation.device)
     set_up_torch(device)
     train, test = (np.flatnonzero(x) for x in (cohort.folds != fold, cohort.folds == fold))
     learned = open_store(results / "patients", np.array(cohort.store.patients)[train], chosen)

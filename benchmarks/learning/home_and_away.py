@@ -76,6 +76,11 @@ def judge(cohort: Cohort, folds: np.ndarray, home: Path, away: Path, wider: np.n
     for number, sums in enumerate(visiting):
         told(f"away, model {number}", sums)
     told("away, mean of the models", visiting.mean(axis=0))
+    scales = np.array([stack.scale for stack in cohort.store])
+    for scale in sorted(set(scales)):
+        of_scale = np.flatnonzero(scales == scale)
+        told(f"home, {len(of_scale)} of {scale} scale", left_out, of_scale)
+        told(f"away, mean, {len(of_scale)} of {scale} scale", visiting.mean(axis=0), of_scale)
     counts = np.vstack([np.ones(len(everyone)), resamples(len(everyone), 2000, 0)])
     of_home = pcc(cohort, left_out, counts)
     interval("home - away, single models", of_home - np.mean([pcc(cohort, s, counts) for s in visiting], axis=0))

@@ -9,7 +9,7 @@ import torch
 from mskdex.errors import MskdexError
 from mskdex.models.device_profiles import DeviceProfile
 from mskdex.models.generator import MeanGenerator
-from mskdex.models.model import ENSEMBLE, Member, Model, ModelCard, network_of
+from mskdex.models.model import ENSEMBLE, Member, Model, ModelCard
 from mskdex.models.normalisation import Normalisation
 
 
@@ -29,10 +29,7 @@ def ensemble_of(models: Sequence[Model]) -> Model:
     cards = [model.card for model in models]
     _require_alike(cards)
     card = _joint_card(cards)
-    generator = network_of(card)
-    assert isinstance(generator, MeanGenerator)
-    for member, model in zip(generator.members, models, strict=True):
-        member.load_state_dict(model.generator.state_dict())
+    generator = MeanGenerator([model.generator for model in models], 3 * len(card.channels))
     common = card.normalisation
     with torch.no_grad():
         for place, own in enumerate(c.normalisation for c in cards):

@@ -82,7 +82,7 @@ class MeanGenerator(nn.Module):
     radiograph_factors: Tensor
     drr_factors: Tensor
 
-    def __init__(self, members: Sequence[Generator], outputs: int):
+    def __init__(self, members: Sequence[nn.Module], outputs: int):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.register_buffer("radiograph_factors", torch.ones(len(members)))

@@ -199,7 +199,7 @@ class Model:
         return found
 
 
-def network_of(card: ModelCard) -> nn.Module:
+def _network_of(card: ModelCard) -> nn.Module:
     """The network that a card tells of, its weights those of a seed."""
     count = max(len(card.members), 1)
     single = [make_decomposer(card.channels, card.grid.shape, card.experiment.network, seed=0) for _ in range(count)]
@@ -231,7 +231,7 @@ def read_model(path: Path, device: torch.device, *, made_here: bool = False) -> 
         msg = f"{path} is not a model of format {FORMAT}; give the model.safetensors of an experiment's fold"
         raise MskdexError(msg)
     card = ModelCard.from_dict(facts["card"])
-    generator = network_of(card)
+    generator = _network_of(card)
     generator.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_LIKENESS)})
     arrays = {k.removeprefix(_LIKENESS): v.cpu().numpy() for k, v in tensors.items() if k.startswith(_LIKENESS)}
     place(generator, device)

@@ -63,6 +63,7 @@ def test_the_gradients_are_the_cpu_s(cohort, gan, monkeypatch):
 
 
 def test_mixed_precision_learns_the_sums_as_the_cpu_does(cohort, tmp_path):
+    """On a CPU another seed's sums differ by 25 %, those of one epoch by 81 %; an H100's by 7 to 8 %."""
     sums = {}
     for device in ("cpu", GPU):
         train(*cohort, 1, _experiment(False, device=device, epochs=30, restart_epochs=30), tmp_path / device)
